@@ -1,0 +1,254 @@
+/* Applies one record to the state: a table of events, each with the function that knows its detail. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit/state/internal.h"
+#include "audit/state/tree.h"
+#include "base/enc.h"
+#include "base/timefmt.h"
+
+static int copy(char *out, size_t size, const char *text, const char *what, struct err *e)
+{
+    size_t n = strlen(text);
+
+    if (n >= size)
+        return err_set(e, ERR_INTERNAL, "%s of a record is too long", what);
+    memcpy(out, text, n + 1);
+    return 0;
+}
+
+static int take_b64(struct buf *out, const json_t *object, const char *member, struct err *e)
+{
+    const char *text = rec_str(object, member);
+
+    return b64_decode(out, text, strlen(text)) ? err_set(e, ERR_INTERNAL, "%s of a record is no base64", member) : 0;
+}
+
+static int add_credential(struct state *s, struct identity *i, const struct credential *c, struct err *e)
+{
+    struct credential_ref *ref = calloc(1, sizeof *ref);
+    BUF_AUTO id = BUF_INIT(CREDENTIAL_ID_MAX - 1);
+
+    if (c->kind == CREDENTIAL_CERTIFICATE)
+        buf_printf(&id, "c:%s", c->cert_sha256);
+    else
+        buf_printf(&id, "s:%s:%s:%s", c->ca_spki_sha256, c->kind == CREDENTIAL_SPIFFE ? "spiffe" : "dns", c->value);
+    if (!ref || buf_ok(&id)) {
+        free(ref);
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    }
+    memcpy(ref->id, id.data, id.len + 1);
+    ref->identity = i;
+    if (!tree_find(&s->credentials, ref->id) && !tree_add(&s->credentials, ref))
+        return 0;
+    free(ref);
+    return err_set(e, ERR_INTERNAL, "a credential of %s belongs to another identity", i->name);
+}
+
+int fold_add_identity(struct state *s, const json_t *j, const char *created, bool founder, struct err *e)
+{
+    struct identity *i = calloc(1, sizeof *i);
+
+    if (!i)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (identity_from_json(j, i, e) || copy(i->created, sizeof i->created, created, "time", e) || state_identity(s, i->name) ||
+        tree_add(&s->identities, i)) {
+        identity_clear(i);
+        free(i);
+        return e->code ? -1 : err_set(e, ERR_INTERNAL, "an identity is created twice");
+    }
+    i->founder = founder;
+    s->n_identities++;
+    for (unsigned n = 0; n < i->n_credentials; n++)
+        if (add_credential(s, i, &i->credential[n], e))
+            return -1;
+    return 0;
+}
+
+static int set_policy(struct fold *f, const char *sha256, struct err *e)
+{
+    struct state *s = f->s;
+    struct policy *p;
+    char actual[SHA256_HEX];
+
+    buf_clear(&s->policy_text);
+    if (f->blobs->read(f->blobs->ctx, sha256, &s->policy_text, e))
+        return err_context(e, "policy of record %llu", (unsigned long long)(s->chain.next_seq - 1));
+    sha256_hex(s->policy_text.data, s->policy_text.len, actual);
+    if (strcmp(actual, sha256))
+        return err_set(e, ERR_INTERNAL, "blob %s was altered: its SHA-256 is %s", sha256, actual);
+    p = policy_load("policy", buf_span(&s->policy_text), e);
+    if (!p)
+        return -1;
+    policy_free(s->policy);
+    s->policy = p;
+    s->policy_seq = s->chain.next_seq - 1;
+    memcpy(s->policy_sha256, actual, sizeof actual);
+    return copy(s->policy_time, sizeof s->policy_time, rec_str(f->record, "time"), "time", e);
+}
+
+static int on_genesis(struct fold *f, struct err *e)
+{
+    struct state *s = f->s;
+    const json_t *identities = rec_obj(f->detail, "identities"), *ca = rec_obj(f->detail, "ca");
+
+    if (s->genesis || s->chain.next_seq != 1)
+        return err_set(e, ERR_INTERNAL, "log.genesis stands elsewhere than in record 0");
+    if (rec_int(f->detail, "format") != 1)
+        return err_set(e, ERR_INTERNAL, "the log has a format version that this program does not know");
+    s->genesis = true;
+    if (copy(s->instance, sizeof s->instance, rec_str(f->detail, "instance"), "instance", e) ||
+        copy(s->origin, sizeof s->origin, rec_str(f->detail, "origin"), "origin", e) ||
+        copy(s->mode, sizeof s->mode, rec_str(f->detail, "mode"), "mode", e) || take_b64(&s->ca_spki, ca, "spki_b64", e) ||
+        take_b64(&s->ca_cert, ca, "cert_b64", e))
+        return -1;
+    for (size_t n = 0; n < json_array_size(identities); n++)
+        if (fold_add_identity(s, json_array_get(identities, n), rec_str(f->record, "time"), true, e))
+            return -1;
+    return set_policy(f, rec_str(f->record, "policy"), e);
+}
+
+static int on_policy(struct fold *f, struct err *e)
+{
+    return set_policy(f, rec_str(f->detail, "sha256"), e);
+}
+
+static int on_identity_create(struct fold *f, struct err *e)
+{
+    return fold_add_identity(f->s, rec_obj(f->detail, "identity"), rec_str(f->record, "time"), false, e);
+}
+
+static int on_identity_switch(struct fold *f, struct err *e)
+{
+    struct identity *i = state_identity(f->s, rec_str(f->detail, "name"));
+
+    if (!i)
+        return err_set(e, ERR_INTERNAL, "a record names an identity that does not exist");
+    i->enabled = !strcmp(rec_str(f->record, "event"), "identity.enable");
+    return 0;
+}
+
+static int on_key_intent(struct fold *f, struct err *e)
+{
+    struct key *k = calloc(1, sizeof *k);
+    const json_t *key = rec_obj(f->record, "key");
+
+    if (!k)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    k->spki = BUF_INIT(4096);
+    k->version = rec_int(key, "version");
+    k->intent_seq = f->s->chain.next_seq - 1;
+    if (copy(k->name, sizeof k->name, rec_str(key, "name"), "key", e) ||
+        copy(k->algorithm, sizeof k->algorithm, rec_str(f->detail, "algorithm"), "algorithm", e) ||
+        copy(k->scheme, sizeof k->scheme, rec_str(f->record, "scheme"), "scheme", e) ||
+        copy(k->purpose, sizeof k->purpose, rec_str(f->record, "purpose"), "purpose", e) ||
+        copy(k->key_id, sizeof k->key_id, rec_str(f->detail, "key_id"), "key_id", e) || state_key(f->s, k->name) || tree_add(&f->s->keys, k)) {
+        free(k);
+        return e->code ? -1 : err_set(e, ERR_INTERNAL, "a key is created twice");
+    }
+    return 0;
+}
+
+static struct key *pending_key(struct fold *f, struct err *e)
+{
+    struct key *k = state_key(f->s, rec_str(rec_obj(f->record, "key"), "name"));
+
+    if (k && !k->active && k->intent_seq == rec_int(f->record, "intent_seq"))
+        return k;
+    err_set(e, ERR_INTERNAL, "the result of a key creation has no intent");
+    return NULL;
+}
+
+static int on_key_result(struct fold *f, struct err *e)
+{
+    struct key *k = pending_key(f, e);
+
+    if (!k || take_b64(&k->spki, f->detail, "spki_b64", e) || copy(k->created, sizeof k->created, rec_str(f->record, "time"), "time", e))
+        return -1;
+    sha256_hex(k->spki.data, k->spki.len, k->keyid);
+    k->active = true;
+    f->s->n_keys++;
+    return 0;
+}
+
+static int on_key_error(struct fold *f, struct err *e)
+{
+    struct key *k = pending_key(f, e);
+
+    if (!k)
+        return -1;
+    tree_remove(&f->s->keys, k);
+    buf_free(&k->spki);
+    free(k);
+    return 0;
+}
+
+/* Records that change no state have no row here. */
+static const struct {
+    const char *event, *outcome;
+    int (*apply)(struct fold *f, struct err *e);
+} EVENTS[] = {
+    {"sign.release", "ok", fold_sign},
+    {"log.genesis", "ok", on_genesis},
+    {"policy.apply", "ok", on_policy},
+    {"identity.create", "ok", on_identity_create},
+    {"identity.disable", "ok", on_identity_switch},
+    {"identity.enable", "ok", on_identity_switch},
+    {"key.create", "intent", on_key_intent},
+    {"key.create", "ok", on_key_result},
+    {"key.create", "error", on_key_error},
+    {"release.withdraw", "ok", fold_withdraw},
+};
+
+/* A refusal of a key creation has no intent and so changes nothing. */
+static bool changes_state(const struct fold *f)
+{
+    return strcmp(rec_str(f->record, "outcome"), "error") || rec_obj(f->record, "intent_seq");
+}
+
+static int advance(struct state *s, const json_t *record, struct span line, struct err *e)
+{
+    int64_t at;
+    char hash[SHA256_HEX];
+
+    sha256_hex(line.data, line.len, hash);
+    if (s->chain.next_seq > 0 && !strcmp(hash, s->head))
+        return err_set(e, ERR_INTERNAL, "a record repeats");
+    if (!json_is_integer(json_object_get(record, "seq")) || rec_int(record, "v") != 1 || time_parse(rec_str(record, "time"), &at))
+        return err_set(e, ERR_INTERNAL, "a line is no record of format 1");
+    memcpy(s->head, hash, sizeof hash);
+    s->chain.next_seq = rec_int(record, "seq") + 1;
+    memcpy(s->chain.prev, hash, sizeof hash);
+    s->chain.time = at;
+    return 0;
+}
+
+static int expects(const struct state *s, const json_t *record, struct err *e)
+{
+    int64_t at;
+
+    if (rec_int(record, "seq") != s->chain.next_seq || strcmp(rec_str(record, "prev"), s->chain.prev))
+        return err_set(e, ERR_INTERNAL, "record %llu does not follow the one before it", (unsigned long long)rec_int(record, "seq"));
+    if (time_parse(rec_str(record, "time"), &at) || at < s->chain.time)
+        return err_set(e, ERR_INTERNAL, "record %llu: its time lies before that of the record before", (unsigned long long)rec_int(record, "seq"));
+    if (!s->genesis && strcmp(rec_str(record, "event"), "log.genesis"))
+        return err_set(e, ERR_INTERNAL, "the log does not begin with log.genesis");
+    return 0;
+}
+
+int state_apply(struct state *s, const json_t *record, struct span line, const struct blob_source *blobs, struct err *e)
+{
+    struct fold f = {.s = s, .record = record, .detail = rec_obj(record, "detail"), .line = line, .blobs = blobs};
+    const char *event = rec_str(record, "event"), *outcome = rec_str(record, "outcome");
+    struct err local = {0};
+
+    if (!e)
+        e = &local;
+    e->code = ERR_NONE;
+    if (expects(s, record, e) || advance(s, record, line, e))
+        return -1;
+    for (size_t n = 0; n < sizeof EVENTS / sizeof *EVENTS; n++)
+        if (!strcmp(event, EVENTS[n].event) && !strcmp(outcome, EVENTS[n].outcome) && changes_state(&f) && EVENTS[n].apply(&f, e))
+            return err_context(e, "record %llu (%s)", (unsigned long long)rec_int(record, "seq"), event);
+    return strcmp(outcome, "ok") ? 0 : fold_stored(&f, e);
+}

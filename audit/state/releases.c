@@ -1,0 +1,164 @@
+/* Version marks and stored answers: the part of the fold that signatures move. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit/state/internal.h"
+#include "audit/state/tree.h"
+#include "base/timefmt.h"
+
+static char *line_copy(struct span line)
+{
+    char *copy = malloc(line.len + 1);
+
+    if (!copy)
+        return NULL;
+    memcpy(copy, line.data, line.len);
+    copy[line.len] = '\0';
+    return copy;
+}
+
+static struct mark *mark_make(struct state *s, const char *app, const char *channel)
+{
+    struct mark *m = state_mark(s, app, channel);
+
+    if (m)
+        return m;
+    m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    mark_id(app, channel, m->id, sizeof m->id);
+    if (!tree_add(&s->marks, m))
+        return m;
+    free(m);
+    return NULL;
+}
+
+static int mark_move(struct mark *m, const char *version, struct err *e)
+{
+    if (version_check(version, e))
+        return err_context(e, "the record of a signature");
+    if (m->version[0] && version_compare(version, m->version) == 0)
+        return strcmp(version, m->version) ? err_set(e, ERR_INTERNAL, "versions %s and %s of one channel are equal in precedence", m->version, version) : 0;
+    if (m->version[0] && version_compare(version, m->version) < 0)
+        return err_set(e, ERR_INTERNAL, "the version of a channel goes down from %s to %s", m->version, version);
+    tree_free(&m->releases, release_free);
+    memcpy(m->version, version, strlen(version) + 1);
+    m->withdrawn = false;
+    return 0;
+}
+
+int fold_sign(struct fold *f, struct err *e)
+{
+    const json_t *artifact = rec_obj(f->record, "artifact");
+    const char *name = rec_str(f->detail, "name"), *digest = rec_str(rec_obj(f->record, "digest"), "hex");
+    struct mark *m = mark_make(f->s, rec_str(artifact, "app"), rec_str(artifact, "channel"));
+    struct release *r;
+
+    if (!m)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (mark_move(m, rec_str(artifact, "version"), e))
+        return -1;
+    if (m->withdrawn)
+        return err_set(e, ERR_INTERNAL, "a withdrawn version was signed");
+    if (mark_release(m, name))
+        return err_set(e, ERR_INTERNAL, "%s was signed twice in one version", name);
+    r = calloc(1, sizeof *r);
+    if (!r || strlen(name) >= sizeof r->name || strlen(digest) >= sizeof r->digest || !(r->line = line_copy(f->line))) {
+        free(r);
+        return err_set(e, ERR_INTERNAL, "the record of a signature does not fit its form");
+    }
+    memcpy(r->name, name, strlen(name) + 1);
+    memcpy(r->digest, digest, strlen(digest) + 1);
+    if (!tree_add(&m->releases, r))
+        return 0;
+    release_free(r);
+    return err_set(e, ERR_INTERNAL, "out of memory");
+}
+
+int fold_withdraw(struct fold *f, struct err *e)
+{
+    const json_t *artifact = rec_obj(f->record, "artifact");
+    struct mark *m = state_mark(f->s, rec_str(artifact, "app"), rec_str(artifact, "channel"));
+
+    if (!m || strcmp(m->version, rec_str(artifact, "version")))
+        return err_set(e, ERR_INTERNAL, "the withdrawn version is not the newest of its channel");
+    m->withdrawn = true;
+    return 0;
+}
+
+static void drop_oldest(struct state *s)
+{
+    struct stored *st = s->stored_first;
+
+    s->stored_first = st->next;
+    if (!s->stored_first)
+        s->stored_last = NULL;
+    st->owner->count--;
+    tree_remove(&s->stored, st);
+    free(st->line);
+    free(st);
+}
+
+static struct idem_owner *owner_make(struct state *s, const char *name)
+{
+    struct idem_owner *o = tree_find(&s->idem_owners, name);
+
+    if (o)
+        return o;
+    o = calloc(1, sizeof *o);
+    if (!o || strlen(name) >= sizeof o->name) {
+        free(o);
+        return NULL;
+    }
+    memcpy(o->name, name, strlen(name) + 1);
+    if (!tree_add(&s->idem_owners, o))
+        return o;
+    free(o);
+    return NULL;
+}
+
+/* The path of a signed request stands in its record; those of a signature and of the result of a key creation are always the same. */
+static void stored_id(const struct fold *f, char out[static SHA256_HEX])
+{
+    const json_t *request = rec_obj(f->record, "request");
+    const char *fixed = strcmp(rec_str(f->record, "event"), "key.create") ? "/v1/sign" : "/v1/keys";
+
+    idem_id(rec_str(rec_obj(f->record, "actor"), "name"), request ? rec_str(request, "method") : "POST", request ? rec_str(request, "path") : fixed,
+            rec_str(f->record, "idem"), out);
+}
+
+int fold_stored(struct fold *f, struct err *e)
+{
+    struct state *s = f->s;
+    struct idem_owner *owner;
+    struct stored *st;
+    const char *body = rec_str(f->record, "body_sha256");
+
+    while (s->stored_first && s->stored_first->time < s->chain.time - STORED_ANSWER_TIME)
+        drop_oldest(s);
+    if (!*rec_str(f->record, "idem"))
+        return 0;
+    owner = owner_make(s, rec_str(rec_obj(f->record, "actor"), "name"));
+    st = calloc(1, sizeof *st);
+    if (!owner || !st || strlen(body) >= sizeof st->body_sha256 || !(st->line = line_copy(f->line))) {
+        free(st);
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    }
+    stored_id(f, st->id);
+    if (owner->count >= STORED_ANSWERS_MAX || state_stored(s, st->id) || tree_add(&s->stored, st)) {
+        free(st->line);
+        free(st);
+        return 0;
+    }
+    memcpy(st->body_sha256, body, strlen(body) + 1);
+    st->time = s->chain.time;
+    st->seq = s->chain.next_seq - 1;
+    st->owner = owner;
+    owner->count++;
+    if (s->stored_last)
+        s->stored_last->next = st;
+    else
+        s->stored_first = st;
+    s->stored_last = st;
+    return 0;
+}

@@ -1,0 +1,208 @@
+/* Decides in one pass, without memory of its own, whether bytes are the canonical form (RFC 8785) of one JSON object. */
+#include "base/json.h"
+
+#include <string.h>
+
+#include "base/num.h"
+#include "base/utf8.h"
+
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGHS UINT64_C(0x8080808080808080)
+
+/* One open container. An object remembers its last member name, since names must rise. */
+struct level {
+    bool is_array;
+    const uint8_t *name;
+    size_t name_len;
+};
+
+struct walk {
+    const uint8_t *p, *end;
+    struct level level[JSON_DEPTH_MAX];
+    size_t depth;
+    bool fresh; /* the innermost container has nothing in it yet */
+};
+
+/* Bytes that a member name may have: [a-z0-9_]. */
+static const bool name_byte[256] = {
+    ['_'] = 1, ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1,
+    ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1,
+    ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1,
+};
+
+static bool next_is(const struct walk *w, uint8_t c)
+{
+    return w->p < w->end && *w->p == c;
+}
+
+static int take(struct walk *w, uint8_t c)
+{
+    if (!next_is(w, c))
+        return -1;
+    w->p++;
+    return 0;
+}
+
+static int take_word(struct walk *w, const char *word, size_t len)
+{
+    if ((size_t)(w->end - w->p) < len || memcmp(w->p, word, len) != 0)
+        return -1;
+    w->p += len;
+    return 0;
+}
+
+/* Does any of the eight bytes need a closer look: control, quote, backslash, or not ASCII? A borrow may only raise a false alarm above a true one. */
+static bool is_special(uint64_t eight)
+{
+    uint64_t quote = eight ^ (ONES * '"'), backslash = eight ^ (ONES * '\\');
+
+    return (((eight - ONES * 0x20) | (quote - ONES) | (backslash - ONES) | eight) & HIGHS) != 0;
+}
+
+/* After a backslash: the only escapes are the seven short ones and \u00xx (lower case) for the other control characters but NUL. */
+static int take_escape(struct walk *w)
+{
+    size_t left = (size_t)(w->end - w->p);
+
+    if (left && *w->p && strchr("\"\\bfnrt", *w->p)) {
+        w->p++;
+        return 0;
+    }
+    if (left < 5 || memcmp(w->p, "u00", 3) != 0 || (w->p[3] != '0' && w->p[3] != '1'))
+        return -1;
+    uint8_t low = w->p[4];
+    if (!(low >= '0' && low <= '9') && !(low >= 'a' && low <= 'f'))
+        return -1;
+    /* 00 is NUL, 08 to 0d have short forms except 0b. */
+    if (w->p[3] == '0' && (low == '0' || low == '8' || low == '9' || low == 'a' || low == 'c' || low == 'd'))
+        return -1;
+    w->p += 5;
+    return 0;
+}
+
+static int take_string(struct walk *w)
+{
+    if (take(w, '"'))
+        return -1;
+    while (w->p < w->end) {
+        uint64_t eight;
+        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), !is_special(eight))) {
+            w->p += sizeof eight;
+            continue;
+        }
+        uint8_t c = *w->p;
+        if (c == '"') {
+            w->p++;
+            return 0;
+        }
+        if (c < 0x20)
+            return -1;
+        if (c == '\\') {
+            w->p++;
+            if (take_escape(w))
+                return -1;
+            continue;
+        }
+        size_t n = utf8_sequence(w->p, (size_t)(w->end - w->p));
+        if (n == 0)
+            return -1;
+        w->p += n;
+    }
+    return -1;
+}
+
+static int take_number(struct walk *w)
+{
+    const uint8_t *from;
+    uint64_t n;
+    bool negative = next_is(w, '-');
+
+    w->p += negative;
+    for (from = w->p; w->p < w->end && *w->p >= '0' && *w->p <= '9';)
+        w->p++;
+    /* Zero has no sign. */
+    return num_parse_u64((const char *)from, (size_t)(w->p - from), negative, JSON_INT_MAX, &n);
+}
+
+/* "name": with a name greater than the one before in this object. */
+static int take_name(struct walk *w, struct level *l)
+{
+    if (take(w, '"'))
+        return -1;
+    const uint8_t *name = w->p;
+    while (w->p < w->end && name_byte[*w->p])
+        w->p++;
+    size_t len = (size_t)(w->p - name), common = len < l->name_len ? len : l->name_len;
+    int order = common ? memcmp(l->name, name, common) : -1;
+    if (len == 0 || order > 0 || (order == 0 && l->name_len >= len))
+        return -1;
+    l->name = name;
+    l->name_len = len;
+    return take_word(w, "\":", 2);
+}
+
+static int open_container(struct walk *w, bool is_array)
+{
+    if (w->depth == JSON_DEPTH_MAX)
+        return -1;
+    w->level[w->depth++] = (struct level){.is_array = is_array};
+    w->p++;
+    w->fresh = true;
+    return 0;
+}
+
+static int take_value(struct walk *w)
+{
+    if (w->p == w->end)
+        return -1;
+    switch (*w->p) {
+    case '"':
+        return take_string(w);
+    case '{':
+        return open_container(w, false);
+    case '[':
+        return open_container(w, true);
+    case 't':
+        return take_word(w, "true", 4);
+    case 'f':
+        return take_word(w, "false", 5);
+    case 'n':
+        return take_word(w, "null", 4);
+    default:
+        return take_number(w);
+    }
+}
+
+/* One item of the innermost container, or its end. */
+static int step(struct walk *w)
+{
+    struct level *l = &w->level[w->depth - 1];
+
+    if (next_is(w, l->is_array ? ']' : '}')) {
+        w->p++;
+        w->depth--;
+        w->fresh = false;
+        return 0;
+    }
+    if (!w->fresh && take(w, ','))
+        return -1;
+    w->fresh = false;
+    if (!l->is_array && take_name(w, l))
+        return -1;
+    return take_value(w);
+}
+
+int json_is_canonical(const void *data, size_t len)
+{
+    struct walk w = {.p = data};
+
+    if (len == 0)
+        return -1;
+    w.end = w.p + len;
+    if (!next_is(&w, '{') || open_container(&w, false))
+        return -1;
+    while (w.depth)
+        if (step(&w))
+            return -1;
+    return w.p == w.end ? 0 : -1;
+}

@@ -1,0 +1,29 @@
+/* Files: reading with a limit, writing so that a crash leaves old or new. */
+#ifndef KMS_BASE_FSUTIL_H
+#define KMS_BASE_FSUTIL_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Whole regular file into out (whose max bounds it: ERR_TOO_LARGE). */
+int file_read(const char *path, struct buf *out, struct err *e) __attribute__((warn_unused_result));
+/* Temporary file beside it, fsync, rename, fsync of the directory. */
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e) __attribute__((warn_unused_result));
+int file_exists(const char *path);
+/* mkdir unless it is there already (then it must be a directory). */
+int dir_make(const char *path, mode_t mode, struct err *e) __attribute__((warn_unused_result));
+int dir_sync(const char *path, struct err *e) __attribute__((warn_unused_result));
+/* "dir/name" into out; -1 when it does not fit. An absolute name is taken as it is. */
+int path_join(char *out, size_t size, const char *dir, const char *name) __attribute__((warn_unused_result));
+/* Opens (0600, creates) and flocks exclusively, waiting at most wait_ms; the descriptor, or -1 with ERR_BUSY naming the pid written in the file. Writes our pid into it. */
+int lock_file(const char *path, int wait_ms, struct err *e) __attribute__((warn_unused_result));
+/* getrandom. */
+int random_bytes(void *out, size_t len) __attribute__((warn_unused_result));
+/* CLOCK_REALTIME / CLOCK_BOOTTIME in microseconds. */
+#include <stdint.h>
+int64_t clock_wall_us(void);
+int64_t clock_boot_us(void);
+
+#endif

@@ -1,0 +1,273 @@
+/* Strict reading of JSON: what jansson accepts, less what two readers could understand differently. */
+#include "base/json.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/num.h"
+
+#define NAME_SHOWN 64 /* bytes of a stranger's member name in a message */
+
+void json_auto_free(json_t **j)
+{
+    json_decref(*j);
+}
+
+/* Sets the error with the line and column (both from 1, in bytes) of data[at]. */
+static int err_at(struct err *e, const char *data, size_t at, const char *what)
+{
+    size_t line = 1, start = 0;
+
+    for (size_t i = 0; i < at; i++)
+        if (data[i] == '\n') {
+            line++;
+            start = i + 1;
+        }
+    return err_set(e, ERR_BAD_REQUEST, "JSON line %zu column %zu: %s", line, at - start + 1, what);
+}
+
+static const char *skip_string(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p < end ? p + 1 : end;
+}
+
+/* What is wrong with the number at p, NULL when nothing; *next is the first byte after its digits. */
+static const char *number_flaw(const char *p, const char *end, const char **next)
+{
+    const char *digits = p + (*p == '-'), *q = digits;
+    uint64_t n;
+
+    while (q < end && *q >= '0' && *q <= '9')
+        q++;
+    *next = q;
+    if (q < end && (*q == '.' || *q == 'e' || *q == 'E'))
+        return "only whole numbers without fraction or exponent are accepted";
+    if (num_parse_u64(digits, (size_t)(q - digits), 0, JSON_INT_MAX, &n))
+        return "a number is malformed or beyond 2^53-1; send large numbers as strings";
+    return n == 0 && *p == '-' ? "-0 is not accepted" : NULL;
+}
+
+/* The limits that jansson does not know, on the text, so that they hold before it builds anything: depth and the form of numbers. Leaves all
+ * other syntax to jansson. */
+static int text_check(const char *data, size_t len, struct err *e)
+{
+    const char *p = data, *end = data + len, *next;
+    int depth = 0;
+
+    while (p < end) {
+        switch (*p) {
+        case '"':
+            p = skip_string(p, end);
+            continue;
+        case '{':
+        case '[':
+            if (++depth > JSON_DEPTH_MAX)
+                return err_at(e, data, (size_t)(p - data), "nested too deeply");
+            break;
+        case '}':
+        case ']':
+            depth--;
+            break;
+        case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': {
+            const char *flaw = number_flaw(p, end, &next);
+            if (flaw)
+                return err_at(e, data, (size_t)(p - data), flaw);
+            p = next;
+            continue;
+        }
+        default:
+            break;
+        }
+        p++;
+    }
+    return 0;
+}
+
+json_t *json_read_object(const void *data, size_t len, size_t max_len, struct err *e)
+{
+    json_error_t where;
+
+    if (len > max_len) {
+        err_set(e, ERR_TOO_LARGE, "the document has %zu bytes, the limit is %zu", len, max_len);
+        return NULL;
+    }
+    if (len == 0) {
+        err_set(e, ERR_BAD_REQUEST, "JSON line 1 column 1: there is no document");
+        return NULL;
+    }
+    if (utf8_check(data, len)) {
+        err_set(e, ERR_BAD_REQUEST, "the document is not UTF-8 without NUL");
+        return NULL;
+    }
+    if (text_check(data, len, e))
+        return NULL;
+    json_t *j = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
+    if (!j) {
+        err_set(e, ERR_BAD_REQUEST, "JSON line %d column %d: %s", where.line, where.column, where.text);
+        return NULL;
+    }
+    if (!json_is_object(j)) {
+        json_decref(j);
+        err_set(e, ERR_BAD_REQUEST, "JSON line 1 column 1: the document must be an object");
+        return NULL;
+    }
+    return j;
+}
+
+/* "digest.hex must be <what>" */
+static int must_be(const struct json_reader *r, const char *name, const char *what, struct err *e)
+{
+    return err_set(e, ERR_BAD_REQUEST, "%s%s%s must be %s", r->where, *r->where ? "." : "", name, what);
+}
+
+int json_begin(struct json_reader *r, const json_t *object, const char *where, struct err *e)
+{
+    *r = (struct json_reader){.object = object, .where = where};
+    return json_is_object(object) ? 0 : err_set(e, ERR_BAD_REQUEST, "%s must be an object", *where ? where : "the document");
+}
+
+/* The member, or NULL when absent; from now on it is a known one. */
+static json_t *take(struct json_reader *r, const char *name)
+{
+    assert(r->n_seen < sizeof r->seen / sizeof r->seen[0]);
+    r->seen[r->n_seen++] = name;
+    return json_object_get(r->object, name);
+}
+
+static int require(const struct json_reader *r, const char *name, const json_t *v, struct err *e)
+{
+    return v ? 0 : err_set(e, ERR_BAD_REQUEST, "%s%s%s is missing", r->where, *r->where ? "." : "", name);
+}
+
+static int as_str(const struct json_reader *r, const char *name, const json_t *v, size_t max_len, const char **out, struct err *e)
+{
+    if (!json_is_string(v))
+        return must_be(r, name, "a string", e);
+    if (json_string_length(v) > max_len)
+        return err_set(e, ERR_BAD_REQUEST, "%s%s%s has %zu bytes, the limit is %zu", r->where, *r->where ? "." : "", name, json_string_length(v),
+                       max_len);
+    *out = json_string_value(v);
+    return 0;
+}
+
+int json_get_str(struct json_reader *r, const char *name, size_t max_len, const char **out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    return require(r, name, v, e) ? -1 : as_str(r, name, v, max_len, out, e);
+}
+
+int json_opt_str(struct json_reader *r, const char *name, size_t max_len, const char **out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    if (v)
+        return as_str(r, name, v, max_len, out, e);
+    *out = NULL;
+    return 0;
+}
+
+static int as_int(const struct json_reader *r, const char *name, const json_t *v, int64_t min, int64_t max, int64_t *out, struct err *e)
+{
+    if (!json_is_integer(v))
+        return must_be(r, name, "a whole number", e);
+    int64_t n = json_integer_value(v);
+    if (n < min || n > max)
+        return err_set(e, ERR_BAD_REQUEST, "%s%s%s must be from %lld to %lld", r->where, *r->where ? "." : "", name, (long long)min, (long long)max);
+    *out = n;
+    return 0;
+}
+
+int json_get_int(struct json_reader *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    return require(r, name, v, e) ? -1 : as_int(r, name, v, min, max, out, e);
+}
+
+int json_opt_int(struct json_reader *r, const char *name, int64_t min, int64_t max, int64_t dflt, int64_t *out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    if (v)
+        return as_int(r, name, v, min, max, out, e);
+    *out = dflt;
+    return 0;
+}
+
+int json_opt_bool(struct json_reader *r, const char *name, bool dflt, bool *out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    if (v && !json_is_boolean(v))
+        return must_be(r, name, "true or false", e);
+    *out = v ? json_is_true(v) : dflt;
+    return 0;
+}
+
+int json_opt_object(struct json_reader *r, const char *name, const json_t **out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    if (v && !json_is_object(v))
+        return must_be(r, name, "an object", e);
+    *out = v;
+    return 0;
+}
+
+int json_get_object(struct json_reader *r, const char *name, const json_t **out, struct err *e)
+{
+    const json_t *v = NULL;
+
+    if (json_opt_object(r, name, &v, e) || require(r, name, v, e))
+        return -1;
+    *out = v;
+    return 0;
+}
+
+int json_opt_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e)
+{
+    const json_t *v = take(r, name);
+
+    if (v && !json_is_array(v))
+        return must_be(r, name, "an array", e);
+    if (json_array_size(v) > max_items)
+        return err_set(e, ERR_BAD_REQUEST, "%s%s%s has %zu items, the limit is %zu", r->where, *r->where ? "." : "", name, json_array_size(v),
+                       max_items);
+    *out = v;
+    return 0;
+}
+
+int json_get_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e)
+{
+    const json_t *v = NULL;
+
+    if (json_opt_array(r, name, max_items, &v, e) || require(r, name, v, e))
+        return -1;
+    *out = v;
+    return 0;
+}
+
+static bool was_seen(const struct json_reader *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_seen; i++)
+        if (strcmp(r->seen[i], name) == 0)
+            return true;
+    return false;
+}
+
+int json_done(const struct json_reader *r, struct err *e)
+{
+    /* jansson's iterators take a non-const object only because they can also replace values. */
+    json_t *object = (json_t *)(uintptr_t)r->object;
+
+    for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
+        const char *name = json_object_iter_key(it);
+        if (!was_seen(r, name))
+            return err_set(e, ERR_UNKNOWN_MEMBER, "%s%s%.*s is not a member this service knows", r->where, *r->where ? "." : "", NAME_SHOWN, name);
+    }
+    return 0;
+}

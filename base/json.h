@@ -1,0 +1,46 @@
+/* Strict reading and canonical writing of JSON; the only file that includes jansson. */
+#ifndef KMS_BASE_JSON_H
+#define KMS_BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define JSON_DEPTH_MAX 16
+#define JSON_AUTO __attribute__((cleanup(json_auto_free))) json_t
+void json_auto_free(json_t **j);
+
+/* Parses one JSON object: UTF-8, no NUL, no duplicate members, depth <= JSON_DEPTH_MAX, no reals (1.0, 1e2, -0), |n| <= 2^53-1, nothing after it.
+ * NULL and ERR_BAD_REQUEST with line and column otherwise. Caller owns. max_len: ERR_TOO_LARGE when len is over it. */
+json_t *json_read_object(const void *data, size_t len, size_t max_len, struct err *e);
+
+/* Reading members out of an object one by one; json_done refuses what is left over (ERR_UNKNOWN_MEMBER, names it).
+ * `where` is the path for messages, e.g. "" or "digest". Each getter: -1 with ERR_BAD_REQUEST that names the member. The opt_ forms set *out to NULL/dflt when absent.
+ * Strings are borrowed from the object. Reader keeps count of what was read: every member asked for once. */
+struct json_reader {
+    const json_t *object;
+    const char *where;
+    const char *seen[32];
+    size_t n_seen;
+};
+int json_begin(struct json_reader *r, const json_t *object, const char *where, struct err *e) __attribute__((warn_unused_result));
+int json_get_str(struct json_reader *r, const char *name, size_t max_len, const char **out, struct err *e) __attribute__((warn_unused_result));
+int json_opt_str(struct json_reader *r, const char *name, size_t max_len, const char **out, struct err *e) __attribute__((warn_unused_result));
+int json_get_int(struct json_reader *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e) __attribute__((warn_unused_result));
+int json_opt_int(struct json_reader *r, const char *name, int64_t min, int64_t max, int64_t dflt, int64_t *out, struct err *e) __attribute__((warn_unused_result));
+int json_opt_bool(struct json_reader *r, const char *name, bool dflt, bool *out, struct err *e) __attribute__((warn_unused_result));
+int json_get_object(struct json_reader *r, const char *name, const json_t **out, struct err *e) __attribute__((warn_unused_result));
+int json_opt_object(struct json_reader *r, const char *name, const json_t **out, struct err *e) __attribute__((warn_unused_result));
+int json_get_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e) __attribute__((warn_unused_result));
+int json_opt_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e) __attribute__((warn_unused_result));
+int json_done(const struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
+
+/* RFC 8785 serialisation of a value without reals (members sorted by UTF-16 code units, minimal escapes). Appends; fails the buffer on a real or an integer beyond 2^53-1. */
+void json_canonical(struct buf *out, const json_t *value);
+/* One pass, no allocation: are these bytes exactly the RFC 8785 form of one JSON object whose member names are [a-z0-9_]+ (sorted, unique), without reals, depth <= JSON_DEPTH_MAX? */
+int json_is_canonical(const void *data, size_t len) __attribute__((warn_unused_result)); /* 0 = yes, -1 = no */
+/* Valid UTF-8 without NUL? 0 = yes. */
+int utf8_check(const void *data, size_t len) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,26 @@
+/* Secrets in locked memory: wiped when they go, compared in constant time, never logged. */
+#ifndef KMS_BASE_SECRET_H
+#define KMS_BASE_SECRET_H
+
+#include "base/err.h"
+#include <stdint.h>
+
+#define SECRET_MAX 256
+
+struct secret {
+    size_t len;
+    uint8_t *data;     /* mlock'ed page of its own, excluded from dumps; NULL when empty; data[len] is 0 */
+};
+#define SECRET_AUTO __attribute__((cleanup(secret_free))) struct secret
+void secret_free(struct secret *s);
+int secret_set(struct secret *s, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));
+/* Reads a file of one line (a last LF is dropped). Refuses a symlink, another owner than us or root, any group or other permission bit, empty, over SECRET_MAX-1. The message says the chmod that cures it. */
+int secret_read_file(struct secret *s, const char *path, struct err *e) __attribute__((warn_unused_result));
+/* n random characters of [A-Za-z0-9] (unbiased). */
+int secret_random_text(struct secret *s, size_t n, struct err *e) __attribute__((warn_unused_result));
+/* RLIMIT_CORE 0 and PR_SET_DUMPABLE 0; every program calls it first in main. */
+void process_harden(void);
+/* Ends this process with SIGKILL when its parent dies; call right after exec. expected_parent: exits at once if getppid() differs (0 = do not check). */
+void process_tie_to_parent(int expected_parent);
+
+#endif

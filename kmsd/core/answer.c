@@ -1,0 +1,147 @@
+/* What a recorded success is answered with: a function of its record, so that a repeated request gets the same bytes. */
+#include <string.h>
+
+#include "audit/statement.h"
+#include "base/enc.h"
+#include "base/sshsig.h"
+#include "kmsd/core/internal.h"
+
+static json_t *pem_json(const char *label, struct span der)
+{
+    BUF_AUTO pem = BUF_INIT(32768);
+
+    der_to_pem(&pem, label, der);
+    return json_string(buf_str(&pem));
+}
+
+json_t *key_view(const struct key *k)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:I}", "algorithm", k->algorithm, "created", k->created, "keyid", k->keyid, "name", k->name,
+                     "public_key", pem_json("PUBLIC KEY", buf_span(&k->spki)), "purpose", k->purpose, "scheme", k->scheme, "state", "active", "version",
+                     (json_int_t)k->version);
+}
+
+static json_t *credential_view(const struct credential *c)
+{
+    json_t *v = credential_json(c);
+    BUF_AUTO id = BUF_INIT(1024);
+
+    if (c->kind == CREDENTIAL_CERTIFICATE)
+        buf_puts(&id, c->cert_sha256);
+    else
+        buf_printf(&id, "%.16s:%s", c->ca_spki_sha256, c->value);
+    json_object_set_new(v, "id", json_string(buf_str(&id)));
+    json_object_del(v, "ca_spki_b64");
+    return v;
+}
+
+json_t *identity_view(const struct identity *i)
+{
+    JSON_AUTO *credentials = json_array();
+    JSON_AUTO *ssh = json_array();
+
+    for (unsigned n = 0; n < i->n_credentials; n++)
+        json_array_append_new(credentials, credential_view(&i->credential[n]));
+    for (unsigned n = 0; n < i->n_ssh; n++) {
+        char print[64];
+        struct err e;
+
+        if (!ssh_key_fingerprint(i->ssh[n], print, sizeof print, &e))
+            json_array_append_new(ssh, json_string(print));
+    }
+    return json_pack("{s:s, s:O, s:s, s:s, s:O, s:s}", "created", i->created, "credentials", credentials, "kind", i->kind, "name", i->name, "ssh", ssh,
+                     "state", i->enabled ? "enabled" : "disabled");
+}
+
+static json_t *answer_sign(const struct core *c, const json_t *record)
+{
+    const char *name = rec_str(rec_obj(record, "key"), "name");
+    const struct key *k = state_key(c->state, name);
+    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
+    struct err e = {0};
+
+    if (!k || statement_payload(record, c->state->instance, &payload, &e))
+        return NULL;
+    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "request_id", rec_str(record, "req"), "key", name, "key_version",
+                     (json_int_t)rec_int(rec_obj(record, "key"), "version"), "scheme", rec_str(record, "scheme"), "envelope",
+                     statement_envelope(buf_span(&payload), k->keyid, rec_str(record, "signature")));
+}
+
+static json_t *answer_key(const struct core *c, const json_t *record)
+{
+    const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
+
+    return k ? json_pack("{s:o}", "key", key_view(k)) : NULL;
+}
+
+static json_t *answer_identity(const struct core *c, const json_t *record)
+{
+    const char *b64 = rec_str(rec_obj(record, "detail"), "certificate_b64");
+    struct identity i;
+    struct err e = {0};
+    json_t *answer;
+
+    (void)c;
+    if (identity_from_json(rec_obj(rec_obj(record, "detail"), "identity"), &i, &e)) {
+        identity_clear(&i);
+        return NULL;
+    }
+    memcpy(i.created, rec_str(record, "time"), strnlen(rec_str(record, "time"), sizeof i.created - 1));
+    answer = json_pack("{s:o}", "identity", identity_view(&i));
+    identity_clear(&i);
+    if (*b64) {
+        BUF_AUTO der = BUF_INIT(16384);
+
+        if (!b64_decode(&der, b64, strlen(b64)))
+            json_object_set_new(answer, "certificate", pem_json("CERTIFICATE", buf_span(&der)));
+    }
+    return answer;
+}
+
+static json_t *answer_switch(const struct core *c, const json_t *record)
+{
+    (void)c;
+    return json_pack("{s:{s:s, s:s}}", "identity", "name", rec_str(rec_obj(record, "detail"), "name"), "state",
+                     strcmp(rec_str(record, "event"), "identity.enable") ? "disabled" : "enabled");
+}
+
+static json_t *answer_policy(const struct core *c, const json_t *record)
+{
+    (void)c;
+    return json_pack("{s:s}", "sha256", rec_str(rec_obj(record, "detail"), "sha256"));
+}
+
+static json_t *answer_plain(const struct core *c, const json_t *record)
+{
+    (void)c;
+    (void)record;
+    return json_object();
+}
+
+static const struct {
+    const char *event;
+    unsigned status;
+    json_t *(*build)(const struct core *c, const json_t *record);
+} ANSWERS[] = {
+    {"sign.release", 200, answer_sign},          {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
+    {"identity.disable", 200, answer_switch},    {"identity.enable", 200, answer_switch},   {"policy.apply", 200, answer_policy},
+    {"release.withdraw", 200, answer_plain},
+};
+
+json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status)
+{
+    const char *event = rec_str(record, "event");
+    char hash[SHA256_HEX];
+    json_t *body = NULL;
+
+    for (size_t n = 0; n < sizeof ANSWERS / sizeof *ANSWERS && !body; n++)
+        if (!strcmp(event, ANSWERS[n].event)) {
+            body = ANSWERS[n].build(c, record);
+            *status = ANSWERS[n].status;
+        }
+    if (!body)
+        return NULL;
+    sha256_hex(line.data, line.len, hash);
+    json_object_set_new(body, "record", record_head(rec_int(record, "seq"), hash));
+    return body;
+}

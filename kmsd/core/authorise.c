@@ -1,0 +1,23 @@
+/* Asks the policy, and keeps which rule of which policy decided. */
+#include <string.h>
+
+#include "kmsd/core/internal.h"
+
+int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e)
+{
+    const struct identity *i = state_identity(c->state, rq->identity);
+    struct policy_query q = {.action = rq->route->action, .key = key, .app = app, .channel = channel};
+    struct policy_decision d = {0};
+
+    if (!i || !i->enabled)
+        return err_set(e, ERR_FORBIDDEN, "the identity of this certificate is disabled");
+    q.subject = identity_subject(i);
+    policy_decide(c->state->policy, &q, &d);
+    memcpy(rq->rule, d.rule, sizeof rq->rule);
+    memcpy(rq->policy, c->state->policy_sha256, sizeof rq->policy);
+    if (d.allow)
+        return 0;
+    memcpy(e->rule, d.rule, sizeof e->rule);
+    return err_set(e, ERR_FORBIDDEN, "no rule lets %s do %s%s%s%s%s%s%s", i->name, policy_action_name(q.action), key ? " with key " : "", key ? key : "",
+                   app ? " for app " : "", app ? app : "", channel ? " on channel " : "", channel ? channel : "");
+}

@@ -1,0 +1,254 @@
+/* The core's entry points: every event from outside comes in here. */
+#include "kmsd/core/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit/state/tree.h"
+#include "base/timefmt.h"
+#include "kmsd/core/internal.h"
+
+static void see_time(struct core *c, int64_t now_us)
+{
+    if (now_us > c->now)
+        c->now = now_us;
+    if (c->state->chain.time > c->now)
+        c->now = c->state->chain.time;
+}
+
+static json_t *start_record(const struct core *c)
+{
+    const struct core_start *s = &c->start;
+    json_t *record = record_new("daemon.start", "ok", &actor_system, "");
+
+    json_object_set_new(record, "detail", json_pack("{s:s, s:s, s:O, s:s, s:s}", "boot_id", s->boot_id, "module_sha256", s->module_sha256, "programs",
+                                                    s->programs, "settings_sha256", s->settings_sha256, "version", s->version));
+    return record;
+}
+
+static int first_records(struct core *c, struct err *e)
+{
+    if (c->start.recovered) {
+        json_t *record = record_new("log.recovered", "ok", &actor_system, "");
+
+        json_object_set(record, "detail", c->start.recovered);
+        if (commit(c, record, e))
+            return -1;
+    }
+    c->start_seq = c->state->chain.next_seq;
+    if (commit(c, start_record(c), e))
+        return -1;
+    return keys_orphans(c, e);
+}
+
+struct core *core_new(struct state *state, const struct core_io *io, const struct core_start *start, int64_t now_us, struct err *e)
+{
+    struct core *c = calloc(1, sizeof *c);
+
+    if (!c) {
+        state_free(state);
+        err_set(e, ERR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    c->state = state;
+    c->io = *io;
+    c->start = *start;
+    c->pending = BUF_INIT(GROUP_BYTES_MAX);
+    c->writing = BUF_INIT(GROUP_BYTES_MAX);
+    c->durable = state->chain.next_seq;
+    memcpy(c->durable_hash, state->head, SHA256_HEX);
+    see_time(c, now_us);
+    c->refusal_window = c->now;
+    time_format(c->now, c->started);
+    if (!first_records(c, e))
+        return c;
+    core_free(c);
+    return NULL;
+}
+
+void core_free(struct core *c)
+{
+    if (!c)
+        return;
+    commit_free(c);
+    lanes_free(c);
+    while (c->requests)
+        request_free(c, c->requests);
+    nonces_free(c);
+    tree_free(&c->refusals, free);
+    state_free(c->state);
+    free(c);
+}
+
+static int from_front(struct core *c, enum child_role role, const struct frame *f)
+{
+    char source[64], reason[64];
+    struct err e = {0};
+    struct request *rq;
+
+    if (f->type == FRAME_HELLO) {
+        c->front[role == CHILD_FRONT_ADMIN].hello = true;
+        return 0;
+    }
+    if (f->type == FRAME_TLS_REFUSED) {
+        if (frame_text(f, TAG_REASON, reason, sizeof reason))
+            return -1;
+        refusal_count(c, "", "", "", reason, frame_u64(f, TAG_COUNT));
+        return 0;
+    }
+    if (f->type == FRAME_HTTP_REFUSED) {
+        uint64_t code = frame_u64(f, TAG_CODE);
+
+        if (frame_text(f, TAG_SOURCE, source, sizeof source) || code == ERR_NONE || code >= ERR_COUNT)
+            return -1;
+        refusal_count(c, "", "", source, err_slug((enum err_code)code), 1);
+        return 0;
+    }
+    if (f->type != FRAME_REQUEST)
+        return -1;
+    for (const struct request *o = c->requests; o; o = o->next)
+        if (o->door == role && o->id == f->id && o->front_epoch == c->front[role == CHILD_FRONT_ADMIN].epoch)
+            return -1;
+    rq = request_new(c, role, f, &e);
+    if (!rq)
+        return -1;
+    if (c->n_requests > IN_FLIGHT_MAX)
+        err_set(&e, ERR_BUSY, "too many requests are being worked on");
+    if (e.code)
+        request_refuse(c, rq, &e);
+    else
+        request_run(c, rq);
+    return 0;
+}
+
+int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us)
+{
+    struct lane *l;
+
+    see_time(c, now_us);
+    if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN)
+        return from_front(c, role, f);
+    l = lane_of(c, role, index);
+    if (!l)
+        return -1;
+    if (f->type == FRAME_HELLO) {
+        if (l->state != LANE_STARTING)
+            return -1;
+        lane_hello(c, l);
+        return 0;
+    }
+    if (f->type != FRAME_RESULT && f->type != FRAME_ERROR)
+        return -1;
+    return lane_answer(c, l, f);
+}
+
+static const char *role_name(enum child_role role)
+{
+    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign"};
+
+    return names[role];
+}
+
+static void record_child(struct core *c, enum child_role role, unsigned index, const char *reason)
+{
+    struct err e = {0};
+    json_t *record;
+
+    if (c->stopping)
+        return;
+    record = record_new("daemon.child", "error", &actor_system, "");
+    record_text(record, "reason", reason && *reason ? reason : "ended");
+    json_object_set_new(record, "detail", json_pack("{s:i, s:s}", "index", (int)index, "role", role_name(role)));
+    if (commit(c, record, &e))
+        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "child", e.detail);
+}
+
+void core_on_child(struct core *c, enum child_role role, unsigned index, bool up, const char *reason, int64_t now_us)
+{
+    struct lane *l;
+
+    see_time(c, now_us);
+    if (!up)
+        record_child(c, role, index, reason);
+    if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN) {
+        c->front[role == CHILD_FRONT_ADMIN].up = up;
+        c->front[role == CHILD_FRONT_ADMIN].hello = false;
+        c->front[role == CHILD_FRONT_ADMIN].epoch++;
+        return;
+    }
+    l = lane_of(c, role, index);
+    if (!l)
+        return;
+    lane_lost(c, l);
+    l->state = up ? LANE_STARTING : LANE_DOWN;
+}
+
+void core_on_disk(struct core *c, int64_t now_us)
+{
+    see_time(c, now_us);
+    commit_done(c);
+}
+
+static void write_stop(struct core *c)
+{
+    struct err e = {0};
+    json_t *record;
+
+    refusals_summarise(c, true);
+    record = record_new("daemon.stop", "ok", &actor_system, "");
+    record_text(record, "reason", c->stop_reason);
+    if (commit(c, record, &e))
+        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "stop", e.detail);
+    c->stop_seq = c->state->chain.next_seq;
+    c->stop_written = true;
+}
+
+void core_on_tick(struct core *c, int64_t now_us)
+{
+    see_time(c, now_us);
+    if (c->stop_written)
+        return;
+    lanes_tick(c);
+    waiters_expire(c);
+    nonces_expire(c);
+    refusals_summarise(c, false);
+    if (c->stopping && !c->n_requests)
+        write_stop(c);
+}
+
+void core_on_stop(struct core *c, const char *reason, int64_t now_us)
+{
+    size_t n = strnlen(reason, sizeof c->stop_reason - 1);
+
+    see_time(c, now_us);
+    memcpy(c->stop_reason, reason, n);
+    c->stopping = true;
+    if (!c->n_requests && !c->stop_written)
+        write_stop(c);
+}
+
+bool core_ready(const struct core *c)
+{
+    unsigned lanes = 0, fronts = 0;
+
+    for (unsigned n = 0; n < c->n_lanes; n++)
+        lanes += c->lane[n].state == LANE_READY;
+    for (unsigned n = 0; n < 2; n++)
+        fronts += c->front[n].hello;
+    return c->durable > c->start_seq && lanes >= c->start.lanes && fronts >= c->start.fronts;
+}
+
+bool core_finished(const struct core *c)
+{
+    return c->stop_written && c->durable >= c->stop_seq;
+}
+
+const struct state *core_state(const struct core *c)
+{
+    return c->state;
+}
+
+uint64_t core_durable_seq(const struct core *c)
+{
+    return c->durable;
+}

@@ -1,0 +1,62 @@
+/* The core as its host sees it: events go in, effects come out through struct core_io. It asks neither clock nor random source, opens no file and no socket. */
+#ifndef KMS_CORE_CORE_H
+#define KMS_CORE_CORE_H
+
+#include "audit/state/state.h"
+#include "base/frame.h"
+
+#define CORE_BLOBS_MAX 16  /* bodies that one group may bring along */
+#define CORE_LANES_MAX 16
+
+struct core;
+
+/* A body to be stored under its SHA-256 before the group that names it. */
+struct core_blob {
+    char sha256[SHA256_HEX];
+    struct buf data;
+};
+/* One group commit: whole lines, and the blobs they name. Valid until the core hears of its end. */
+struct core_group {
+    const struct buf *lines;
+    uint64_t first_seq;
+    const struct core_blob *blobs;
+    unsigned n_blobs;
+};
+enum core_note { CORE_NOTE_INFO, CORE_NOTE_WARNING, CORE_NOTE_ALARM };
+struct core_io {
+    void *ctx;
+    /* Queues a whole frame for a child; dropped when that child is gone. */
+    void (*send)(void *ctx, enum child_role role, unsigned index, const struct buf *frame);
+    void (*random)(void *ctx, void *out, size_t len);
+    /* Writes and syncs a group; its end comes as core_on_disk. Only one is under way. */
+    void (*append)(void *ctx, const struct core_group *group);
+    /* Asks for the end of a child that does not answer. */
+    void (*kill)(void *ctx, enum child_role role, unsigned index, const char *reason);
+    void (*note)(void *ctx, enum core_note level, const char *event, const char *text);
+};
+/* What daemon.start records. */
+struct core_start {
+    char boot[RECORD_BOOT_HEX], boot_id[64], version[32], settings_sha256[SHA256_HEX], module_sha256[SHA256_HEX];
+    json_t *programs;        /* name → SHA-256; borrowed */
+    unsigned fronts, lanes;  /* how many of each must say HELLO before the core is ready */
+    json_t *recovered;       /* detail of log.recovered, NULL = nothing was; borrowed */
+};
+
+/* Takes over the state. The first records (log.recovered, orphan intents, daemon.start) are queued at once. */
+struct core *core_new(struct state *state, const struct core_io *io, const struct core_start *start, int64_t now_us, struct err *e);
+void core_free(struct core *c);
+/* Events. now_us is the wall clock; the core never goes back behind the last record. A frame that does not belong on that pipe is -1: end that child. */
+int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us) __attribute__((warn_unused_result));
+void core_on_child(struct core *c, enum child_role role, unsigned index, bool up, const char *reason, int64_t now_us);
+void core_on_disk(struct core *c, int64_t now_us);
+void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */
+void core_on_stop(struct core *c, const char *reason, int64_t now_us);
+/* End of a turn of the host's loop: hands over the next group if there is one and none is under way. */
+void core_turn(struct core *c);
+bool core_ready(const struct core *c);    /* everything said HELLO and daemon.start is durable */
+bool core_finished(const struct core *c); /* daemon.stop is durable: the host may leave */
+/* For tests and the host: the fold as of the last appended record, and what is durable. */
+const struct state *core_state(const struct core *c);
+uint64_t core_durable_seq(const struct core *c); /* seq after the last durable record */
+
+#endif

@@ -1,0 +1,253 @@
+/* What the files of the core share: the core itself, one request, and each step's function. */
+#ifndef KMS_CORE_INTERNAL_H
+#define KMS_CORE_INTERNAL_H
+
+#include "kmsd/core/core.h"
+
+#define REQUEST_ID_HEX 33
+#define IDEM_MAX 128
+#define TARGET_MAX 2048
+#define SIGN_BODY_MAX (64u << 10)
+#define NONCE_HEX 33
+#define NONCE_LIFE (60 * TIME_SECOND_US)
+#define NONCES_PER_CERT 16
+#define NONCES_MAX 4096
+#define WAITERS_MAX 1024
+#define WAIT_TIME (10 * TIME_SECOND_US)
+#define IN_FLIGHT_MAX 8192
+#define REFUSALS_A_MINUTE 10
+#define REFUSAL_ROWS_MAX 256
+#define PAGE_MAX 200
+#define GROUP_BYTES_MAX (64u << 20)
+#define TIME_SECOND_US INT64_C(1000000)
+
+struct request;
+struct lane_op;
+
+/* A sign request, parsed. Texts point into the request's own JSON tree. */
+struct sign_request {
+    const char *key, *app, *channel, *version, *digest, *name, *source;
+    int64_t size;         /* -1 = not given */
+    bool dry_run;
+};
+
+enum { DOOR_CI = 1, DOOR_ADMIN = 2, DOOR_BOTH = 3 };
+enum {
+    ROUTE_SIGNED = 1,     /* needs Kms-Signature */
+    ROUTE_OPEN = 2        /* every enabled identity may; no policy decision */
+};
+struct route {
+    unsigned doors;
+    const char *method, *pattern;  /* one "{}" matches one path segment */
+    const char *event;             /* what its refusals are recorded as */
+    enum policy_action action;
+    unsigned flags;
+    size_t body_max;
+    const char *content_type;      /* required of a body; NULL = application/json */
+    int (*handle)(struct core *c, struct request *rq, struct err *e);
+};
+
+struct request {
+    struct request *prev, *next;   /* list of all live requests */
+    enum child_role door;
+    uint64_t id, front_epoch;
+    int64_t started;
+    char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
+    char target[TARGET_MAX + 1];
+    const char *query;             /* behind '?', "" = none */
+    char param[NAME_MAX_LEN + 1];  /* what "{}" matched */
+    char cred[SHA256_HEX], body_sha256[SHA256_HEX], idem_key[SHA256_HEX];
+    struct buf cert, body, kms_signature;
+    char identity[NAME_MAX_LEN + 1], kind[8];
+    bool credential_known;
+    char cred_not_after[32];
+    const struct route *route;
+    char rule[ERR_RULE_MAX], policy[SHA256_HEX];
+    json_t *json;                  /* the body, where it is JSON */
+    json_t *draft;                 /* the record as far as it is known */
+    json_t *evidence;              /* record member `request` */
+    struct sign_request sign;
+    char payload_sha256[SHA256_HEX];
+    bool in_flight, waiting;
+    void (*resume)(struct core *c, struct request *rq); /* runs again when what it waited for is over */
+    int64_t wait_until;
+    uint64_t intent_seq;
+    char key_id[KEY_ID_HEX];
+};
+
+/* What happens once everything up to a record is durable. */
+struct after {
+    struct after *next;
+    uint64_t seq;                  /* needs durable_seq >= seq */
+    enum child_role door;
+    uint64_t front_epoch;
+    struct buf frame;              /* reply to send; empty = none */
+    void (*fn)(struct core *c, struct request *rq);
+    struct request *rq;
+};
+
+struct lane_op {
+    struct lane_op *next;
+    uint64_t id;
+    int64_t deadline;
+    unsigned attempts, attempts_max;
+    enum child_role role;
+    struct buf frame;              /* as sent; its id is filled in anew for each attempt */
+    enum frame_type type;
+    /* result: the lane's frame, or NULL with the failure in e. */
+    void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e);
+    struct request *rq;
+};
+enum lane_state { LANE_DOWN, LANE_STARTING, LANE_READY };
+struct lane {
+    enum child_role role;
+    unsigned index;
+    enum lane_state state;
+    bool killed;
+    struct lane_op *first, *last;  /* outstanding, oldest first */
+    unsigned outstanding;
+};
+
+struct nonce {
+    struct nonce *next;
+    char cred[SHA256_HEX], text[NONCE_HEX];
+    int64_t expires;
+};
+struct refusal {
+    char id[NAME_MAX_LEN + SHA256_HEX + 64 + 2];
+    char name[NAME_MAX_LEN + 1], cred[SHA256_HEX], src[64];
+    char reason[48];               /* of the last one */
+    unsigned seen, over;
+};
+
+struct core {
+    struct state *state;
+    struct core_io io;
+    struct core_start start;
+    char started[32];
+    int64_t now;
+    /* commit */
+    struct buf pending;            /* lines not yet handed to the disk */
+    uint64_t pending_first;
+    struct buf writing;
+    uint64_t writing_end, durable; /* seq after the last record of the group under way, and of the durable ones */
+    char writing_hash[SHA256_HEX], durable_hash[SHA256_HEX];
+    struct core_blob blob[CORE_BLOBS_MAX], writing_blob[CORE_BLOBS_MAX];
+    unsigned n_blobs, n_writing_blobs;
+    bool disk_busy;
+    struct after *after_first, *after_last;
+    /* children */
+    struct { bool up, hello; uint64_t epoch; } front[2];
+    struct lane lane[CORE_LANES_MAX];
+    unsigned n_lanes;
+    struct lane_op *queue_first, *queue_last;
+    uint64_t next_op;
+    /* requests */
+    struct request *requests;
+    unsigned n_requests, n_waiting;
+    struct nonce *nonces;
+    unsigned n_nonces;
+    void *refusals;
+    unsigned n_refusals;
+    uint64_t refusals_beyond;
+    int64_t refusal_window;
+    uint64_t start_seq;            /* ready when durable > start_seq */
+    bool stopping, stop_written;
+    uint64_t stop_seq;
+    char stop_reason[64];
+};
+
+/* request.c */
+struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e);
+void request_free(struct core *c, struct request *rq);
+struct actor request_actor(const struct request *rq);
+/* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
+int query_check(const struct request *rq, const char *const *known, struct err *e) __attribute__((warn_unused_result));
+int query_get(const struct request *rq, const char *name, char *out, size_t size) __attribute__((warn_unused_result));
+int query_page(const struct request *rq, unsigned *limit, char after[static NAME_MAX_LEN + 1], struct err *e) __attribute__((warn_unused_result));
+/* route.c: finds route and identity, checks what every request must be, and runs its handler. Consumes rq. */
+void request_run(struct core *c, struct request *rq);
+/* Ends a request with a refusal: recorded, answered, freed. */
+void request_refuse(struct core *c, struct request *rq, struct err *e);
+/* identify.c */
+int identify(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
+/* authorise.c: policy decision with the rule kept in rq */
+int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+/* evidence.c, nonce.c */
+int evidence_check(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+int nonce_handle(struct core *c, struct request *rq, struct err *e);
+int nonce_take(struct core *c, const char *cred, bool (*fits)(void *ctx, const char *nonce), void *ctx, char out[static NONCE_HEX], unsigned *tried);
+void nonces_expire(struct core *c);
+void nonces_free(struct core *c);
+/* commit.c */
+/* Seals a record (taken over), appends it to the group, folds it. ERR_INTERNAL when it could not be built. */
+int commit(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
+int commit_blob(struct core *c, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
+/* Answers with the record that was committed last, and lets go what waited for rq. */
+void reply_committed(struct core *c, struct request *rq);
+void after_reply(struct core *c, struct request *rq, struct buf *frame);
+int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq) __attribute__((warn_unused_result));
+void commit_done(struct core *c);
+void commit_free(struct core *c);
+/* The record of a change that a person signed: record_for with the evidence, the Idempotency-Key and, where it is long, the body as a blob. NULL with e filled. */
+json_t *record_change(struct core *c, const struct request *rq, const char *event, const char *outcome, struct err *e);
+json_t *record_for(struct core *c, const struct request *rq, const char *event, const char *outcome);
+/* reply.c */
+struct reply_head {
+    unsigned status;
+    const char *content_type, *location;
+    unsigned retry_after;
+};
+void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */
+void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body);              /* takes body, frees rq */
+void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
+/* Answers with what the record of that line says; used for first answers and repeated ones alike. */
+void reply_record(struct core *c, struct request *rq, struct span line);
+/* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
+json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
+json_t *key_view(const struct key *k);
+json_t *identity_view(const struct identity *i);
+/* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
+int idem_check(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+/* wait.c */
+int wait_for(struct core *c, struct request *rq, void (*resume)(struct core *c, struct request *rq), struct err *e) __attribute__((warn_unused_result));
+void wake_waiters(struct core *c);
+void waiters_expire(struct core *c);
+/* refuse.c */
+void refusal_record(struct core *c, struct request *rq, const struct err *e);
+void refusal_count(struct core *c, const char *name, const char *cred, const char *src, const char *reason, uint64_t n);
+void refusals_summarise(struct core *c, bool force);
+/* lanes.c */
+struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
+void lane_hello(struct core *c, struct lane *l);
+int lane_answer(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
+void lane_lost(struct core *c, struct lane *l);
+void lanes_tick(struct core *c);
+void lanes_free(struct core *c);
+struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
+                            void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq);
+void lane_submit(struct core *c, struct lane_op *op);   /* takes op */
+void lanes_load_key(struct core *c, const struct key *k);
+/* the handlers */
+int sign_handle(struct core *c, struct request *rq, struct err *e);
+int keys_list(struct core *c, struct request *rq, struct err *e);
+int keys_show(struct core *c, struct request *rq, struct err *e);
+int keys_public(struct core *c, struct request *rq, struct err *e);
+int keys_create(struct core *c, struct request *rq, struct err *e);
+int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));
+int identities_list(struct core *c, struct request *rq, struct err *e);
+int identities_show(struct core *c, struct request *rq, struct err *e);
+int identities_create(struct core *c, struct request *rq, struct err *e);
+int identities_disable(struct core *c, struct request *rq, struct err *e);
+int identities_enable(struct core *c, struct request *rq, struct err *e);
+int policy_show(struct core *c, struct request *rq, struct err *e);
+int policy_put(struct core *c, struct request *rq, struct err *e);
+int policy_check(struct core *c, struct request *rq, struct err *e);
+int releases_withdraw(struct core *c, struct request *rq, struct err *e);
+int status_show(struct core *c, struct request *rq, struct err *e);
+int whoami_show(struct core *c, struct request *rq, struct err *e);
+/* sign_request.c */
+int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
+
+#endif

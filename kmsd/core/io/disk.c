@@ -1,0 +1,102 @@
+/* One thread that makes groups durable. */
+#include "kmsd/core/io/disk.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct disk {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct logdir log;
+    struct core_group group;
+    bool pending, stop, failed;
+    struct err err;
+    int done_fd;
+};
+
+/* The blobs a group names are durable before the group is. */
+static int write_group(struct disk *d)
+{
+    for (unsigned n = 0; n < d->group.n_blobs; n++)
+        if (logdir_blob_write(&d->log, d->group.blobs[n].sha256, buf_span(&d->group.blobs[n].data), &d->err))
+            return -1;
+    return logdir_append(&d->log, d->group.first_seq, buf_span(d->group.lines), &d->err);
+}
+
+static void *run(void *arg)
+{
+    struct disk *d = arg;
+
+    pthread_mutex_lock(&d->lock);
+    while (!d->stop) {
+        if (!d->pending) {
+            pthread_cond_wait(&d->wake, &d->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&d->lock);
+        d->failed = write_group(d) != 0;
+        pthread_mutex_lock(&d->lock);
+        d->pending = false;
+        if (eventfd_write(d->done_fd, 1))
+            abort();
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+struct disk *disk_start(const struct logdir *log, int *done_fd, struct err *e)
+{
+    struct disk *d = calloc(1, sizeof *d);
+
+    if (!d) {
+        err_set(e, ERR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    d->log = *log;
+    d->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->wake, NULL);
+    if (d->done_fd < 0 || pthread_create(&d->thread, NULL, run, d)) {
+        err_set(e, ERR_INTERNAL, "the disk thread does not start");
+        free(d);
+        return NULL;
+    }
+    *done_fd = d->done_fd;
+    return d;
+}
+
+void disk_submit(struct disk *d, const struct core_group *group)
+{
+    pthread_mutex_lock(&d->lock);
+    d->group = *group;
+    d->pending = true;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+}
+
+int disk_result(struct disk *d, struct err *e)
+{
+    eventfd_t n;
+
+    if (eventfd_read(d->done_fd, &n))
+        return err_set(e, ERR_INTERNAL, "the disk thread is gone");
+    if (!d->failed)
+        return 0;
+    *e = d->err;
+    return -1;
+}
+
+void disk_stop(struct disk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->stop = true;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+    pthread_join(d->thread, NULL);
+    logdir_close(&d->log);
+    close(d->done_fd);
+    free(d);
+}

@@ -1,0 +1,16 @@
+/* The disk thread: writes and syncs one group at a time, and says when it is durable. */
+#ifndef KMS_CORE_DISK_H
+#define KMS_CORE_DISK_H
+
+#include "audit/logdir.h"
+#include "kmsd/core/core.h"
+
+struct disk;
+/* Takes over the open log. done_fd (an eventfd, readable) tells the end of a group. */
+struct disk *disk_start(const struct logdir *log, int *done_fd, struct err *e);
+void disk_submit(struct disk *d, const struct core_group *group);
+/* After done_fd was readable: 0 = the group is durable, -1 = it is not and this process must end. */
+int disk_result(struct disk *d, struct err *e) __attribute__((warn_unused_result));
+void disk_stop(struct disk *d);
+
+#endif

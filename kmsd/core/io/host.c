@@ -1,0 +1,261 @@
+/* The event loop of the core process: turns descriptors into events, and effects into frames. */
+#include "kmsd/core/io/host.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/fsutil.h"
+#include "base/log.h"
+
+/* What an epoll entry means: a child's slot, or one of these. */
+enum { TAG_CONTROL = HOST_CHILDREN_MAX, TAG_DISK, TAG_TIMER };
+#define TICK_NS 100000000L
+
+static int watch(struct host *h, int op, int fd, uint32_t events, uint64_t tag)
+{
+    struct epoll_event ev = {.events = events, .data.u64 = tag};
+
+    return epoll_ctl(h->epoll, op, fd, &ev);
+}
+
+int host_init(struct host *h, int control_fd, struct err *e)
+{
+    const struct itimerspec every = {{0, TICK_NS}, {0, TICK_NS}};
+
+    h->epoll = epoll_create1(EPOLL_CLOEXEC);
+    h->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    stream_init(&h->control, control_fd);
+    if (h->epoll < 0 || h->timer_fd < 0 || timerfd_settime(h->timer_fd, 0, &every, NULL) || watch(h, EPOLL_CTL_ADD, h->disk_fd, EPOLLIN, TAG_DISK) ||
+        watch(h, EPOLL_CTL_ADD, h->timer_fd, EPOLLIN, TAG_TIMER) || watch(h, EPOLL_CTL_ADD, control_fd, EPOLLIN, TAG_CONTROL))
+        return err_errno(e, ERR_INTERNAL, errno, "the event loop");
+    return 0;
+}
+
+static struct host_child *find(struct host *h, enum child_role role, unsigned index)
+{
+    for (unsigned n = 0; n < HOST_CHILDREN_MAX; n++)
+        if (h->child[n].used && h->child[n].role == role && h->child[n].index == index)
+            return &h->child[n];
+    return NULL;
+}
+
+static void send_frame(void *ctx, enum child_role role, unsigned index, const struct buf *frame)
+{
+    struct host_child *ch = find(ctx, role, index);
+
+    if (ch)
+        buf_put(&ch->stream.out, frame->data, frame->len);
+}
+
+static void take_random(void *ctx, void *out, size_t len)
+{
+    (void)ctx;
+    if (random_bytes(out, len))
+        abort();
+}
+
+static void append(void *ctx, const struct core_group *group)
+{
+    disk_submit(((struct host *)ctx)->disk, group);
+}
+
+static void kill_child(void *ctx, enum child_role role, unsigned index, const char *reason)
+{
+    struct host *h = ctx;
+    struct host_child *ch = find(h, role, index);
+    size_t mark;
+
+    if (!ch)
+        return;
+    mark = frame_begin(&h->control.out, FRAME_KILL, 0);
+    frame_put_u64(&h->control.out, TAG_ROLE, role);
+    frame_put_u64(&h->control.out, TAG_INDEX, index);
+    frame_put_u64(&h->control.out, TAG_PID, ch->pid);
+    frame_put_str(&h->control.out, TAG_REASON, reason);
+    frame_end(&h->control.out, mark);
+}
+
+static void note(void *ctx, enum core_note level, const char *event, const char *text)
+{
+    static const enum log_level levels[] = {LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR};
+
+    (void)ctx;
+    log_line(levels[level], event, "text=\"%s\"", text);
+}
+
+struct core_io host_io(struct host *h)
+{
+    return (struct core_io){.ctx = h, .send = send_frame, .random = take_random, .append = append, .kill = kill_child, .note = note};
+}
+
+static void drop_child(struct host *h, struct host_child *ch)
+{
+    if (!ch->used)
+        return;
+    (void)epoll_ctl(h->epoll, EPOLL_CTL_DEL, ch->stream.fd, NULL);
+    stream_close(&ch->stream);
+    ch->used = false;
+}
+
+/* A child that speaks out of turn ends; the supervisor starts another. */
+static void punish(struct host *h, struct host_child *ch, const char *why)
+{
+    log_line(LOG_LEVEL_ERROR, "child", "role=%d index=%u pid=%llu text=\"%s\"", (int)ch->role, ch->index, (unsigned long long)ch->pid, why);
+    kill_child(h, ch->role, ch->index, "protocol");
+    drop_child(h, ch);
+}
+
+static void serve_child(struct host *h, struct host_child *ch)
+{
+    struct frame f;
+    struct err e = {0};
+    int more, got = stream_fill(&ch->stream);
+
+    while (ch->used && (more = stream_next(&ch->stream, &f, &e)) != 0) {
+        if (more < 0) {
+            punish(h, ch, e.detail);
+            return;
+        }
+        if (core_on_frame(h->core, ch->role, ch->index, &f, clock_wall_us())) {
+            punish(h, ch, "a frame that does not belong here");
+            return;
+        }
+    }
+    if (got < 0)
+        drop_child(h, ch); /* CHILD_GONE tells the core */
+}
+
+static void add_child(struct host *h, const struct frame *f)
+{
+    enum child_role role = (enum child_role)frame_u64(f, TAG_ROLE);
+    unsigned index = (unsigned)frame_u64(f, TAG_INDEX);
+    struct host_child *old = find(h, role, index), *ch = NULL;
+    int fd = h->control.passed_fd;
+
+    h->control.passed_fd = -1;
+    if (old)
+        drop_child(h, old);
+    for (unsigned n = 0; n < HOST_CHILDREN_MAX && !ch; n++)
+        if (!h->child[n].used)
+            ch = &h->child[n];
+    if (fd < 0 || !ch) {
+        log_line(LOG_LEVEL_ERROR, "child", "text=\"a child came without a socket or place\"");
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    *ch = (struct host_child){.used = true, .role = role, .index = index, .pid = frame_u64(f, TAG_PID)};
+    stream_init(&ch->stream, fd);
+    core_on_child(h->core, role, index, true, "", clock_wall_us());
+    (void)watch(h, EPOLL_CTL_ADD, fd, EPOLLIN, (uint64_t)(ch - h->child));
+}
+
+static void lose_child(struct host *h, const struct frame *f)
+{
+    enum child_role role = (enum child_role)frame_u64(f, TAG_ROLE);
+    unsigned index = (unsigned)frame_u64(f, TAG_INDEX);
+    struct host_child *ch = find(h, role, index);
+    char reason[64] = "";
+
+    if (frame_text(f, TAG_REASON, reason, sizeof reason))
+        reason[0] = '\0';
+    if (ch)
+        drop_child(h, ch);
+    core_on_child(h->core, role, index, false, reason, clock_wall_us());
+}
+
+/* -1: the supervisor is gone, and with it our reason to live. */
+static int serve_control(struct host *h, struct err *e)
+{
+    struct frame f;
+    int more, got = stream_fill(&h->control);
+
+    while ((more = stream_next(&h->control, &f, e)) > 0) {
+        if (f.type == FRAME_CHILD)
+            add_child(h, &f);
+        else if (f.type == FRAME_CHILD_GONE)
+            lose_child(h, &f);
+        else if (f.type == FRAME_STOP)
+            core_on_stop(h->core, "told to stop", clock_wall_us());
+    }
+    if (more < 0)
+        return -1;
+    return got < 0 ? err_set(e, ERR_INTERNAL, "the supervisor is gone") : 0;
+}
+
+static void flush_all(struct host *h)
+{
+    for (unsigned n = 0; n < HOST_CHILDREN_MAX; n++) {
+        struct host_child *ch = &h->child[n];
+        int left = ch->used && ch->stream.out.len ? stream_flush(&ch->stream) : 0;
+
+        if (!ch->used)
+            continue;
+        if (left < 0 || ch->stream.out.failed) {
+            punish(h, ch, "it does not read its answers");
+            continue;
+        }
+        if ((left > 0) != ch->want_out) {
+            ch->want_out = left > 0;
+            (void)watch(h, EPOLL_CTL_MOD, ch->stream.fd, EPOLLIN | (ch->want_out ? (uint32_t)EPOLLOUT : 0), n);
+        }
+    }
+    if (h->control.out.len && stream_flush(&h->control) < 0)
+        log_line(LOG_LEVEL_ERROR, "control", "text=\"the supervisor does not listen\"");
+}
+
+static void say_ready(struct host *h)
+{
+    size_t mark;
+
+    if (h->ready_sent || !core_ready(h->core))
+        return;
+    h->ready_sent = true;
+    mark = frame_begin(&h->control.out, FRAME_READY, 0);
+    frame_end(&h->control.out, mark);
+}
+
+static int dispatch(struct host *h, uint64_t tag, struct err *e)
+{
+    uint64_t ticks;
+
+    if (tag < HOST_CHILDREN_MAX) {
+        if (h->child[tag].used)
+            serve_child(h, &h->child[tag]);
+        return 0;
+    }
+    if (tag == TAG_CONTROL)
+        return serve_control(h, e);
+    if (tag == TAG_TIMER) {
+        if (read(h->timer_fd, &ticks, sizeof ticks) > 0)
+            core_on_tick(h->core, clock_wall_us());
+        return 0;
+    }
+    if (disk_result(h->disk, e))
+        return -1;
+    core_on_disk(h->core, clock_wall_us());
+    return 0;
+}
+
+int host_run(struct host *h, struct err *e)
+{
+    struct epoll_event events[32];
+
+    while (!core_finished(h->core)) {
+        core_turn(h->core);
+        say_ready(h);
+        flush_all(h);
+        int n = epoll_wait(h->epoll, events, 32, -1);
+
+        if (n < 0 && errno != EINTR)
+            return err_errno(e, ERR_INTERNAL, errno, "epoll");
+        for (int i = 0; i < n; i++)
+            if (dispatch(h, events[i].data.u64, e))
+                return -1;
+    }
+    flush_all(h);
+    return 0;
+}

@@ -1,0 +1,163 @@
+/* kmsd-core: reads the log, folds it, and serves until told to stop. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/enc.h"
+#include "base/fsutil.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "kmsd/core/io/host.h"
+#include "kmsd/settings.h"
+
+enum { EXIT_REFUSES = 78, CONTROL_FD = 3, PROGRAM_MAX = 64 << 20, LOCK_WAIT_MS = 5000 };
+
+struct boot {
+    struct settings settings;
+    struct state *state;
+    struct logdir log;
+    json_t *recovered, *programs;
+};
+
+static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
+{
+    return logdir_blob_read(((struct boot *)ctx)->settings.audit_dir, sha256, out, e);
+}
+
+static int apply(void *ctx, const json_t *record, struct span line, struct err *e)
+{
+    struct boot *b = ctx;
+    const struct blob_source blobs = {read_blob, b};
+
+    return state_apply(b->state, record, line, &blobs, e);
+}
+
+static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(max);
+
+    if (file_read(path, &text, e))
+        return -1;
+    sha256_hex(text.data, text.len, out);
+    return 0;
+}
+
+/* The programs beside this one, by name. */
+static int hash_programs(json_t *programs, struct err *e)
+{
+    static const char *const names[] = {"kmsd-core", "kmsd-front", "kmsd-token"};
+    char self[PATH_MAX], path[PATH_MAX], hash[SHA256_HEX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (n <= 0)
+        return err_set(e, ERR_INTERNAL, "/proc/self/exe cannot be read");
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (path_join(path, sizeof path, self, names[i]) || hash_file(path, PROGRAM_MAX, hash, e) ||
+            json_object_set_new(programs, names[i], json_string(hash)))
+            return -1;
+    return 0;
+}
+
+static int describe(struct boot *b, struct core_start *s, struct err *e)
+{
+    uint8_t id[16];
+    BUF_AUTO boot_id = BUF_INIT(128);
+
+    if (random_bytes(id, sizeof id))
+        return err_set(e, ERR_INTERNAL, "no random bytes");
+    hex_encode(id, sizeof id, s->boot);
+    if (file_read("/proc/sys/kernel/random/boot_id", &boot_id, e))
+        return -1;
+    memcpy(s->boot_id, buf_str(&boot_id), strcspn(buf_str(&boot_id), "\n") < sizeof s->boot_id ? strcspn(buf_str(&boot_id), "\n") : 0);
+    memcpy(s->version, KMSD_VERSION, sizeof KMSD_VERSION);
+    b->programs = json_object();
+    s->programs = b->programs;
+    s->recovered = b->recovered;
+    s->fronts = 2;
+    s->lanes = 2;
+    return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
+               ? -1
+               : hash_programs(b->programs, e);
+}
+
+static int open_log(struct boot *b, struct err *e)
+{
+    const struct log_reader reader = {apply, b};
+    char lock[PATH_MAX];
+
+    if (path_join(lock, sizeof lock, b->settings.audit_dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
+        return err_context(e, "the log %s", b->settings.audit_dir);
+    b->state = state_new();
+    return b->state ? logdir_open(&b->log, b->settings.audit_dir, &reader, &b->recovered, e) : err_set(e, ERR_INTERNAL, "out of memory");
+}
+
+static int serve(struct boot *b, struct err *e)
+{
+    struct host h = {0};
+    struct core_start start = {0};
+    struct core_io io = host_io(&h);
+    int result;
+
+    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &h.disk_fd, e)) || host_init(&h, CONTROL_FD, e))
+        return -1;
+    h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
+    b->state = NULL;
+    if (!h.core)
+        return -1;
+    result = host_run(&h, e);
+    if (!result)
+        disk_stop(h.disk);
+    core_free(h.core);
+    return result;
+}
+
+static int arguments(int argc, char **argv, const char **file)
+{
+    static const struct option options[] = {{"settings", required_argument, NULL, 's'}, {"parent", required_argument, NULL, 'p'}, {0}};
+    int opt, parent = 0;
+
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (opt == 's')
+            *file = optarg;
+        else if (opt == 'p')
+            parent = (int)strtol(optarg, NULL, 10);
+        else
+            return -1;
+    }
+    process_tie_to_parent(parent);
+    return *file && optind == argc ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct boot b = {.log.fd = -1};
+    struct err e = {0};
+    const char *file = NULL;
+    int failed;
+
+    process_harden();
+    log_program("kmsd-core");
+    (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    (void)sigaction(SIGINT, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    (void)sigaction(SIGTERM, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    if (arguments(argc, argv, &file)) {
+        fprintf(stderr, "kmsd-core is started by kmsd, not by hand\n");
+        return 64;
+    }
+    if (settings_load(file, &b.settings, &e) || open_log(&b, &e)) {
+        log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
+        return EXIT_REFUSES;
+    }
+    failed = serve(&b, &e);
+    if (failed)
+        log_line(LOG_LEVEL_ERROR, "core", "text=\"%s\"", e.detail);
+    state_free(b.state);
+    json_decref(b.recovered);
+    json_decref(b.programs);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,104 @@
+/* Builds replies and hands them to the commit queue, which releases them when they may go. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kmsd/core/internal.h"
+
+void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
+{
+    struct buf frame = BUF_INIT(FRAME_MAX + 4096);
+    size_t mark = frame_begin(&frame, FRAME_REPLY, rq->id);
+
+    frame_put_u64(&frame, TAG_STATUS, head->status);
+    frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
+    if (head->content_type)
+        frame_put_str(&frame, TAG_CONTENT_TYPE, head->content_type);
+    if (head->location)
+        frame_put_str(&frame, TAG_LOCATION, head->location);
+    if (head->retry_after)
+        frame_put_u64(&frame, TAG_RETRY_AFTER, head->retry_after);
+    frame_put(&frame, TAG_BODY, body);
+    frame_end(&frame, mark);
+    if (buf_ok(&frame)) {
+        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "reply", "a reply did not fit its frame");
+        buf_clear(&frame);
+        mark = frame_begin(&frame, FRAME_REPLY, rq->id);
+        frame_put_u64(&frame, TAG_STATUS, 500);
+        frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
+        frame_end(&frame, mark);
+    }
+    after_reply(c, rq, &frame);
+    buf_free(&frame);
+    request_free(c, rq);
+}
+
+void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body)
+{
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
+    JSON_AUTO *owned = body;
+
+    json_canonical(&text, owned);
+    if (!owned || buf_ok(&text)) {
+        struct err e = {0};
+
+        err_set(&e, ERR_INTERNAL, "the answer could not be built");
+        reply_problem(c, rq, &e);
+        return;
+    }
+    reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/json"}, buf_span(&text));
+}
+
+void reply_problem(struct core *c, struct request *rq, const struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(16384), type = BUF_INIT(256), detail = BUF_INIT(4096);
+    unsigned status = err_status(e->code);
+
+    buf_printf(&type, "urn:kmsd:problem:%s", err_slug(e->code));
+    buf_printf(&detail, "%s%s%s", e->detail, e->detail[0] ? ". " : "", err_cure(e->code));
+    JSON_AUTO *problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", buf_str(&type), "title", err_title(e->code), "status", (int)status, "detail",
+                                   buf_str(&detail), "request_id", rq->req);
+    unsigned retry = e->retry_after ? e->retry_after : status == 503 ? 1 : 0;
+
+    record_text(problem, "rule", e->rule);
+    if (retry)
+        json_object_set_new(problem, "retry_after", json_integer(retry));
+    json_canonical(&text, problem);
+    reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
+}
+
+void reply_record(struct core *c, struct request *rq, struct span line)
+{
+    struct err e = {0};
+    unsigned status = 200;
+    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
+    json_t *body = record ? answer_of(c, record, line, &status) : NULL;
+
+    if (body) {
+        reply_json(c, rq, status, body);
+        return;
+    }
+    err_set(&e, ERR_INTERNAL, "the recorded answer could not be rebuilt");
+    reply_problem(c, rq, &e);
+}
+
+static char *last_line(const struct core *c, size_t *len)
+{
+    const char *data = (const char *)c->pending.data;
+    size_t end = c->pending.len - 1, start = end;
+
+    while (start > 0 && data[start - 1] != '\n')
+        start--;
+    *len = end - start;
+    return strndup(data + start, *len);
+}
+
+void reply_committed(struct core *c, struct request *rq)
+{
+    size_t len;
+    char *line = last_line(c, &len);
+
+    rq->in_flight = false;
+    reply_record(c, rq, span_of(line, len));
+    free(line);
+    wake_waiters(c);
+}

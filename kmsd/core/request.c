@@ -1,0 +1,172 @@
+/* One HTTP request as the core keeps it, from its frame to its reply. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/enc.h"
+#include "base/num.h"
+#include "kmsd/core/internal.h"
+
+static int take(struct buf *out, const struct frame *f, enum frame_tag tag)
+{
+    *out = BUF_INIT(FRAME_MAX);
+    buf_put(out, f->field[tag].data, f->field[tag].len);
+    return buf_ok(out);
+}
+
+static void split_target(struct request *rq)
+{
+    const char *mark = strchr(rq->target, '?');
+    size_t n = mark ? (size_t)(mark - rq->target) : strlen(rq->target);
+
+    memcpy(rq->path, rq->target, n);
+    rq->path[n] = '\0';
+    rq->query = mark ? mark + 1 : "";
+}
+
+static int idem_alphabet(const char *text)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-";
+
+    return text[strspn(text, allowed)] ? -1 : 0;
+}
+
+static int read_fields(struct request *rq, const struct frame *f, struct err *e)
+{
+    if (frame_text(f, TAG_METHOD, rq->method, sizeof rq->method))
+        return err_set(e, ERR_METHOD_NOT_ALLOWED, "the request method is not one this service knows");
+    if (frame_text(f, TAG_TARGET, rq->target, sizeof rq->target))
+        return err_set(e, ERR_BAD_REQUEST, "the request target is longer than %d bytes", TARGET_MAX);
+    if (frame_text(f, TAG_SOURCE, rq->src, sizeof rq->src))
+        return err_set(e, ERR_INTERNAL, "the front sent no usable peer address");
+    split_target(rq);
+    if (frame_has(f, TAG_IDEMPOTENCY) &&
+        (frame_text(f, TAG_IDEMPOTENCY, rq->idem, sizeof rq->idem) || !rq->idem[0] || idem_alphabet(rq->idem))) {
+        rq->idem[0] = '\0';
+        return err_set(e, ERR_BAD_REQUEST, "Idempotency-Key must be 1 to %d characters of A-Z a-z 0-9 . _ : -", IDEM_MAX);
+    }
+    if (frame_has(f, TAG_CONTENT_TYPE) && frame_text(f, TAG_CONTENT_TYPE, rq->content_type, sizeof rq->content_type))
+        return err_set(e, ERR_UNSUPPORTED_MEDIA, "the Content-Type is too long");
+    return 0;
+}
+
+struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e)
+{
+    uint8_t id[16];
+    struct request *rq = calloc(1, sizeof *rq);
+
+    if (!rq)
+        return NULL;
+    rq->door = door;
+    rq->id = f->id;
+    rq->front_epoch = c->front[door == CHILD_FRONT_ADMIN].epoch;
+    rq->started = c->now;
+    rq->query = "";
+    c->io.random(c->io.ctx, id, sizeof id);
+    hex_encode(id, sizeof id, rq->req);
+    if (take(&rq->cert, f, TAG_CERT) || take(&rq->body, f, TAG_BODY) || take(&rq->kms_signature, f, TAG_KMS_SIGNATURE))
+        err_set(e, ERR_BUSY, "the service is out of memory");
+    else
+        (void)read_fields(rq, f, e);
+    sha256_hex(rq->cert.data, rq->cert.len, rq->cred);
+    sha256_hex(rq->body.len ? (const void *)rq->body.data : "", rq->body.len, rq->body_sha256);
+    rq->next = c->requests;
+    if (c->requests)
+        c->requests->prev = rq;
+    c->requests = rq;
+    c->n_requests++;
+    return rq;
+}
+
+void request_free(struct core *c, struct request *rq)
+{
+    if (rq->waiting)
+        c->n_waiting--;
+    if (rq->next)
+        rq->next->prev = rq->prev;
+    if (rq->prev)
+        rq->prev->next = rq->next;
+    else
+        c->requests = rq->next;
+    c->n_requests--;
+    buf_free(&rq->cert);
+    buf_free(&rq->body);
+    buf_free(&rq->kms_signature);
+    json_decref(rq->json);
+    json_decref(rq->draft);
+    json_decref(rq->evidence);
+    free(rq);
+}
+
+struct actor request_actor(const struct request *rq)
+{
+    return (struct actor){.name = rq->identity, .kind = rq->kind[0] ? rq->kind : "unknown", .cred = rq->cred, .method = "mtls"};
+}
+
+/* Calls each parameter "name=value" of the query in turn. */
+static const char *query_next(const char **at, size_t *name_len, size_t *len)
+{
+    const char *start = *at, *eq;
+
+    if (!*start)
+        return NULL;
+    *len = strcspn(start, "&");
+    eq = memchr(start, '=', *len);
+    *name_len = eq ? (size_t)(eq - start) : *len;
+    *at = start + *len + (start[*len] == '&');
+    return start;
+}
+
+int query_check(const struct request *rq, const char *const *known, struct err *e)
+{
+    const char *at = rq->query, *p;
+    size_t name_len, len;
+    unsigned seen = 0;
+
+    while ((p = query_next(&at, &name_len, &len))) {
+        unsigned n = 0;
+
+        while (known[n] && (strlen(known[n]) != name_len || memcmp(known[n], p, name_len)))
+            n++;
+        if (!known[n] || name_len == len)
+            return err_set(e, ERR_UNKNOWN_MEMBER, "query parameter %.*s is not one this route takes", (int)(name_len > 32 ? 32 : name_len), p);
+        if (seen & (1u << n))
+            return err_set(e, ERR_BAD_REQUEST, "query parameter %s stands twice", known[n]);
+        seen |= 1u << n;
+    }
+    return 0;
+}
+
+int query_get(const struct request *rq, const char *name, char *out, size_t size)
+{
+    const char *at = rq->query, *p;
+    size_t name_len, len;
+
+    while ((p = query_next(&at, &name_len, &len))) {
+        if (strlen(name) != name_len || memcmp(name, p, name_len) || name_len == len)
+            continue;
+        if (len - name_len - 1 >= size)
+            return -1;
+        memcpy(out, p + name_len + 1, len - name_len - 1);
+        out[len - name_len - 1] = '\0';
+        return 1;
+    }
+    return 0;
+}
+
+int query_page(const struct request *rq, unsigned *limit, char after[static NAME_MAX_LEN + 1], struct err *e)
+{
+    static const char *const known[] = {"limit", "after", NULL};
+    char text[8];
+    uint64_t n = 100;
+    int got;
+
+    if (query_check(rq, known, e))
+        return -1;
+    got = query_get(rq, "limit", text, sizeof text);
+    if (got < 0 || (got && num_parse_u64(text, strlen(text), 1, PAGE_MAX, &n)))
+        return err_set(e, ERR_BAD_REQUEST, "limit must be a number from 1 to %d", PAGE_MAX);
+    *limit = (unsigned)n;
+    after[0] = '\0';
+    got = query_get(rq, "after", after, NAME_MAX_LEN + 1);
+    return got < 0 || (got && name_check(after, "after", e)) ? err_set(e, ERR_BAD_REQUEST, "after must be a name, as `next` of the last page gave it") : 0;
+}

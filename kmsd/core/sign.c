@@ -1,0 +1,208 @@
+/* A signature from request to reply: parse, decide, reserve, token, decide again, record, reply. */
+#include <string.h>
+
+#include "audit/statement.h"
+#include "base/enc.h"
+#include "base/timefmt.h"
+#include "kmsd/core/internal.h"
+
+#define SIGN_TIME (3 * TIME_SECOND_US)
+
+/* May this request be signed now? 0 = yes and it is new, 1 = signed before (line set), -1 = no. */
+static int decide(struct core *c, struct request *rq, const char **line, struct err *e)
+{
+    const struct sign_request *s = &rq->sign;
+    const struct key *k;
+    const struct mark *m;
+    const struct release *r;
+    int order;
+
+    if (authorise(c, rq, s->key, s->app, s->channel, e))
+        return -1;
+    k = state_key(c->state, s->key);
+    if (!k)
+        return err_set(e, ERR_NOT_FOUND, "there is no key %s", s->key);
+    if (!k->active)
+        return err_set(e, ERR_KEY_NOT_ACTIVE, "key %s is still being created", s->key);
+    if (strcmp(k->purpose, "release"))
+        return err_set(e, ERR_KEY_NOT_ACTIVE, "key %s is not a release key", s->key);
+    m = state_mark(c->state, s->app, s->channel);
+    if (!m || !m->version[0])
+        return 0;
+    order = version_compare(s->version, m->version);
+    if (order > 0)
+        return 0;
+    if (order < 0)
+        return err_set(e, ERR_VERSION_NOT_NEWER, "channel %s of %s is at %s, which is newer than %s", s->channel, s->app, m->version, s->version);
+    if (strcmp(s->version, m->version))
+        return err_set(e, ERR_VERSION_NOT_NEWER, "channel %s of %s is at %s, which has the same precedence as %s", s->channel, s->app, m->version, s->version);
+    if (m->withdrawn)
+        return err_set(e, ERR_RELEASE_WITHDRAWN, "version %s of channel %s of %s was withdrawn", s->version, s->channel, s->app);
+    r = mark_release(m, s->name);
+    if (!r)
+        return 0;
+    if (strcmp(r->digest, s->digest))
+        return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
+    *line = r->line;
+    return 1;
+}
+
+/* One version in flight per channel, any number of names. */
+static bool must_wait(const struct core *c, const struct request *rq)
+{
+    const struct sign_request *s = &rq->sign;
+
+    for (const struct request *o = c->requests; o; o = o->next)
+        if (o != rq && o->in_flight && o->sign.app && !strcmp(o->sign.app, s->app) && !strcmp(o->sign.channel, s->channel) &&
+            (strcmp(o->sign.version, s->version) || !strcmp(o->sign.name, s->name)))
+            return true;
+    return false;
+}
+
+/* The record as far as the signed payload needs it. */
+static json_t *draft(struct core *c, struct request *rq, const struct key *k)
+{
+    const struct sign_request *s = &rq->sign;
+    char issued[TIME_TEXT];
+    json_t *record = record_for(c, rq, "sign.release", "ok");
+    json_t *detail;
+
+    time_format(c->now, issued);
+    detail = json_pack("{s:s, s:s, s:o, s:s}", "environment", strcmp(c->state->mode, "dev") ? "production" : "development", "issued", issued, "log_head",
+                       record_head(c->durable - 1, c->durable_hash), "name", s->name);
+    if (s->size >= 0)
+        json_object_set_new(detail, "size", json_integer(s->size));
+    json_object_set_new(record, "detail", detail);
+    json_object_set_new(record, "key", record_key(k->name, k->version));
+    json_object_set_new(record, "artifact", record_artifact(s->app, s->channel, s->version));
+    json_object_set_new(record, "digest", json_pack("{s:s, s:s}", "alg", "sha256", "hex", s->digest));
+    record_text(record, "scheme", k->scheme);
+    record_text(record, "source_claimed", s->source);
+    record_text(record, "idem", rq->idem);
+    record_text(record, "body_sha256", rq->body_sha256);
+    return record;
+}
+
+/* The record says what the lane was given: the payload rebuilt from it has the same hash as the one that was signed. */
+static int payload(struct core *c, const json_t *record, struct buf *out, char hash[static SHA256_HEX], struct err *e)
+{
+    if (statement_payload(record, c->state->instance, out, e))
+        return -1;
+    sha256_hex(out->data, out->len, hash);
+    return 0;
+}
+
+static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct err *e)
+{
+    BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(RECORD_LINE_MAX);
+    char hash[SHA256_HEX];
+    const char *line = NULL;
+    int verdict;
+
+    if (!identify_again(c, rq, e))
+        return -1;
+    verdict = decide(c, rq, &line, e);
+    if (verdict)
+        return verdict < 0 ? -1 : err_set(e, ERR_BUSY, "the same release was signed meanwhile; ask again for its signature");
+    record_text(rq->draft, "rule", rq->rule);
+    record_text(rq->draft, "policy", rq->policy);
+    if (payload(c, rq->draft, &again, hash, e))
+        return -1;
+    if (strcmp(hash, rq->payload_sha256))
+        return err_set(e, ERR_INTERNAL, "the record would not rebuild what was signed");
+    b64_encode(&b64, result->field[TAG_OUTPUT].data, result->field[TAG_OUTPUT].len);
+    record_text(rq->draft, "signature", buf_str(&b64));
+    return commit(c, json_incref(rq->draft), e);
+}
+
+static void on_signed(struct core *c, struct request *rq, const struct frame *result, struct err *e)
+{
+    const struct mark *m;
+
+    if (!result || !frame_has(result, TAG_OUTPUT) || record_signature(c, rq, result, e)) {
+        request_refuse(c, rq, e);
+        return;
+    }
+    rq->in_flight = false;
+    m = state_mark(c->state, rq->sign.app, rq->sign.channel);
+    reply_record(c, rq, span_str(mark_release(m, rq->sign.name)->line));
+    wake_waiters(c);
+}
+
+static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
+{
+    BUF_AUTO body = BUF_INIT(RECORD_LINE_MAX), pae = BUF_INIT(RECORD_LINE_MAX + 128);
+    struct lane_op *op;
+    uint8_t id[KEY_ID_LEN];
+    size_t mark;
+
+    if (payload(c, rq->draft, &body, rq->payload_sha256, e))
+        return -1;
+    statement_pae(buf_span(&body), &pae);
+    if (buf_ok(&pae) || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
+        return err_set(e, ERR_INTERNAL, "the statement could not be built");
+    op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->now + SIGN_TIME, 2, on_signed, rq);
+    if (!op)
+        return err_set(e, ERR_BUSY, "the service is out of memory");
+    mark = frame_begin(&op->frame, FRAME_SIGN, 0);
+    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
+    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
+    frame_put(&op->frame, TAG_INPUT, buf_span(&pae));
+    frame_end(&op->frame, mark);
+    rq->in_flight = true;
+    lane_submit(c, op);
+    return 0;
+}
+
+static int consider(struct core *c, struct request *rq, struct err *e);
+
+static void resume(struct core *c, struct request *rq)
+{
+    struct err e = {0};
+
+    if (!identify_again(c, rq, &e) || consider(c, rq, &e))
+        request_refuse(c, rq, &e);
+}
+
+static int dry_run(struct core *c, struct request *rq, int verdict)
+{
+    reply_json(c, rq, 200, json_pack("{s:s, s:b, s:s, s:s, s:s}", "decision", "allow", "signed_before", verdict == 1, "rule", rq->rule, "policy", rq->policy,
+                                     "request_id", rq->req));
+    return 0;
+}
+
+static int consider(struct core *c, struct request *rq, struct err *e)
+{
+    const char *line = NULL;
+    int verdict;
+
+    if (authorise(c, rq, rq->sign.key, rq->sign.app, rq->sign.channel, e))
+        return -1;
+    verdict = idem_check(c, rq, e);
+    if (verdict)
+        return verdict < 0 ? -1 : 0;
+    if (must_wait(c, rq))
+        return wait_for(c, rq, resume, e);
+    verdict = decide(c, rq, &line, e);
+    if (verdict < 0)
+        return -1;
+    if (rq->sign.dry_run)
+        return dry_run(c, rq, verdict);
+    if (verdict == 1) {
+        reply_record(c, rq, span_str(line));
+        return 0;
+    }
+    json_decref(rq->draft);
+    rq->draft = draft(c, rq, state_key(c->state, rq->sign.key));
+    return rq->draft ? send_to_lane(c, rq, state_key(c->state, rq->sign.key), e) : err_set(e, ERR_BUSY, "the service is out of memory");
+}
+
+int sign_handle(struct core *c, struct request *rq, struct err *e)
+{
+    if (!rq->json) {
+        rq->json = json_read_object(rq->body.data, rq->body.len, SIGN_BODY_MAX, e);
+        if (!rq->json || sign_request_parse(rq->json, &rq->sign, e))
+            return -1;
+    }
+    return consider(c, rq, e);
+}

@@ -1,0 +1,38 @@
+/* kmsd.yaml: the settings of one instance, read strictly through one schema table. */
+#ifndef KMS_KMSD_SETTINGS_H
+#define KMS_KMSD_SETTINGS_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define SETTINGS_CA_MAX 8
+#define SETTINGS_TEXT 256
+
+struct token_settings {
+    char module[PATH_MAX];         /* PKCS#11 module */
+    char label[33];                /* CKA token label */
+    char pin_file[PATH_MAX];
+    char softhsm_conf[PATH_MAX];   /* "" = not SoftHSM; else exported as SOFTHSM2_CONF in the token processes */
+    char sync[PATH_MAX];           /* directory to syncfs after key generation, "" = none */
+};
+/* Paths are absolute after loading (relative ones count from the file's directory). */
+struct settings {
+    char file[PATH_MAX], dir[PATH_MAX];
+    char instance[SETTINGS_TEXT];
+    char listen_ci[SETTINGS_TEXT], listen_admin[SETTINGS_TEXT];  /* "ADDRESS:PORT" or "[v6]:PORT", numeric address */
+    char tls_certificate[PATH_MAX], tls_key[PATH_MAX];
+    char client_ca[SETTINGS_CA_MAX][PATH_MAX];
+    unsigned n_client_ca;
+    char tokens_lock[PATH_MAX];
+    struct token_settings keys, checkpoint;
+    char audit_dir[PATH_MAX];
+    uint64_t connections, connections_per_peer, request_seconds, body_bytes;
+};
+/* ERR_BAD_REQUEST with file:line:col and a cure. */
+int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));
+/* Writes a fresh kmsd.yaml (used by init and dev). listen_* may have port 0. */
+int settings_write(const char *file, const char *instance, const char *listen_ci, const char *listen_admin, const char *module, struct err *e) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,1 @@
+# Where `make install` puts things.
