@@ -106,7 +106,8 @@ json_t *json_read_object(const void *data, size_t len, size_t max_len, struct er
         return NULL;
     json_t *j = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
     if (!j) {
-        err_set(e, ERR_BAD_REQUEST, "JSON line %d column %d: %s", where.line, where.column, where.text);
+        enum err_code code = json_error_code(&where) == json_error_out_of_memory ? ERR_INTERNAL : ERR_BAD_REQUEST;
+        err_set(e, code, "JSON line %d column %d: %s", where.line, where.column, where.text);
         return NULL;
     }
     if (!json_is_object(j)) {

@@ -1,1 +1,59 @@
-# How the tests are built and run.
+# How the project is prepared, demonstrated and tested.
+
+DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev \
+  softhsm2 openssl openssh-client ca-certificates
+DEPS_TEST := libcmocka-dev python3 python3-pytest python3-yaml opensc curl zip procps clang libclang-rt-14-dev valgrind
+
+deps:
+	@packaging/deps.sh $(DEPS)
+deps-test: deps
+	@packaging/deps.sh $(DEPS_TEST)
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo.sh
+
+# The library objects are made again in the same run: a stale build is no evidence.
+test: deps-test
+	@$(MAKE) --no-print-directory all unit-programs sim-program fuzz-programs
+	@tests/run.sh
+
+unit-programs: $(UNIT)
+test-unit: $(UNIT)
+	@tests/run.sh unit
+test-system: all
+	@tests/run.sh system
+test-sim: sim-program
+	@tests/run.sh sim
+
+# The simulation links the real core.
+SIM := $(call obj,$(call src,tests/sim))
+sim-program: $(B)/tests/sim/sim
+$(B)/tests/sim/sim: $(SIM) $(SIM_REPLACE) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,)
+soak: sim-program
+	$(B)/tests/sim/sim 1 $(or $(SEEDS),100000) 400
+
+# Fuzzers: clang's libFuzzer over the parsers, compiled from source with sanitizers.
+FUZZ_CC := clang
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c) $(wildcard kmsd/front/headscan.c)
+FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzz-programs: $(FUZZERS)
+$(B)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_SRC) -lcrypto -ljansson -lfyaml
+fuzz: $(FUZZERS)
+	@for f in $(FUZZERS); do echo "== $$f"; mkdir -p $(B)/corpus/$$(basename $$f); \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 $(B)/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
+
+check-rules: all
+	@tests/check-rules.sh $(B)
+
+check-sanitize:
+	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined unit-programs sim-program
+	@B=build/asan tests/run.sh unit sim
+
+.PHONY: unit-programs sim-program fuzz-programs soak

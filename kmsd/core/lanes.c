@@ -154,7 +154,7 @@ static void on_loaded(struct core *c, struct request *rq, const struct frame *re
 {
     (void)rq;
     if (!result)
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "lane.load", e->detail);
+        c->io.note(c->io.ctx, CORE_NOTE_WARNING, "lane.load", e->detail);
 }
 
 static void load(struct core *c, struct lane *l, const struct key *k)

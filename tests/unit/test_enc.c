@@ -63,7 +63,9 @@ static void base64_alphabets(void **state)
 
 static void base64_is_strict(void **state)
 {
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg==\n", "Zh==", "Zm9=", "=Zg=", "Z===", "====", "Zg==Zg==", "Zm 9", "Zm-v", "Zm9v=", "Zm9vZg=A"};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Zg==\n", "Zh==", "Zm9=", "=Zg=", "Z===", "====", "Zg==Zg==", "Zm 9", "Zm-v", "Zm9v=", "Zm9vZg=A",
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

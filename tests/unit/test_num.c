@@ -24,7 +24,9 @@ static void accepts(void **state)
 
 static void refuses(void **state)
 {
-    static const char *const bad[] = {"", "00", "01", "-1", "+1", " 1", "1 ", "1.0", "1e2", "0x1", "18446744073709551616", "99999999999999999999999", "a"};
+    static const char *const bad[] = {
+        "", "00", "01", "-1", "+1", " 1", "1 ", "1.0", "1e2", "0x1", "18446744073709551616", "99999999999999999999999", "a",
+    };
     uint64_t n = 7;
 
     (void)state;

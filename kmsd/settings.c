@@ -1,0 +1,198 @@
+/* Reads kmsd.yaml through one schema table. */
+#include "kmsd/settings.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fsutil.h"
+#include "base/num.h"
+#include "base/yaml.h"
+
+enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN };
+#define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
+
+/* Every setting: its path in the file, its kind, where it goes, bounds, whether it must be there, and what it is for. */
+static const struct row {
+    const char *path;
+    enum kind kind;
+    size_t at, size;
+    uint64_t min, max, dflt;
+    bool required;
+    const char *help;
+} SCHEMA[] = {
+    {"instance", ORIGIN, AT(instance), 0, 0, 0, true, "name of the instance, e.g. kms.example.com"},
+    {"listen.ci", TEXT, AT(listen_ci), 0, 0, 0, true, "ADDRESS:PORT of the ci door"},
+    {"listen.admin", TEXT, AT(listen_admin), 0, 0, 0, true, "ADDRESS:PORT of the administration door"},
+    {"tls.certificate", PATH, AT(tls_certificate), 0, 0, 0, true, "server certificate (PEM)"},
+    {"tls.key", PATH, AT(tls_key), 0, 0, 0, true, "its private key (PEM, 0600)"},
+    {"tls.client_ca", PATHS, AT(client_ca), 0, 0, 0, true, "CA certificates that client certificates must chain to; the first is kmsd's own"},
+    {"tokens.lock", PATH, AT(tokens_lock), 0, 0, 0, true, "lock file: token processes start one after another"},
+    {"tokens.keys.module", PATH, AT(keys.module), 0, 0, 0, true, "PKCS#11 module"},
+    {"tokens.keys.label", TEXT, AT(keys.label), 0, 0, 0, true, "token label"},
+    {"tokens.keys.pin_file", PATH, AT(keys.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"},
+    {"tokens.keys.softhsm_conf", PATH, AT(keys.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"},
+    {"tokens.keys.sync", PATH, AT(keys.sync), 0, 0, 0, false, "directory to sync after a key was made"},
+    {"tokens.checkpoint.module", PATH, AT(checkpoint.module), 0, 0, 0, true, "PKCS#11 module"},
+    {"tokens.checkpoint.label", TEXT, AT(checkpoint.label), 0, 0, 0, true, "token label"},
+    {"tokens.checkpoint.pin_file", PATH, AT(checkpoint.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"},
+    {"tokens.checkpoint.softhsm_conf", PATH, AT(checkpoint.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"},
+    {"tokens.checkpoint.sync", PATH, AT(checkpoint.sync), 0, 0, 0, false, "directory to sync after a key was made"},
+    {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
+    {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
+    {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
+    {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
+    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
+};
+#define N_ROWS (sizeof SCHEMA / sizeof *SCHEMA)
+
+struct reading {
+    const struct yaml_doc *doc;
+    struct settings *out;
+    bool seen[N_ROWS];
+    bool version;
+};
+
+static int take_path(const struct reading *r, const struct yaml_node *n, char *to, size_t size, struct err *e)
+{
+    if (!n->text[0] || path_join(to, size, r->out->dir, n->text))
+        return yaml_err(r->doc, n, e, "the path is empty or too long");
+    return 0;
+}
+
+static int take_paths(const struct reading *r, const struct yaml_node *n, struct err *e)
+{
+    if (n->kind != YAML_SEQUENCE || !n->n || n->n > SETTINGS_CA_MAX)
+        return yaml_err(r->doc, n, e, "must be a list of 1 to %d files", SETTINGS_CA_MAX);
+    for (size_t i = 0; i < n->n; i++) {
+        if (n->value[i]->kind != YAML_SCALAR)
+            return yaml_err(r->doc, n->value[i], e, "must be a file name");
+        if (take_path(r, n->value[i], r->out->client_ca[i], PATH_MAX, e))
+            return -1;
+    }
+    r->out->n_client_ca = (unsigned)n->n;
+    return 0;
+}
+
+static int take_text(const struct reading *r, const struct row *row, const struct yaml_node *n, char *to, struct err *e)
+{
+    static const char origin[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";
+
+    if (!n->text[0] || strlen(n->text) >= row->size)
+        return yaml_err(r->doc, n, e, "must be a text of 1 to %zu bytes", row->size - 1);
+    if (row->kind == ORIGIN && n->text[strspn(n->text, origin)])
+        return yaml_err(r->doc, n, e, "may have a-z 0-9 . and - only");
+    memcpy(to, n->text, strlen(n->text) + 1);
+    return 0;
+}
+
+static int take(const struct reading *r, const struct row *row, const struct yaml_node *n, struct err *e)
+{
+    char *to = (char *)r->out + row->at;
+    uint64_t number;
+
+    if (row->kind == PATHS)
+        return take_paths(r, n, e);
+    if (n->kind != YAML_SCALAR)
+        return yaml_err(r->doc, n, e, "must be a single value: %s", row->help);
+    if (row->kind == PATH)
+        return take_path(r, n, to, row->size, e);
+    if (row->kind != NUMBER)
+        return take_text(r, row, n, to, e);
+    if (num_parse_u64(n->text, strlen(n->text), row->min, row->max, &number))
+        return yaml_err(r->doc, n, e, "must be a number from %llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
+    memcpy(to, &number, sizeof number);
+    return 0;
+}
+
+static int walk(struct reading *r, const struct yaml_node *map, const char *prefix, struct err *e);
+
+static int entry(struct reading *r, const struct yaml_node *key, const struct yaml_node *value, const char *prefix, struct err *e)
+{
+    BUF_AUTO path = BUF_INIT(512);
+    bool inner = false;
+
+    buf_printf(&path, "%s%s%s", prefix, *prefix ? "." : "", key->text);
+    if (!strcmp(buf_str(&path), "version")) {
+        r->version = true;
+        return value->kind == YAML_SCALAR && !strcmp(value->text, "1") ? 0 : yaml_err(r->doc, value, e, "version must be 1");
+    }
+    for (size_t n = 0; n < N_ROWS; n++) {
+        if (!strcmp(SCHEMA[n].path, buf_str(&path))) {
+            r->seen[n] = true;
+            return take(r, &SCHEMA[n], value, e) ? err_context(e, "%s", SCHEMA[n].path) : 0;
+        }
+        inner |= !strncmp(SCHEMA[n].path, buf_str(&path), path.len) && SCHEMA[n].path[path.len] == '.';
+    }
+    if (inner && value->kind == YAML_MAPPING)
+        return walk(r, value, buf_str(&path), e);
+    return yaml_err(r->doc, key, e, inner ? "%s must be a mapping" : "there is no setting %s", buf_str(&path));
+}
+
+static int walk(struct reading *r, const struct yaml_node *map, const char *prefix, struct err *e)
+{
+    if (map->kind != YAML_MAPPING)
+        return yaml_err(r->doc, map, e, "the settings must be a mapping");
+    for (size_t n = 0; n < map->n; n++)
+        if (entry(r, map->key[n], map->value[n], prefix, e))
+            return -1;
+    return 0;
+}
+
+static int finish(const struct reading *r, struct err *e)
+{
+    if (!r->version)
+        return err_set(e, ERR_BAD_REQUEST, "%s: version is missing; write `version: 1`", r->out->file);
+    for (size_t n = 0; n < N_ROWS; n++)
+        if (SCHEMA[n].required && !r->seen[n])
+            return err_set(e, ERR_BAD_REQUEST, "%s: %s is missing (%s)", r->out->file, SCHEMA[n].path, SCHEMA[n].help);
+    return 0;
+}
+
+/* Absolute name of the file and of its directory. */
+static int locate(const char *file, struct settings *out, struct err *e)
+{
+    char *slash;
+
+    if (!realpath(file, out->file))
+        return err_set(e, ERR_NOT_FOUND, "%s cannot be read: does it exist?", file);
+    memcpy(out->dir, out->file, sizeof out->dir);
+    slash = strrchr(out->dir, '/');
+    slash[slash == out->dir] = '\0';
+    return 0;
+}
+
+int settings_load(const char *file, struct settings *out, struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(YAML_MAX);
+    struct reading r = {.out = out};
+
+    memset(out, 0, sizeof *out);
+    for (size_t n = 0; n < N_ROWS; n++)
+        if (SCHEMA[n].kind == NUMBER)
+            memcpy((char *)out + SCHEMA[n].at, &SCHEMA[n].dflt, sizeof(uint64_t));
+    if (locate(file, out, e) || file_read(out->file, &text, e))
+        return -1;
+    YAML_AUTO *doc = yaml_parse(file, buf_span(&text), ERR_BAD_REQUEST, e);
+    if (!doc)
+        return -1;
+    r.doc = doc;
+    return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
+}
+
+int settings_write(const char *file, const char *instance, const char *listen_ci, const char *listen_admin, const char *module, struct err *e)
+{
+    BUF_AUTO b = BUF_INIT(16384);
+
+    buf_printf(&b, "# Settings of this kmsd instance; `kmsd check` says what is wrong with them.\nversion: 1\ninstance: %s\n", instance);
+    buf_printf(&b, "listen:\n  ci: '%s'\n  admin: '%s'\n", listen_ci, listen_admin);
+    buf_puts(&b, "tls:\n  certificate: tls/server.pem\n  key: tls/server.key\n  client_ca: [tls/ca.pem]\ntokens:\n  lock: tokens/lock\n");
+    for (unsigned n = 0; n < 2; n++) {
+        const char *t = n ? "checkpoint" : "keys";
+
+        buf_printf(&b, "  %s:\n    module: '%s'\n    label: kmsd-%s\n    pin_file: pin-%s\n    softhsm_conf: tokens/%s/softhsm2.conf\n    sync: tokens/%s/store\n", t,
+                   module, t, t, t, t);
+    }
+    buf_puts(&b, "audit:\n  directory: audit\n");
+    return buf_ok(&b) ? err_set(e, ERR_BAD_REQUEST, "the settings are too long") : file_write_atomic(file, b.data, b.len, 0640, e);
+}

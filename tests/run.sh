@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Runs the named parts of the tests (default: all) and ends with "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.."
+B=${B:-build}
+parts=${*:-rules unit sim bugs fuzz system}
+passed=0 failed=0
+ok() { passed=$((passed + 1)); printf 'ok    %s\n' "$1"; }
+bad() { failed=$((failed + 1)); printf 'FAIL  %s\n' "$1"; }
+one() { # name, command...
+    local name=$1 log=$B/test-log/${1//\//-}
+    shift
+    mkdir -p "$B/test-log"
+    if "$@" >"$log" 2>&1; then ok "$name"; else bad "$name"; tail -n 40 "$log" | sed 's/^/      /'; fi
+}
+run_unit() { for t in tests/unit/test_*.c; do n=$(basename "$t" .c); one "unit/$n" timeout 120 "$B/tests/unit/$n"; done; }
+run_sim() { one sim/schedules timeout 900 "$B/tests/sim/sim" 1 "${SIM_SEEDS:-400}" 150; grep -h '^simulation' "$B/test-log/sim-schedules"; }
+run_bugs() { one sim/seeded-bugs timeout 600 tests/sim/bugs.sh; cat "$B/test-log/sim-seeded-bugs" 2>/dev/null; }
+run_rules() { one rules tests/check-rules.sh "$B"; }
+run_fuzz() {
+    for f in tests/fuzz/fuzz_*.c; do
+        n=$(basename "$f" .c)
+        mkdir -p "$B/corpus/$n"
+        one "fuzz/$n" timeout 120 "$B/fuzz/$n" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 "$B/corpus/$n"
+    done
+}
+run_system() {
+    local log=$B/test-log/system out p f
+    mkdir -p "$B/test-log"
+    timeout 2400 /usr/bin/python3 -B -m pytest -q -p no:cacheprovider -x --maxfail=20 -rfEs --tb=short tests/system >"$log" 2>&1
+    out=$?
+    tail -n 60 "$log"
+    p=$(grep -oE '[0-9]+ passed' "$log" | tail -n 1 | grep -oE '[0-9]+' || echo 0)
+    f=$(grep -oE '[0-9]+ (failed|error)' "$log" | grep -oE '[0-9]+' | paste -sd+ | bc 2>/dev/null || echo 0)
+    [ "$out" = 0 ] || [ "${f:-0}" != 0 ] || f=1
+    passed=$((passed + ${p:-0}))
+    failed=$((failed + ${f:-0}))
+}
+for part in $parts; do "run_$part"; done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

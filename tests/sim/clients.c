@@ -1,0 +1,151 @@
+/* The simulated clients: CI jobs that sign, an administrator who changes policy and identities; they remember what was acknowledged. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/enc.h"
+#include "tests/sim/sim.h"
+
+static const char *const CI_NAME[] = {"ci-a", "ci-b"};
+
+static struct sim_request *free_slot(struct sim *s)
+{
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        if (!s->request[n].used)
+            return &s->request[n];
+    return NULL;
+}
+
+static void send(struct sim *s, struct sim_request *r, const char *method, const char *target, const char *type, struct span body)
+{
+    BUF_AUTO frame = BUF_INIT(FRAME_MAX), signature = BUF_INIT(8192), hash_text = BUF_INIT(4096);
+    const struct sim_person *p = &s->keys->person[r->person];
+    char hash[SHA256_HEX];
+    struct frame f;
+    struct err e = {0};
+    size_t mark;
+
+    r->used = true;
+    r->id = ++s->next_id;
+    mark = frame_begin(&frame, FRAME_REQUEST, r->id);
+    frame_put_str(&frame, TAG_METHOD, method);
+    frame_put_str(&frame, TAG_TARGET, target);
+    frame_put_str(&frame, TAG_SOURCE, "127.0.0.1");
+    frame_put(&frame, TAG_CERT, buf_span(&p->cert));
+    if (body.len) {
+        frame_put(&frame, TAG_BODY, body);
+        frame_put_str(&frame, TAG_CONTENT_TYPE, type);
+    }
+    if (r->kind != SIM_SIGN && r->kind != SIM_NONCE) {
+        sha256_hex(body.data, body.len, hash);
+        JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "body_sha256", hash, "instance", core_state(s->core)->instance, "method", method, "nonce",
+                                 s->nonce, "path", target);
+        json_canonical(&hash_text, j);
+        sim_ssh_sign(p, buf_span(&hash_text), &signature);
+        frame_put(&frame, TAG_KMS_SIGNATURE, buf_span(&signature));
+        s->nonce[0] = '\0';
+    }
+    frame_end(&frame, mark);
+    if (frame_parse(buf_span(&frame), &f, &e) || core_on_frame(s->core, r->door, 0, &f, s->now))
+        sim_fail(s, "the core refused a front's frame: %s", e.detail);
+}
+
+static void ask_sign(struct sim *s, struct sim_request *r)
+{
+    BUF_AUTO body = BUF_INIT(2048);
+    char digest[SHA256_HEX];
+    uint8_t seed;
+
+    r->kind = SIM_SIGN;
+    r->door = CHILD_FRONT_CI;
+    r->person = (unsigned)sim_random(s, 2);
+    r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
+    r->name = (unsigned)sim_random(s, 3);
+    r->digest = (unsigned)sim_random(s, 2);
+    seed = (uint8_t)r->digest;
+    sha256_hex(&seed, 1, digest);
+    buf_printf(&body, "{\"key\":\"release\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
+               r->version, r->name, digest);
+    send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
+}
+
+static void ask_change(struct sim *s, struct sim_request *r)
+{
+    BUF_AUTO path = BUF_INIT(128);
+
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    if (!s->nonce[0]) {
+        r->kind = SIM_NONCE;
+        send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
+        return;
+    }
+    s->changes++;
+    if (sim_random(s, 2)) {
+        r->kind = SIM_POLICY;
+        r->policy = (unsigned)sim_random(s, SIM_POLICIES);
+        send(s, r, "PUT", "/v1/policy", "application/yaml", span_str(s->keys->policy_text[r->policy]));
+        return;
+    }
+    r->kind = sim_random(s, 2) ? SIM_DISABLE : SIM_ENABLE;
+    buf_printf(&path, "/v1/identities/%s/%s", CI_NAME[sim_random(s, 2)], r->kind == SIM_DISABLE ? "disable" : "enable");
+    send(s, r, "POST", buf_str(&path), "application/json", span_str("{\"reason\":\"sim\"}"));
+}
+
+void sim_client_step(struct sim *s)
+{
+    struct sim_request *r = free_slot(s);
+
+    if (!r)
+        return;
+    if (sim_random(s, 6))
+        ask_sign(s, r);
+    else
+        ask_change(s, r);
+}
+
+/* An acknowledgement is a promise: its record must be durable now and for ever. */
+static void acknowledge(struct sim *s, const json_t *body)
+{
+    const json_t *record = json_object_get(body, "record");
+    BUF_AUTO seq = BUF_INIT(32);
+
+    buf_printf(&seq, "%lld", (long long)json_integer_value(json_object_get(record, "seq")));
+    if (!record || !json_object_get(record, "hash")) {
+        sim_fail(s, "an acknowledgement names no record");
+        return;
+    }
+    json_object_set(s->acknowledged, buf_str(&seq), json_object_get(record, "hash"));
+}
+
+void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
+{
+    struct err e = {0};
+
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++) {
+        struct sim_request *r = &s->request[n];
+
+        if (!r->used || r->id != f->id || r->door != door)
+            continue;
+        r->used = false;
+        JSON_AUTO *body = json_read_object(f->field[TAG_BODY].data, f->field[TAG_BODY].len, FRAME_MAX, &e);
+
+        if (!body) {
+            sim_fail(s, "an answer is no JSON object: %s", e.detail);
+            return;
+        }
+        if (frame_u64(f, TAG_STATUS) / 100 != 2) {
+            s->refused++;
+            return;
+        }
+        if (r->kind == SIM_NONCE) {
+            const char *nonce = json_string_value(json_object_get(body, "nonce"));
+
+            memcpy(s->nonce, nonce, strlen(nonce) + 1);
+            return;
+        }
+        s->signed_ok += r->kind == SIM_SIGN;
+        acknowledge(s, body);
+        return;
+    }
+    sim_fail(s, "a reply came for a request that nobody made");
+}

@@ -1,0 +1,120 @@
+/* Runs seeded schedules of the real core against a hostile world and prints the seed of one that breaks a promise. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+uint64_t sim_random(struct sim *s, uint64_t below)
+{
+    uint64_t z = (s->rng += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+void sim_fail(struct sim *s, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (s->failure[0])
+        return;
+    va_start(ap, fmt);
+    (void)vsnprintf(s->failure, sizeof s->failure, fmt, ap);
+    va_end(ap);
+}
+
+static void step(struct sim *s)
+{
+    uint64_t dice = sim_random(s, 100);
+
+    s->now += (int64_t)sim_random(s, 5000);
+    s->steps++;
+    if (dice < 35)
+        sim_client_step(s);
+    else if (dice < 65)
+        sim_lane_step(s);
+    else if (dice < 90)
+        sim_disk_step(s);
+    else if (dice < 94)
+        core_on_tick(s->core, s->now += 100000);
+    else if (dice < 96)
+        sim_lane_kill(s);
+    else if (dice < 97)
+        s->now += (int64_t)sim_random(s, 70) * 1000000;
+    else if (dice < 99)
+        core_turn(s->core);
+    else
+        sim_kill(s);
+}
+
+static void sim_free(struct sim *s)
+{
+    core_free(s->core);
+    buf_free(&s->durable);
+    buf_free(&s->group);
+    json_decref(s->blobs);
+    json_decref(s->group_blobs);
+    json_decref(s->acknowledged);
+    json_decref(s->programs);
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        buf_free(&s->job[n].frame);
+}
+
+struct totals {
+    unsigned long steps, kills, acknowledged, refused;
+};
+
+/* 0 = every promise held. */
+static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, struct totals *t)
+{
+    struct sim *s = calloc(1, sizeof *s);
+    int failed;
+
+    if (!s)
+        abort();
+    s->rng = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
+    s->keys = keys;
+    s->now = INT64_C(1700000000000000);
+    s->durable = BUF_INIT(64u << 20);
+    s->group = BUF_INIT(64u << 20);
+    s->blobs = json_object();
+    s->group_blobs = json_object();
+    s->acknowledged = json_object();
+    s->programs = json_object();
+    sim_boot(s);
+    for (unsigned n = 0; n < steps && !s->failure[0]; n++) {
+        step(s);
+        sim_check(s);
+    }
+    failed = s->failure[0] != '\0';
+    if (failed)
+        printf("seed %llu, step %u: %s\n", (unsigned long long)seed, s->steps, s->failure);
+    t->steps += s->steps;
+    t->kills += s->kills;
+    t->refused += s->refused;
+    t->acknowledged += json_object_size(s->acknowledged);
+    sim_free(s);
+    free(s);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long first = argc > 1 ? strtoul(argv[1], NULL, 10) : 1, count = argc > 2 ? strtoul(argv[2], NULL, 10) : 200;
+    unsigned steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 150;
+    struct totals t = {0};
+    struct sim_keys keys;
+    int failed = 0;
+
+    json_object_seed(1);
+    sim_keys_make(&keys);
+    for (unsigned long n = 0; n < count && !failed; n++)
+        failed = run_seed(&keys, first + n, steps, &t);
+    sim_keys_free(&keys);
+    printf("simulation: %lu schedules, %lu steps, %lu kills, %lu acknowledged, %lu refused: %s\n", count, t.steps, t.kills, t.acknowledged, t.refused,
+           failed ? "BROKEN" : "all promises held");
+    return failed;
+}
