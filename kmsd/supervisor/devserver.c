@@ -129,22 +129,21 @@ int dev_wait(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-/* The recorded pid counts only while it runs this very program. */
+/* The daemon holds DIR/lock with its pid in it; a lock that is free means that nobody runs. */
 static pid_t running(const struct devserver *d)
 {
-    char path[PATH_MAX], exe[PATH_MAX], self[PATH_MAX];
-    BUF_AUTO text = BUF_INIT(64), proc = BUF_INIT(64);
+    char path[PATH_MAX];
+    BUF_AUTO text = BUF_INIT(64);
     struct err e = {0};
     uint64_t pid;
-    ssize_t n, m;
+    int fd;
 
-    if (dev_path(d, "kmsd.pid", path, sizeof path, &e) || file_read(path, &text, &e) || !text.len ||
-        num_parse_u64(buf_str(&text), text.len - 1, 2, INT_MAX, &pid))
+    if (dev_path(d, "lock", path, sizeof path, &e) || file_read(path, &text, &e))
         return 0;
-    buf_printf(&proc, "/proc/%llu/exe", (unsigned long long)pid);
-    n = readlink(buf_str(&proc), exe, sizeof exe - 1);
-    m = readlink("/proc/self/exe", self, sizeof self - 1);
-    return n > 0 && n == m && !memcmp(exe, self, (size_t)n) ? (pid_t)pid : 0;
+    fd = lock_file(path, 0, &e);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 && text.len > 1 && !num_parse_u64(buf_str(&text), text.len - 1, 2, INT_MAX, &pid) ? (pid_t)pid : 0;
 }
 
 int dev_stop(struct devserver *d, struct err *e)

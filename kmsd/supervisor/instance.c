@@ -189,3 +189,34 @@ int instance_create(const struct instance_plan *plan, char handle[static 32], st
     memcpy(handle, w.handle, sizeof w.handle);
     return failed;
 }
+
+/* The first line of the first segment. */
+static int read_genesis(const char *path, struct buf *line, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    int c;
+
+    if (!f)
+        return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
+    while ((c = getc(f)) != EOF && c != '\n')
+        buf_putc(line, (uint8_t)c);
+    fclose(f);
+    return buf_ok(line) ? err_set(e, ERR_LOG_UNAVAILABLE, "%s does not begin with a record", path) : 0;
+}
+
+int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e)
+{
+    char path[PATH_MAX];
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+
+    if (path_join(path, sizeof path, settings->audit_dir, "00000000000000000000.jsonl"))
+        return err_set(e, ERR_BAD_REQUEST, "the path of the log is too long");
+    if (read_genesis(path, &line, e))
+        return -1;
+    JSON_AUTO *genesis = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
+    if (!genesis)
+        return err_context(e, "%s", path);
+    if (!strcmp(rec_str(rec_obj(genesis, "detail"), "mode"), "dev") && !allow_dev)
+        return err_set(e, ERR_BAD_REQUEST, "%s is a development instance; run it with kmsd dev, or make a production one with kmsd init", settings->dir);
+    return 0;
+}

@@ -3,6 +3,7 @@
 #define KMS_SUPERVISOR_INSTANCE_H
 
 #include "audit/record.h"
+#include "kmsd/settings.h"
 
 #define FOUNDERS_MAX 8
 
@@ -21,6 +22,9 @@ struct instance_plan {
 };
 /* Creates everything or says why not. kmsd.yaml appears last: where it stands, the instance is whole. handle receives the first administrator's handle. */
 int instance_create(const struct instance_plan *plan, char handle[static 32], struct err *e) __attribute__((warn_unused_result));
+
+/* A development instance is not served as a production one: its keys and policy were made for trying things out. */
+int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e) __attribute__((warn_unused_result));
 
 /* Example policies built into the program: "bootstrap", "dev". */
 struct span example_policy(const char *name);

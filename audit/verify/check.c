@@ -1,0 +1,104 @@
+/* The second pass: goes through the records of the chain in their order. */
+#include "audit/verify/check.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/timefmt.h"
+
+static void complain(struct check *c, const struct record *r, enum finding_kind kind, const char *fmt, va_list ap)
+{
+    char text[REASON_MAX];
+
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    report_both(c->report, kind, r->seq, r->seq, r->line, r->line, text);
+}
+
+int check_fail(struct check *c, const struct record *r, enum finding_kind kind, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (!r->altered)
+        complain(c, r, kind, fmt, ap);
+    va_end(ap);
+    return -1;
+}
+
+int check_lacks(struct check *c, const struct record *r, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (c->damaged)
+        c->unjudged++;
+    else
+        complain(c, r, FINDING_INVALID, fmt, ap);
+    va_end(ap);
+    return -1;
+}
+
+/* A line that was unreadable or of another form in the first pass is an altered one already; it has no part in this pass. */
+static void one(struct check *c, const struct line *l, uint64_t seq, uint64_t line)
+{
+    struct record r = {.seq = seq, .line = line, .altered = report_is_altered(c->report, seq)};
+    struct err e = {0};
+    JSON_AUTO *json = NULL;
+    uint8_t hash[SHA256_LEN];
+
+    sha256(l->data, l->len, hash);
+    if (memcmp(hash, c->chain->line[line].hash, sizeof hash)) {
+        report_both(c->report, FINDING_ALTERED, seq, seq, line, line, "the file changed while it was being read");
+        return;
+    }
+    json = json_read_object(l->data, l->len, LINE_MAX_BYTES, &e);
+    if (!json || schema_check(json, &r.event, &r.outcome, &e) || time_parse(text_of(json, "time"), &r.time))
+        return;
+    r.json = json;
+    r.detail = json_object_get(json, "detail");
+    event_check(c, &r);
+}
+
+static int one_piece(struct check *c, const struct chain_piece *p, struct err *e)
+{
+    struct walk w;
+    struct line l;
+    int got = 1;
+
+    walk_begin(&w, c->segments);
+    if (walk_seek(&w, chain_segment_of(c->chain, p->line), c->chain->line[p->line].offset, e))
+        return -1;
+    for (uint64_t i = 0; i < p->n && (got = walk_next(&w, &l, e)) > 0; i++)
+        one(c, &l, p->seq + i, p->line + i);
+    walk_end(&w);
+    if (!got)
+        return err_set(e, ERR_NOT_FOUND, "the log became shorter while it was being read");
+    return got < 0 ? -1 : 0;
+}
+
+static void remark_open_intents(struct check *c)
+{
+    for (const struct key *k = c->state.first_intent; k; k = k->next)
+        if (!k->ended)
+            report_note(c->report, "record %" PRIu64 ": the creation of key %.64s has no result yet", k->intent_seq, k->name);
+}
+
+int check_run(struct check *c, struct err *e)
+{
+    state_init(&c->state);
+    c->damaged = c->report->n > 0;
+    for (size_t i = 0; i < c->chain->n_pieces; i++)
+        if (one_piece(c, &c->chain->piece[i], e))
+            return -1;
+    remark_open_intents(c);
+    if (c->unjudged)
+        report_note(c->report, "%" PRIu64 " records rest on what was altered or is missing and could not be judged", c->unjudged);
+    return 0;
+}
+
+void check_free(struct check *c)
+{
+    state_free(&c->state);
+    map_free(&c->blobs, NULL);
+}

@@ -1,0 +1,54 @@
+/* The second pass: does every chained record say what can be, and do its signatures verify? */
+#ifndef KMS_VERIFY_CHECK_H
+#define KMS_VERIFY_CHECK_H
+
+#include "audit/verify/chain.h"
+#include "audit/verify/schema.h"
+#include "audit/verify/state.h"
+
+struct check {
+    const struct segments *segments;
+    const struct chain *chain;
+    struct report *report;
+    struct state state;
+    struct report_counts counts;
+    bool damaged;             /* the chain is: what a record refers to may be among what is lost */
+    uint64_t unjudged;        /* records that refer to something lost */
+    struct map blobs;         /* bodies that were checked */
+};
+/* One record of the chain. */
+struct record {
+    const json_t *json, *detail;
+    enum event event;
+    enum outcome outcome;
+    uint64_t seq, line;
+    int64_t time;
+    bool altered;             /* found so by its chain: its effects are taken, its contents are not judged again */
+};
+
+int check_run(struct check *c, struct err *e) __attribute__((warn_unused_result));
+void check_free(struct check *c);
+
+/* Findings about a record. All return -1. */
+int check_fail(struct check *c, const struct record *r, enum finding_kind kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* What the record refers to is not there: a finding, unless it may have been lost. */
+int check_lacks(struct check *c, const struct record *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Parts, a file each. */
+void event_check(struct check *c, const struct record *r);                                        /* events.c */
+void key_check(struct check *c, const struct record *r);                                          /* keys.c */
+void release_check(struct check *c, const struct record *r);                                      /* releases.c */
+void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
+int statement_check(struct check *c, const struct record *r, const struct key *k);                /* statement.c */
+/* The signed request of a person: signature, nonce, method and path; the body is appended. */
+int request_check(struct check *c, const struct record *r, const char *method, const char *path, struct buf *body);
+/* The same, with the body read as one JSON object. NULL after a finding. */
+json_t *request_json(struct check *c, const struct record *r, const char *method, const char *path);
+/* Who acts: known, enabled, of that kind, with that certificate. The identity, or NULL after a finding. */
+const struct identity *actor_check(struct check *c, const struct record *r);
+/* A body by its SHA-256, appended to out (may be NULL). */
+int blob_check(struct check *c, const struct record *r, const char *sha256, struct buf *out);
+/* The bytes that a log.recovered record says were kept aside. */
+void torn_check(struct check *c, const struct record *r);
+
+#endif

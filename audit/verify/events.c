@@ -1,0 +1,108 @@
+/* Which checks a record gets: one row for every event. */
+#include <stdio.h>
+#include <string.h>
+
+#include "audit/verify/check.h"
+#include "base/enc.h"
+
+#define POLICY_MAX (4u << 20)
+
+static void copy(char *out, size_t size, const char *text)
+{
+    size_t n = strnlen(text, size - 1);
+
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
+static void on_genesis(struct check *c, const struct record *r)
+{
+    const json_t *identities = json_object_get(r->detail, "identities");
+    const char *spki = text_of(json_object_get(r->detail, "ca"), "spki_b64");
+    struct state *s = &c->state;
+
+    if (r->seq)
+        (void)check_fail(c, r, FINDING_INVALID, "log.genesis stands elsewhere than in record 0");
+    if (s->genesis)
+        return;
+    s->genesis = true;
+    copy(s->instance, sizeof s->instance, text_of(r->detail, "instance"));
+    copy(s->mode, sizeof s->mode, text_of(r->detail, "mode"));
+    copy(s->policy, sizeof s->policy, text_of(r->json, "policy"));
+    if (count_of(r->detail, "format") != 1)
+        (void)check_fail(c, r, FINDING_INVALID, "its format version is not 1");
+    if (b64_decode(&s->ca_spki, spki, strlen(spki)))
+        (void)check_fail(c, r, FINDING_INVALID, "the public key of the CA cannot be read");
+    for (size_t n = 0; n < json_array_size(identities); n++)
+        if (!state_add_identity(s, json_array_get(identities, n)))
+            (void)check_fail(c, r, FINDING_INVALID, "an identity stands there twice");
+    (void)blob_check(c, r, s->policy, NULL);
+}
+
+static void on_policy(struct check *c, const struct record *r)
+{
+    BUF_AUTO body = BUF_INIT(POLICY_MAX);
+    const char *hash = text_of(r->detail, "sha256");
+
+    if (r->outcome != OUTCOME_OK)
+        return;
+    (void)request_check(c, r, "PUT", "/v1/policy", &body);
+    if (strcmp(text_of(r->json, "body_sha256"), hash))
+        (void)check_fail(c, r, FINDING_INVALID, "the policy that holds from here on is not the body of the signed request");
+    if (!json_object_get(json_object_get(r->json, "request"), "blob"))
+        (void)blob_check(c, r, hash, NULL);
+    copy(c->state.policy, sizeof c->state.policy, hash);
+}
+
+/* A clean stop, a start, counts: nothing to check beyond their members. */
+static void on_nothing(struct check *c, const struct record *r)
+{
+    (void)c;
+    (void)r;
+}
+
+enum actor_rule { ANYBODY, SYSTEM };
+static const struct {
+    enum actor_rule actor;
+    void (*check)(struct check *c, const struct record *r);
+} ROWS[EVENT_COUNT] = {
+    [EVENT_LOG_GENESIS] = {SYSTEM, on_genesis},
+    [EVENT_LOG_RECOVERED] = {SYSTEM, torn_check},
+    [EVENT_DAEMON_START] = {SYSTEM, on_nothing},
+    [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
+    [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},
+    [EVENT_KEY_CREATE] = {ANYBODY, key_check},
+    [EVENT_SIGN_RELEASE] = {ANYBODY, release_check},
+    [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},
+    [EVENT_IDENTITY_CREATE] = {ANYBODY, identity_check},
+    [EVENT_IDENTITY_DISABLE] = {ANYBODY, identity_check},
+    [EVENT_IDENTITY_ENABLE] = {ANYBODY, identity_check},
+    [EVENT_RELEASE_WITHDRAW] = {ANYBODY, release_check},
+    [EVENT_NONCE_CREATE] = {ANYBODY, on_nothing},
+    [EVENT_READ_API] = {ANYBODY, on_nothing},
+    [EVENT_AUTH_REFUSED] = {ANYBODY, on_nothing},
+    [EVENT_REFUSAL_SUMMARY] = {SYSTEM, on_nothing},
+};
+
+/* A decision in favour rests on the policy that holds at that point. The result of a key creation may rest on that of its intent (keys.c). */
+static void check_policy(struct check *c, const struct record *r)
+{
+    const char *policy = text_of(r->json, "policy");
+
+    if (!*policy || r->event == EVENT_LOG_GENESIS || (r->event == EVENT_KEY_CREATE && r->outcome == OUTCOME_OK))
+        return;
+    if ((r->outcome == OUTCOME_OK || r->outcome == OUTCOME_INTENT) && strcmp(policy, c->state.policy))
+        (void)check_lacks(c, r, "it was decided under a policy that does not hold at that point of the log");
+}
+
+void event_check(struct check *c, const struct record *r)
+{
+    const json_t *actor = json_object_get(r->json, "actor");
+
+    if (!r->seq && r->event != EVENT_LOG_GENESIS)
+        (void)check_fail(c, r, FINDING_INVALID, "record 0 is not log.genesis");
+    if (ROWS[r->event].actor == SYSTEM && (strcmp(text_of(actor, "kind"), "system") || strcmp(text_of(actor, "method"), "internal")))
+        (void)check_fail(c, r, FINDING_INVALID, "only the system itself writes such a record");
+    check_policy(c, r);
+    ROWS[r->event].check(c, r);
+}

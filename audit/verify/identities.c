@@ -1,0 +1,187 @@
+/* Identities: that each was made, disabled and enabled as the signed request asks. */
+#include <stdio.h>
+#include <string.h>
+
+#include "audit/verify/check.h"
+#include "base/enc.h"
+#include "base/sshsig.h"
+#include "base/timefmt.h"
+#include "base/x509.h"
+
+#define DER_MAX (128u << 10)
+
+const struct identity *actor_check(struct check *c, const struct record *r)
+{
+    const json_t *actor = json_object_get(r->json, "actor");
+    const char *name = text_of(actor, "name");
+    const struct identity *i = state_identity(&c->state, name);
+
+    if (!i) {
+        (void)check_lacks(c, r, "there is no identity %.64s at that point of the log", name);
+        return NULL;
+    }
+    if (!i->enabled) {
+        (void)check_lacks(c, r, "identity %.64s is disabled at that point of the log", name);
+        return NULL;
+    }
+    if (strcmp(i->kind, text_of(actor, "kind")) || strcmp(text_of(actor, "method"), "mtls"))
+        (void)check_fail(c, r, FINDING_INVALID, "identity %.64s is of kind %.16s", name, i->kind);
+    if (!i->by_san && !identity_has_cert(i, text_of(actor, "cred")))
+        (void)check_lacks(c, r, "the certificate does not belong to identity %.64s", name);
+    return i;
+}
+
+/* One credential against the bytes it was made of. */
+static int check_certificate(struct check *c, const struct record *r, const json_t *credential, struct span der, bool issued)
+{
+    char cert[SHA256_HEX], spki[SHA256_HEX], not_after[TIME_TEXT];
+    struct cert_facts f;
+    struct err e = {0};
+
+    if (cert_facts(der, &f, &e))
+        return check_fail(c, r, FINDING_INVALID, "the certificate of the identity cannot be read");
+    hex_encode(f.sha256, sizeof f.sha256, cert);
+    hex_encode(f.spki_sha256, sizeof f.spki_sha256, spki);
+    time_format(f.not_after, not_after);
+    if (strcmp(text_of(credential, "kind"), "certificate") || strcmp(text_of(credential, "cert_sha256"), cert) ||
+        strcmp(text_of(credential, "spki_sha256"), spki) || strcmp(text_of(credential, "not_after"), not_after) ||
+        json_is_true(json_object_get(credential, "issued")) != issued)
+        return check_fail(c, r, FINDING_INVALID, "the credential is not that of the certificate");
+    return 0;
+}
+
+static int by_csr(struct check *c, const struct record *r, const json_t *body, const json_t *credential)
+{
+    const char *b64 = text_of(r->detail, "certificate_b64"), *pem = text_of(body, "csr");
+    BUF_AUTO der = BUF_INIT(DER_MAX), csr = BUF_INIT(DER_MAX), asked = BUF_INIT(DER_MAX), given = BUF_INIT(DER_MAX);
+    struct err e = {0};
+
+    if (!*b64 || b64_decode(&der, b64, strlen(b64)) || cert_spki(buf_span(&der), &given, &e))
+        return check_fail(c, r, FINDING_INVALID, "the issued certificate is missing or unreadable");
+    if (pem_to_der(span_str(pem), "CERTIFICATE REQUEST", &csr, &e) || csr_check(buf_span(&csr), &asked, &e) ||
+        !span_eq(buf_span(&asked), buf_span(&given)))
+        return check_fail(c, r, FINDING_INVALID, "the certificate was issued for another key than the signed request holds");
+    if (cert_signed_by(buf_span(&der), buf_span(&c->state.ca_spki), &e))
+        return check_fail(c, r, FINDING_SIGNATURE, "the certificate was not issued by the CA that log.genesis names");
+    return check_certificate(c, r, credential, buf_span(&der), true);
+}
+
+static int by_certificate(struct check *c, const struct record *r, const json_t *body, const json_t *credential)
+{
+    BUF_AUTO der = BUF_INIT(DER_MAX);
+    struct err e = {0};
+
+    if (pem_to_der(span_str(text_of(body, "certificate")), "CERTIFICATE", &der, &e))
+        return check_fail(c, r, FINDING_INVALID, "the certificate in the signed request cannot be read");
+    return check_certificate(c, r, credential, buf_span(&der), false);
+}
+
+static int by_name(struct check *c, const struct record *r, const json_t *body, const json_t *credential, const char *kind)
+{
+    BUF_AUTO der = BUF_INIT(DER_MAX), spki = BUF_INIT(DER_MAX), recorded = BUF_INIT(DER_MAX);
+    const char *b64 = text_of(credential, "ca_spki_b64");
+    char hash[SHA256_HEX];
+    struct err e = {0};
+
+    if (pem_to_der(span_str(text_of(body, "ca")), "CERTIFICATE", &der, &e) || cert_spki(buf_span(&der), &spki, &e) ||
+        b64_decode(&recorded, b64, strlen(b64)))
+        return check_fail(c, r, FINDING_INVALID, "the CA of the credential cannot be read");
+    sha256_hex(spki.data, spki.len, hash);
+    if (strcmp(text_of(credential, "kind"), kind) || strcmp(text_of(credential, "value"), text_of(body, kind)) ||
+        strcmp(text_of(credential, "ca_spki_sha256"), hash) || !span_eq(buf_span(&spki), buf_span(&recorded)))
+        return check_fail(c, r, FINDING_INVALID, "the credential is not the name and CA of the signed request");
+    return 0;
+}
+
+static bool same_ssh(const json_t *asked, const json_t *recorded)
+{
+    char bare[SSH_KEY_TEXT_MAX];
+    struct err e = {0};
+
+    if (json_array_size(asked) != json_array_size(recorded))
+        return false;
+    for (size_t n = 0; n < json_array_size(asked); n++) {
+        const char *line = json_string_value(json_array_get(asked, n));
+
+        if (!line || ssh_key_normalise(line, bare, sizeof bare, &e) || strcmp(bare, json_string_value(json_array_get(recorded, n))))
+            return false;
+    }
+    return true;
+}
+
+/* People get a random handle; everybody else the name that was asked for. */
+static bool same_name(const json_t *body, const char *name)
+{
+    if (strcmp(text_of(body, "kind"), "human"))
+        return !strcmp(text_of(body, "name"), name);
+    return !json_object_get(body, "name") && !strncmp(name, "h-", 2) && strlen(name) == 18 && strspn(name + 2, "0123456789abcdef") == 16;
+}
+
+static bool only_known(const json_t *body)
+{
+    static const char *const known[] = {"kind", "name", "csr", "certificate", "spiffe", "dns", "ca", "ssh", "days"};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        n += json_object_get(body, known[i]) != NULL;
+    return n == json_object_size(body);
+}
+
+static void judge_create(struct check *c, const struct record *r, const json_t *body, const json_t *identity)
+{
+    const json_t *creds = json_object_get(identity, "credentials"), *credential = json_array_get(creds, 0);
+
+    if (!only_known(body) || strcmp(text_of(body, "kind"), text_of(identity, "kind")) || !same_name(body, text_of(identity, "name")) ||
+        !same_ssh(json_object_get(body, "ssh"), json_object_get(identity, "ssh")) || json_array_size(creds) != 1)
+        (void)check_fail(c, r, FINDING_INVALID, "the signed request asks for another identity");
+    else if (json_object_get(body, "csr"))
+        (void)by_csr(c, r, body, credential);
+    else if (json_object_get(r->detail, "certificate_b64"))
+        (void)check_fail(c, r, FINDING_INVALID, "a certificate was issued that the signed request does not ask for");
+    else if (json_object_get(body, "certificate"))
+        (void)by_certificate(c, r, body, credential);
+    else
+        (void)by_name(c, r, body, credential, json_object_get(body, "spiffe") ? "spiffe" : "dns");
+}
+
+static void on_create(struct check *c, const struct record *r)
+{
+    const json_t *identity = json_object_get(r->detail, "identity");
+    JSON_AUTO *body = request_json(c, r, "POST", "/v1/identities");
+
+    if (body)
+        judge_create(c, r, body, identity);
+    if (!state_add_identity(&c->state, identity))
+        (void)check_fail(c, r, FINDING_INVALID, "there is an identity of that name already");
+}
+
+static void on_switch(struct check *c, const struct record *r)
+{
+    bool enable = r->event == EVENT_IDENTITY_ENABLE;
+    const char *name = text_of(r->detail, "name");
+    struct identity *i = state_identity(&c->state, name);
+    char path[512];
+    JSON_AUTO *body = NULL;
+
+    (void)snprintf(path, sizeof path, "/v1/identities/%s/%s", name, enable ? "enable" : "disable");
+    body = request_json(c, r, "POST", path);
+    if (body && (strcmp(text_of(body, "reason"), text_of(r->json, "reason")) || json_object_size(body) != 1))
+        (void)check_fail(c, r, FINDING_INVALID, "the reason is not that of the signed request");
+    if (!i) {
+        (void)check_lacks(c, r, "there is no identity %.64s", name);
+        return;
+    }
+    if (i->enabled == enable)
+        (void)check_lacks(c, r, "identity %.64s is %s already", name, enable ? "enabled" : "disabled");
+    i->enabled = enable;
+}
+
+void identity_check(struct check *c, const struct record *r)
+{
+    if (r->outcome != OUTCOME_OK)
+        return;
+    if (r->event == EVENT_IDENTITY_CREATE)
+        on_create(c, r);
+    else
+        on_switch(c, r);
+}

@@ -1,0 +1,64 @@
+/* What the records so far have established: keys, identities, version marks, nonces. The verifier's own fold. */
+#ifndef KMS_VERIFY_STATE_H
+#define KMS_VERIFY_STATE_H
+
+#include "audit/verify/map.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+struct key {
+    char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem;
+    uint64_t version, intent_seq;
+    struct buf spki;          /* DER; empty until the result */
+    bool ended;               /* the intent has its result */
+    bool doubtful;            /* an altered record took part in it */
+    struct key *next;         /* in order of intents */
+};
+struct identity {
+    char *name, *kind;
+    bool enabled;
+    char **ssh;
+    size_t n_ssh;
+    char **cert;              /* SHA-256 of bound certificates */
+    size_t n_cert;
+    bool by_san;              /* some credential is a name under a CA: any certificate may carry it */
+};
+/* The newest version of one channel of one app. */
+struct mark {
+    char *version;
+    bool withdrawn;
+    struct map digests;       /* artifact name -> SHA-256 of the newest version */
+};
+struct state {
+    bool genesis;
+    char instance[33], mode[16], policy[SHA256_HEX];
+    struct buf ca_spki;
+    struct map keys;          /* "name\nversion" -> struct key with a result */
+    struct map intents;       /* "seq" -> struct key */
+    struct key *first_intent, *last_intent;
+    struct map key_ids, nonces, identities, marks;
+};
+
+void state_init(struct state *s);
+void state_free(struct state *s);
+/* All return NULL when there is none, or when memory is out. */
+struct key *state_key(const struct state *s, const char *name, uint64_t version);
+struct key *state_add_intent(struct state *s, uint64_t seq, const json_t *record);
+struct key *state_intent(const struct state *s, uint64_t seq);
+int state_add_key(struct state *s, struct key *k) __attribute__((warn_unused_result));
+struct identity *state_identity(const struct state *s, const char *name);
+struct identity *state_add_identity(struct state *s, const json_t *identity);
+bool identity_has_ssh(const struct identity *i, const char *key);
+bool identity_has_cert(const struct identity *i, const char *sha256);
+/* The mark of a channel, made when there is none. */
+struct mark *state_mark(struct state *s, const char *app, const char *channel);
+/* Moves it to another version, of which nothing is signed yet. */
+int mark_move(struct mark *m, const char *version) __attribute__((warn_unused_result));
+/* 0 = it was not there before and is now. */
+int state_take(struct map *set, const char *id) __attribute__((warn_unused_result));
+
+/* Members of a record; "" and 0 when absent. */
+const char *text_of(const json_t *object, const char *member);
+uint64_t count_of(const json_t *object, const char *member);
+
+#endif

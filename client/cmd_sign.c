@@ -1,0 +1,180 @@
+/* kmsctl sign: signs releases, one request a file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fsutil.h"
+#include "base/num.h"
+#include "client/config.h"
+#include "client/digest.h"
+#include "client/output.h"
+
+#define SUFFIX ".dsse.json"
+#define PATH_TEXT 4096
+
+/* One artifact to be signed. */
+struct artifact {
+    const char *path;             /* NULL with --digest */
+    const char *name;
+    char sha256[SHA256_HEX];
+    int64_t size;
+    char envelope[PATH_TEXT];     /* where the envelope goes */
+};
+
+static int bad(struct context *c, const struct err *why)
+{
+    return kms_fail(&c->error, KMS_USAGE, why);
+}
+
+/* Options that are the same for all files. */
+static int common(struct context *c, struct kms_sign_request *rq)
+{
+    struct err why = {0};
+
+    if (config_need(c, OPT_VERSION, &rq->version) || config_need(c, OPT_KEY, &rq->key) || config_need(c, OPT_APP, &rq->app) ||
+        config_need(c, OPT_CHANNEL, &rq->channel))
+        return -1;
+    if (version_check(rq->version, &why) || name_check(rq->key, "--key", &why) || app_check(rq->app, "--app", &why) ||
+        name_check(rq->channel, "--channel", &why))
+        return bad(c, &why);
+    rq->source = config_text(c, OPT_SOURCE);
+    rq->dry_run = config_text(c, OPT_DRY_RUN) != NULL;
+    rq->idempotency_key = config_text(c, OPT_IDEMPOTENCY_KEY);
+    return 0;
+}
+
+static int set_output(struct context *c, struct artifact *a)
+{
+    const char *file = config_text(c, OPT_OUTPUT_FILE), *stem = a->path ? a->path : a->name;
+    int n = file ? snprintf(a->envelope, sizeof(a->envelope), "%s", file) : snprintf(a->envelope, sizeof(a->envelope), "%s" SUFFIX, stem);
+
+    return n < 0 || (size_t)n >= sizeof(a->envelope) ? kms_fail_text(&c->error, KMS_USAGE, "the file name is too long") : 0;
+}
+
+/* --digest sha256:HEX [--size N] [--name NAME] */
+static int from_digest(struct context *c, const char *app, struct artifact *a)
+{
+    const char *text = config_text(c, OPT_DIGEST);
+    uint64_t size;
+
+    if (strncmp(text, "sha256:", 7) != 0 || strlen(text + 7) != SHA256_HEX - 1 || strspn(text + 7, "0123456789abcdef") != SHA256_HEX - 1)
+        return kms_fail_text(&c->error, KMS_USAGE, "--digest is sha256: and 64 lower-case hexadecimal characters");
+    memcpy(a->sha256, text + 7, SHA256_HEX);
+    if (config_number(c, OPT_SIZE, 0, (uint64_t)JSON_INT_MAX, 0, &size))
+        return -1;
+    a->size = config_text(c, OPT_SIZE) ? (int64_t)size : -1;
+    a->name = config_text(c, OPT_NAME) ? config_text(c, OPT_NAME) : app;
+    return set_output(c, a);
+}
+
+static int from_file(struct context *c, const char *path, struct artifact *a)
+{
+    const char *slash = strrchr(path, '/');
+    struct err why = {0};
+
+    a->path = path;
+    a->name = config_text(c, OPT_NAME) ? config_text(c, OPT_NAME) : slash ? slash + 1 : path;
+    if (artifact_check(a->name, config_text(c, OPT_NAME) ? "--name" : "the file's base name (--name gives another)", &why))
+        return bad(c, &why);
+    if (digest_file(path, a->sha256, &a->size, &why))
+        return kms_fail(&c->error, KMS_REFUSED, &why);
+    return set_output(c, a);
+}
+
+static int check_words(struct context *c)
+{
+    int n = c->args.n_words;
+
+    if (config_text(c, OPT_DIGEST) && n)
+        return kms_fail_text(&c->error, KMS_USAGE, "give FILE or --digest, not both");
+    if (!config_text(c, OPT_DIGEST) && !n)
+        return kms_fail_text(&c->error, KMS_USAGE, "give at least one FILE, or --digest sha256:HEX");
+    if (!config_text(c, OPT_DIGEST) && config_text(c, OPT_SIZE))
+        return kms_fail_text(&c->error, KMS_USAGE, "--size goes with --digest; a FILE is measured");
+    if (n > 1 && (config_text(c, OPT_NAME) || config_text(c, OPT_OUTPUT_FILE) || config_text(c, OPT_IDEMPOTENCY_KEY)))
+        return kms_fail_text(&c->error, KMS_USAGE, "--name, --output-file and --idempotency-key are for one FILE");
+    return 0;
+}
+
+static int write_envelope(struct context *c, const struct artifact *a, const struct kms_signature *s)
+{
+    struct err why = {0};
+
+    if (strcmp(a->envelope, "-") == 0)
+        return output_bytes(c, buf_span(&s->envelope));
+    if (file_write_atomic(a->envelope, s->envelope.data, s->envelope.len, 0644, &why))
+        return kms_fail(&c->error, KMS_REFUSED, &why);
+    return 0;
+}
+
+static void report_dry_run(struct context *c, const struct artifact *a, const struct kms_signature *s)
+{
+    JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:b, s:s, s:s}", "name", a->name, "sha256", a->sha256, "decision", "allow", "signed_before",
+                             s->signed_before, "rule", s->rule, "request_id", s->request_id);
+
+    output_object(c, j);
+}
+
+static void report(struct context *c, const struct artifact *a, const struct kms_signature *s)
+{
+    JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:I, s:{s:s, s:I}, s:s, s:s}", "name", s->release.name, "sha256", a->sha256, "key", s->key,
+                             "key_version", (json_int_t)s->key_version, "record", "hash", s->hash, "seq", (json_int_t)s->seq, "version",
+                             s->release.version, "request_id", s->request_id);
+
+    /* A path that is not UTF-8 cannot be a JSON text: it is left out. */
+    if (j && a->path)
+        json_object_set_new(j, "file", json_string(a->path));
+    if (j)
+        json_object_set_new(j, "envelope_file", json_string(a->envelope));
+    output_object(c, j);
+}
+
+static int sign_one(struct context *c, struct kms_sign_request *rq, const struct artifact *a)
+{
+    KMS_SIGNATURE_AUTO s = {0};
+
+    rq->name = a->name;
+    rq->sha256 = a->sha256;
+    rq->size = a->size;
+    if (kms_sign(c->kms, rq, &s, &c->error))
+        return -1;
+    if (s.dry_run)
+        return report_dry_run(c, a, &s), 0;
+    if (write_envelope(c, a, &s))
+        return -1;
+    if (strcmp(a->envelope, "-") != 0)
+        report(c, a, &s);
+    return 0;
+}
+
+/* Everything is hashed and checked before the first request, so that a bad name does not stop the run half way. */
+static int prepare(struct context *c, const char *app, struct artifact *list, size_t n)
+{
+    struct err why = {0};
+
+    if (config_text(c, OPT_DIGEST))
+        return from_digest(c, app, &list[0]) || (artifact_check(list[0].name, "--name", &why) && bad(c, &why)) ? -1 : 0;
+    for (size_t i = 0; i < n; i++)
+        if (from_file(c, c->args.word[i], &list[i]))
+            return -1;
+    return 0;
+}
+
+int cmd_sign(struct context *c)
+{
+    struct kms_sign_request rq = {0};
+    size_t n = c->args.n_words ? (size_t)c->args.n_words : 1;
+    struct artifact *list;
+    int failed;
+
+    if (check_words(c) || common(c, &rq) || config_connect(c))
+        return -1;
+    list = calloc(n, sizeof(*list));
+    if (!list)
+        return kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
+    failed = prepare(c, rq.app, list, n);
+    for (size_t i = 0; i < n && !failed; i++)
+        failed = sign_one(c, &rq, &list[i]);
+    free(list);
+    return failed;
+}

@@ -1,0 +1,53 @@
+/* The table of kmsctl's commands. */
+#include "client/command.h"
+
+const struct option_info option_table[OPT_COUNT] = {
+#define X(code, name, arg, help) {name, arg, help},
+    OPTION_TABLE(X)
+#undef X
+};
+
+const struct command command_table[] = {
+    {"sign", NULL, "FILE...", 0, -1, "sign releases and write FILE.dsse.json beside each FILE",
+     "Each FILE is hashed here; only its SHA-256, size and name go to the service. Repetitions after 503,\n"
+     "timeouts and lost connections use one Idempotency-Key, so nothing is signed twice.\n\n"
+     "  kmsctl sign app.zip --version 1.4.0 --key ota --app com.example.app --channel stable\n"
+     "  kmsctl sign --digest sha256:HEX --name app.zip --version 1.4.0\n",
+     {OPT_VERSION, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_NAME, OPT_DIGEST, OPT_SIZE, OPT_SOURCE, OPT_DRY_RUN, OPT_IDEMPOTENCY_KEY, OPT_OUTPUT_FILE},
+     cmd_sign},
+    {"verify", NULL, "FILE ENVELOPE", 2, 2, "check a FILE against its envelope, offline",
+     "Checks the signature with the key of --pub (never one from the envelope), the digest and size of FILE,\n"
+     "and whatever of --app, --channel, --version and --name is given. Then prints every field that is bound.\n"
+     "FILE may be - for standard input.\n\n"
+     "  kmsctl verify app.zip app.zip.dsse.json --pub ota.pem --app com.example.app --channel stable\n",
+     {OPT_PUB, OPT_ALLOW_DEV, OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_NAME}, cmd_verify},
+    {"statement", "pae", "ENVELOPE", 1, 1, "write the bytes that were signed to standard output",
+     "For checking with nothing but openssl:\n\n"
+     "  kmsctl statement pae app.zip.dsse.json --signature-out sig > pae\n"
+     "  openssl dgst -sha256 -verify ota.pem -signature sig pae\n",
+     {OPT_SIGNATURE_OUT}, cmd_statement_pae},
+    {"statement", "show", "ENVELOPE", 1, 1, "print what an envelope says, without checking the signature", "", {0}, cmd_statement_show},
+    {"status", NULL, "", 0, 0, "state of the service: log head, keys, lanes, policy", "", {0}, cmd_status},
+    {"whoami", NULL, "", 0, 0, "your identity and roles as the service sees them", "", {0}, cmd_whoami},
+    {"key", "create", "NAME", 1, 1, "generate a release key in the token", "", {OPT_ALGORITHM, OPT_SCHEME}, cmd_key_create},
+    {"key", "list", "", 0, 0, "list the release keys", "", {0}, cmd_key_list},
+    {"key", "show", "NAME", 1, 1, "show one release key", "", {0}, cmd_key_show},
+    {"key", "public", "NAME", 1, 1, "print a public key", "  kmsctl key public ota > ota.pem\n", {OPT_FORMAT}, cmd_key_public},
+    {"release", "withdraw", "", 0, 0, "record that a version must not be used", "A withdrawn version is not signed again.\n",
+     {OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_REASON}, cmd_release_withdraw},
+    {"policy", "apply", "FILE", 1, 1, "make FILE the policy", "The file is checked here first.\n", {0}, cmd_policy_apply},
+    {"policy", "show", "", 0, 0, "print the policy that holds", "", {0}, cmd_policy_show},
+    {"policy", "check", "FILE", 1, 1, "check a policy without applying it", "", {OPT_REMOTE}, cmd_policy_check},
+    {"identity", "create", "[NAME]", 0, 1, "let somebody in: a CI job, a service, a person",
+     "Exactly one credential: --csr (the service issues a certificate), --cert (they have one), or --spiffe or\n"
+     "--dns together with --ca. A person gets a random handle from the service; their NAME is only written to\n"
+     "the file of --people on this machine.\n\n"
+     "  kmsctl identity create build --kind ci --csr build.csr --cert-out build.pem\n"
+     "  kmsctl identity create 'Ada L.' --kind human --csr ada.csr --ssh ada.pub --people people.jsonl\n",
+     {OPT_KIND, OPT_CSR, OPT_DAYS, OPT_CERT_OUT, OPT_CERT, OPT_SPIFFE, OPT_DNS, OPT_CA, OPT_SSH, OPT_PEOPLE}, cmd_identity_create},
+    {"identity", "list", "", 0, 0, "list the identities", "", {0}, cmd_identity_list},
+    {"identity", "show", "NAME", 1, 1, "show one identity (a person's NAME is the handle)", "", {0}, cmd_identity_show},
+    {"identity", "disable", "NAME", 1, 1, "refuse an identity from now on", "", {OPT_REASON}, cmd_identity_disable},
+    {"identity", "enable", "NAME", 1, 1, "let a disabled identity in again", "", {OPT_REASON}, cmd_identity_enable},
+};
+const size_t command_count = sizeof(command_table) / sizeof(command_table[0]);

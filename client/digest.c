@@ -1,0 +1,103 @@
+/* Hashes a file piece by piece. */
+#include "client/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/enc.h"
+#include "base/num.h"
+
+#define CHUNK (1u << 20)
+#define PROGRESS_FROM (INT64_C(256) << 20)
+
+struct progress {
+    int64_t total;   /* 0 = do not show */
+    int shown;       /* per cent */
+};
+
+static void progress_show(struct progress *p, int64_t done)
+{
+    int percent = p->total ? (int)(done / (p->total / 100 + 1)) : 0;
+
+    if (!p->total || percent == p->shown)
+        return;
+    p->shown = percent;
+    fprintf(stderr, "\rhashing %d %%", percent);
+}
+
+static int hash_descriptor(int fd, const char *path, EVP_MD_CTX *ctx, uint8_t *chunk, struct progress *p, int64_t *size, struct err *e)
+{
+    int64_t done = 0;
+
+    for (;;) {
+        ssize_t n = read(fd, chunk, CHUNK);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
+        if (n == 0)
+            break;
+        if (EVP_DigestUpdate(ctx, chunk, (size_t)n) != 1)
+            return err_set(e, ERR_INTERNAL, "SHA-256 failed");
+        done += n;
+        if (done > JSON_INT_MAX)
+            return err_set(e, ERR_TOO_LARGE, "%s is too long", path);
+        progress_show(p, done);
+    }
+    *size = done;
+    return 0;
+}
+
+static int open_file(const char *path, struct progress *p, struct err *e)
+{
+    struct stat st;
+    int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0 || fstat(fd, &st)) {
+        err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        close(fd);
+        return err_set(e, ERR_BAD_REQUEST, "%s is a directory", path);
+    }
+    if (isatty(STDERR_FILENO) && st.st_size > PROGRESS_FROM)
+        p->total = st.st_size;
+    return fd;
+}
+
+int digest_file(const char *path, char hex[static SHA256_HEX], int64_t *size, struct err *e)
+{
+    struct progress p = {0};
+    uint8_t raw[EVP_MAX_MD_SIZE];
+    int fd = open_file(path, &p, e), failed;
+
+    if (fd < 0)
+        return -1;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    uint8_t *chunk = malloc(CHUNK);
+
+    if (!ctx || !chunk || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+        failed = err_set(e, ERR_INTERNAL, "out of memory");
+    else
+        failed = hash_descriptor(fd, path, ctx, chunk, &p, size, e);
+    if (p.total)
+        fputs("\r\033[K", stderr);
+    if (!failed && EVP_DigestFinal_ex(ctx, raw, NULL) != 1)
+        failed = err_set(e, ERR_INTERNAL, "SHA-256 failed");
+    if (!failed)
+        hex_encode(raw, SHA256_LEN, hex);
+    free(chunk);
+    EVP_MD_CTX_free(ctx);
+    close(fd);
+    return failed;
+}

@@ -1,0 +1,13 @@
+/* SHA-256 of files of any length. */
+#ifndef KMS_CLIENT_DIGEST_H
+#define KMS_CLIENT_DIGEST_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+
+/* Streams the file ("-" = standard input); shows progress on standard error when that is a terminal and the file is large. */
+int digest_file(const char *path, char hex[static SHA256_HEX], int64_t *size, struct err *e) __attribute__((warn_unused_result));
+
+#endif

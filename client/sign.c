@@ -1,0 +1,136 @@
+/* Asks for the signature of one release and distrusts the answer. */
+#include "client/kms.h"
+
+#include <string.h>
+
+#include "base/num.h"
+#include "client/dsse.h"
+
+void kms_signature_free(struct kms_signature *s)
+{
+    buf_free(&s->envelope);
+    memset(s, 0, sizeof(*s));
+}
+
+static json_t *sign_body(const struct kms_sign_request *rq)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "key", rq->key, "app", rq->app, "channel", rq->channel, "version", rq->version,
+                          "digest", "alg", "sha256", "hex", rq->sha256);
+
+    if (j && rq->name)
+        json_object_set_new(j, "name", json_string(rq->name));
+    if (j && rq->size >= 0)
+        json_object_set_new(j, "size", json_integer(rq->size));
+    if (j && rq->source)
+        json_object_set_new(j, "source", json_string(rq->source));
+    if (j && rq->dry_run)
+        json_object_set_new(j, "dry_run", json_true());
+    return j;
+}
+
+static int same(const char *asked, const char *got, const char *what, struct err *e)
+{
+    return strcmp(asked, got) == 0 ? 0 : err_set(e, ERR_BAD_REQUEST, "the statement binds the %s '%s' instead of '%s'", what, got, asked);
+}
+
+/* The statement must say what was asked for, all of it. */
+static int check_release(const struct kms_sign_request *rq, const struct kms_signature *s, struct err *e)
+{
+    const struct release *r = &s->release;
+
+    if (same(rq->app, r->app, "app", e) || same(rq->channel, r->channel, "channel", e) || same(rq->version, r->version, "version", e) ||
+        same(rq->name ? rq->name : rq->app, r->name, "name", e) || same(rq->sha256, r->sha256, "digest", e) || same(rq->key, r->key_name, "key", e) ||
+        same(s->key, r->key_name, "key", e))
+        return -1;
+    if (rq->size >= 0 && r->size >= 0 && rq->size != r->size)
+        return err_set(e, ERR_BAD_REQUEST, "the statement binds %lld bytes instead of %lld", (long long)r->size, (long long)rq->size);
+    if (s->key_version != r->key_version)
+        return err_set(e, ERR_BAD_REQUEST, "the statement binds another key version than the answer says");
+    return 0;
+}
+
+static int take_envelope(const json_t *envelope, struct kms_signature *out, struct err *e)
+{
+    DSSE_AUTO d = {0};
+
+    out->envelope = BUF_INIT(DSSE_ENVELOPE_MAX);
+    json_canonical(&out->envelope, envelope);
+    if (buf_ok(&out->envelope))
+        return err_set(e, ERR_TOO_LARGE, "the envelope is longer than %u bytes", DSSE_ENVELOPE_MAX);
+    if (dsse_parse(buf_span(&out->envelope), &d, e) || release_parse(buf_span(&d.payload), &out->release, e))
+        return -1;
+    buf_putc(&out->envelope, '\n');
+    return buf_ok(&out->envelope) ? err_set(e, ERR_INTERNAL, "out of memory") : 0;
+}
+
+static int take_record(const json_t *record, struct kms_signature *out, struct err *e)
+{
+    struct json_reader r;
+    const char *hash;
+
+    if (json_begin(&r, record, "record", e) || json_get_int(&r, "seq", 0, JSON_INT_MAX, &out->seq, e) ||
+        json_get_str(&r, "hash", SHA256_HEX - 1, &hash, e))
+        return -1;
+    if (strlen(hash) != SHA256_HEX - 1 || strspn(hash, "0123456789abcdef") != SHA256_HEX - 1)
+        return err_set(e, ERR_BAD_REQUEST, "record.hash is not a SHA-256");
+    memcpy(out->hash, hash, SHA256_HEX);
+    return 0;
+}
+
+static int take_answer(const struct kms_sign_request *rq, const json_t *answer, struct kms_signature *out, struct err *e)
+{
+    struct json_reader r;
+    const json_t *envelope, *record;
+    const char *key, *scheme;
+
+    if (json_begin(&r, answer, "", e) || json_get_str(&r, "scheme", 64, &scheme, e))
+        return -1;
+    if (strcmp(scheme, "statement") != 0)
+        return err_set(e, ERR_BAD_REQUEST, "the key has the scheme '%s', which this program does not know", scheme);
+    if (json_get_str(&r, "key", NAME_MAX_LEN, &key, e) || json_get_int(&r, "key_version", 1, JSON_INT_MAX, &out->key_version, e) ||
+        json_get_object(&r, "envelope", &envelope, e) || json_get_object(&r, "record", &record, e))
+        return -1;
+    memcpy(out->key, key, strlen(key) + 1);
+    return take_envelope(envelope, out, e) || take_record(record, out, e) || check_release(rq, out, e) ? -1 : 0;
+}
+
+static void take_decision(const json_t *answer, struct kms_signature *out)
+{
+    const char *rule = json_string_value(json_object_get(answer, "rule"));
+
+    out->signed_before = json_is_true(json_object_get(answer, "signed_before"));
+    if (rule && strlen(rule) < sizeof(out->rule))
+        memcpy(out->rule, rule, strlen(rule) + 1);
+}
+
+int kms_sign(struct kms *k, const struct kms_sign_request *rq, struct kms_signature *out, struct kms_error *e)
+{
+    JSON_AUTO *json = sign_body(rq);
+    BUF_AUTO body = BUF_INIT(64 << 10);
+    KMS_ANSWER_AUTO a = {0};
+    KMS_SIGNATURE_AUTO got = {.dry_run = rq->dry_run};
+    struct err why = {0};
+
+    if (json)
+        json_canonical(&body, json);
+    if (!json || buf_ok(&body))
+        return kms_fail_text(e, KMS_USAGE, "the request cannot be written as JSON (not UTF-8, or too long)");
+    struct kms_request call = {.method = "POST", .target = "/v1/sign", .door = KMS_DOOR_CI, .body = buf_span(&body),
+                               .idempotency_key = rq->idempotency_key};
+    if (kms_call(k, &call, &a, e))
+        return -1;
+    if (a.http == 202)
+        return kms_fail_pending(&a, e);
+    memcpy(got.request_id, a.request_id, sizeof(got.request_id));
+    if (rq->dry_run)
+        take_decision(a.json, &got);
+    else if (take_answer(rq, a.json, &got, &why)) {
+        err_context(&why, "the service's answer is not what was asked for");
+        kms_fail(e, KMS_REFUSED, &why);
+        memcpy(e->request_id, a.request_id, sizeof(e->request_id));
+        return -1;
+    }
+    *out = got;
+    memset(&got, 0, sizeof(got));
+    return 0;
+}

@@ -1,0 +1,129 @@
+/* `kmsd check`: says in words what is wrong with an instance. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fsutil.h"
+#include "base/x509.h"
+#include "kmsd/settings.h"
+#include "kmsd/supervisor/commands.h"
+#include "kmsd/supervisor/instance.h"
+
+#define SOON_US (30 * 86400 * INT64_C(1000000))
+
+struct report {
+    const struct settings *s;
+    unsigned problems;
+};
+
+static void problem(struct report *r, const char *area, const char *detail)
+{
+    printf("problem  %-10s %s\n", area, detail);
+    r->problems++;
+}
+
+static void good(const char *area, const char *text)
+{
+    printf("ok       %-10s %s\n", area, text);
+}
+
+static void check_private(struct report *r, const char *area, const char *path)
+{
+    struct stat st;
+    BUF_AUTO text = BUF_INIT(8192);
+
+    if (lstat(path, &st)) {
+        buf_printf(&text, "%s: %s", path, strerror(errno));
+        problem(r, area, buf_str(&text));
+    } else if (!S_ISREG(st.st_mode) || (st.st_mode & 077)) {
+        buf_printf(&text, "%s may be read by others: chmod 0600 %s", path, path);
+        problem(r, area, buf_str(&text));
+    } else {
+        good(area, path);
+    }
+}
+
+static void check_certificate(struct report *r, const char *path)
+{
+    BUF_AUTO pem = BUF_INIT(65536), der = BUF_INIT(65536), text = BUF_INIT(8192);
+    struct cert_facts f;
+    struct err e = {0};
+    int64_t now = clock_wall_us();
+
+    if (file_read(path, &pem, &e) || pem_to_der(buf_span(&pem), "CERTIFICATE", &der, &e) || cert_facts(buf_span(&der), &f, &e)) {
+        buf_printf(&text, "%s: %s", path, e.detail);
+        problem(r, "tls", buf_str(&text));
+    } else if (f.not_after <= now || f.not_after - now < SOON_US) {
+        buf_printf(&text, "%s %s: renew it", path, f.not_after <= now ? "has expired" : "expires within 30 days");
+        problem(r, "tls", buf_str(&text));
+    } else {
+        good("tls", path);
+    }
+}
+
+static void check_token(struct report *r, const char *area, const struct token_settings *t)
+{
+    BUF_AUTO text = BUF_INIT(8192);
+
+    if (access(t->module, R_OK)) {
+        buf_printf(&text, "PKCS#11 module %s: %s; install it (softhsm2) or correct the setting", t->module, strerror(errno));
+        problem(r, area, buf_str(&text));
+    } else {
+        good(area, t->module);
+    }
+    check_private(r, area, t->pin_file);
+    if (t->softhsm_conf[0] && access(t->softhsm_conf, R_OK)) {
+        buf_printf(&text, "%s: %s", t->softhsm_conf, strerror(errno));
+        problem(r, area, buf_str(&text));
+    }
+}
+
+/* Reads only: the whole check of a log is kms-audit's work. */
+static void check_log(struct report *r)
+{
+    BUF_AUTO text = BUF_INIT(8192);
+    struct err e = {0};
+
+    if (instance_check_mode(r->s, true, &e)) {
+        problem(r, "log", e.detail);
+        return;
+    }
+    buf_printf(&text, "%s begins as it should; kms-audit verify %s checks all of it", r->s->audit_dir, r->s->dir);
+    good("log", buf_str(&text));
+}
+
+static const char USAGE[] = "usage: kmsd check (--settings FILE | --dir DIR)\n\nSays what is wrong with settings, tokens, certificates and log, and how to cure it. Changes nothing.\n";
+
+int command_check(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
+    char file[PATH_MAX] = "";
+    struct settings s;
+    struct report r = {.s = &s};
+    struct err e = {0};
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
+        if ((opt != 's' && opt != 'd') || path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
+            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+    if (!file[0] || optind != argc)
+        return fputs(USAGE, stderr), 2;
+    if (settings_load(file, &s, &e)) {
+        problem(&r, "settings", e.detail);
+        return 1;
+    }
+    good("settings", s.file);
+    check_token(&r, "keys", &s.keys);
+    check_token(&r, "checkpoint", &s.checkpoint);
+    check_private(&r, "tls", s.tls_key);
+    check_certificate(&r, s.tls_certificate);
+    for (unsigned n = 0; n < s.n_client_ca; n++)
+        check_certificate(&r, s.client_ca[n]);
+    check_log(&r);
+    printf("%u problem%s\n", r.problems, r.problems == 1 ? "" : "s");
+    return r.problems ? 1 : 0;
+}

@@ -1,0 +1,10 @@
+/* The subcommands of kmsd. Each gets argc and argv from its own name on and returns an exit code: 0 done, 1 refused, 2 usage. */
+#ifndef KMS_SUPERVISOR_COMMANDS_H
+#define KMS_SUPERVISOR_COMMANDS_H
+
+int command_run(int argc, char **argv);
+int command_check(int argc, char **argv);
+int command_init(int argc, char **argv);
+int command_dev(int argc, char **argv);
+
+#endif

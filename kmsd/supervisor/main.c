@@ -1,0 +1,44 @@
+/* kmsd: finds the subcommand and hands over. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "kmsd/supervisor/commands.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} COMMANDS[] = {
+    {"run", command_run, "run the service of a directory made by init"},
+    {"init", command_init, "create an instance: tokens, CA, first administrator, first log record"},
+    {"check", command_check, "say in words what is wrong with settings, files, policy and log"},
+    {"dev", command_dev, "prepare and run a development server in one directory"},
+};
+#define N_COMMANDS (sizeof COMMANDS / sizeof *COMMANDS)
+
+static void usage(FILE *to)
+{
+    fputs("usage: kmsd COMMAND [options]\n\ncommands:\n", to);
+    for (size_t n = 0; n < N_COMMANDS; n++)
+        fprintf(to, "  %-6s %s\n", COMMANDS[n].name, COMMANDS[n].help);
+    fputs("\nkmsd COMMAND --help tells the options of a command; kmsd --version the version.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+    process_harden();
+    log_program("kmsd");
+    if (argc < 2)
+        return usage(stderr), 2;
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+        return usage(stdout), 0;
+    if (!strcmp(argv[1], "--version"))
+        return puts("kmsd " KMSD_VERSION), 0;
+    for (size_t n = 0; n < N_COMMANDS; n++)
+        if (!strcmp(argv[1], COMMANDS[n].name))
+            return COMMANDS[n].run(argc - 1, argv + 1);
+    fprintf(stderr, "kmsd: there is no command %.64s\n", argv[1]);
+    return usage(stderr), 2;
+}

@@ -1,0 +1,31 @@
+/* A lane: one token connection that serves frames of the core. */
+#ifndef KMS_TOKEN_LANE_H
+#define KMS_TOKEN_LANE_H
+
+#include "base/stream.h"
+#include "kmsd/token/issue.h"
+
+#define LANE_KEYS_MAX 4096
+#define LANE_FD 3
+
+#define EXIT_PIN 77
+
+struct lane {
+    const struct settings *settings;
+    bool admin;
+    unsigned index;
+    struct token token;
+    struct authority authority;   /* administrative lane */
+    struct stream stream;
+    struct key *keys;             /* signing lane: what LOAD accepted */
+    size_t n_keys, cap_keys;
+};
+
+/* Starts the lane on LANE_FD and serves until the core closes it. The exit code of the process. */
+int lane_run(const struct settings *s, bool admin, unsigned index);
+
+/* Writes the answer to one frame into the stream's buffer. 0 = go on; above 0 = the answer is an ERROR after which the process
+ * must end with this exit code; -1 = the frame is none for a lane, nothing was written. */
+int verb_serve(struct lane *l, const struct frame *in) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,127 @@
+/* kmsd-token: the only program that holds a PIN or talks to a PKCS#11 module. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/num.h"
+#include "base/secret.h"
+#include "kmsd/token/lane.h"
+#include "kmsd/token/setup.h"
+
+#define EXIT_USAGE 2
+#define EXIT_SETTINGS 78
+#define PID_MAX INT32_MAX
+#define INDEX_MAX 1023
+
+struct arguments {
+    const char *settings, *lane;
+    uint64_t index, parent;
+    bool set_up;
+    struct setup_options setup;
+};
+
+static const char usage_text[] =
+    "usage: kmsd-token --settings FILE --lane sign|admin --index N [--parent PID]\n"
+    "           serves frames on descriptor 3; started by kmsd\n"
+    "       kmsd-token --settings FILE --setup --origin NAME [--admin-csr FILE [--admin-out FILE] [--admin-cn NAME]]\n"
+    "           prepares the tokens, CA and TLS certificate of a new instance\n";
+
+static int usage(const char *problem)
+{
+    (void)fprintf(stderr, "kmsd-token: %s\n%s", problem, usage_text);
+    return EXIT_USAGE;
+}
+
+static const struct option options[] = {
+    {"settings", required_argument, NULL, 's'}, {"lane", required_argument, NULL, 'l'},      {"index", required_argument, NULL, 'i'},
+    {"parent", required_argument, NULL, 'p'},   {"setup", no_argument, NULL, 'S'},           {"origin", required_argument, NULL, 'o'},
+    {"admin-csr", required_argument, NULL, 'c'}, {"admin-out", required_argument, NULL, 'O'}, {"admin-cn", required_argument, NULL, 'n'},
+    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+};
+
+/* 0 = parsed, else the exit code plus one. */
+static int parse(int argc, char **argv, struct arguments *a)
+{
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (c) {
+        case 's': a->settings = optarg; break;
+        case 'l': a->lane = optarg; break;
+        case 'S': a->set_up = true; break;
+        case 'o': a->setup.origin = optarg; break;
+        case 'c': a->setup.admin_csr = optarg; break;
+        case 'O': a->setup.admin_out = optarg; break;
+        case 'n': a->setup.admin_cn = optarg; break;
+        case 'i':
+            if (num_parse_u64(optarg, strlen(optarg), 0, INDEX_MAX, &a->index))
+                return 1 + usage("--index is not a number");
+            break;
+        case 'p':
+            if (num_parse_u64(optarg, strlen(optarg), 1, PID_MAX, &a->parent))
+                return 1 + usage("--parent is not a process id");
+            break;
+        case 'h': (void)fputs(usage_text, stdout); return 1;
+        default: return 1 + usage("unknown or incomplete option");
+        }
+    }
+    return optind == argc ? 0 : 1 + usage("arguments left over");
+}
+
+static int check_setup(const struct setup_options *o)
+{
+    if (!o->origin)
+        return usage("--setup needs --origin");
+    return o->admin_out && !o->admin_csr ? usage("--admin-out needs --admin-csr") : 0;
+}
+
+static int check(const struct arguments *a)
+{
+    if (!a->settings)
+        return usage("--settings is missing");
+    if (a->set_up == (a->lane != NULL))
+        return usage("either --lane or --setup");
+    if (a->set_up)
+        return check_setup(&a->setup);
+    return strcmp(a->lane, "sign") && strcmp(a->lane, "admin") ? usage("--lane is sign or admin") : 0;
+}
+
+static int run_setup(const struct settings *s, const struct setup_options *o)
+{
+    BUF_AUTO line = BUF_INIT(65536);
+    struct fault f = {0};
+
+    if (setup_run(s, o, &line, &f)) {
+        (void)fprintf(stderr, "kmsd-token: %s\n", f.reason);
+        return 1;
+    }
+    return fwrite(line.data, 1, line.len, stdout) == line.len && !fflush(stdout) ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    static struct settings settings;
+    struct arguments a = {.setup.admin_cn = "administrator"};
+    struct err e = {0};
+    int code;
+
+    process_harden();
+    code = parse(argc, argv, &a);
+    if (code)
+        return code - 1;
+    code = check(&a);
+    if (code)
+        return code;
+    if (a.parent)
+        process_tie_to_parent((int)a.parent);
+    log_program("kmsd-token");
+    (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    if (settings_load(a.settings, &settings, &e)) {
+        (void)fprintf(stderr, "kmsd-token: %s\n", e.detail);
+        return EXIT_SETTINGS;
+    }
+    return a.set_up ? run_setup(&settings, &a.setup) : lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index);
+}

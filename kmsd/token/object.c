@@ -1,0 +1,174 @@
+/* Finding objects on the token. */
+#include "kmsd/token/object.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define FIND_BATCH 256
+
+struct object_index *objects_new(void)
+{
+    return calloc(1, sizeof(struct object_index));
+}
+
+void objects_free(struct object_index *index)
+{
+    if (!index)
+        return;
+    free(index->list);
+    free(index);
+}
+
+static struct object *add(struct object_index *index)
+{
+    struct object *grown;
+    size_t cap;
+
+    if (index->n < index->cap)
+        return &index->list[index->n++];
+    cap = index->cap ? index->cap * 2 : 64;
+    grown = cap <= OBJECTS_MAX ? reallocarray(index->list, cap, sizeof *grown) : NULL;
+    if (!grown)
+        return NULL;
+    index->list = grown;
+    index->cap = cap;
+    return &index->list[index->n++];
+}
+
+/* Appends an object for every hit, only its handle filled: attributes are read after the search is closed. */
+static int search(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n_template, struct object_index *hits, struct fault *f)
+{
+    CK_OBJECT_HANDLE found[FIND_BATCH];
+    CK_ULONG n = 0;
+    int bad = 0;
+    CK_RV rv = t->f->C_FindObjectsInit(t->session, template, n_template);
+
+    if (rv != CKR_OK)
+        return fault_rv(f, rv, "C_FindObjectsInit");
+    while (!bad && (rv = t->f->C_FindObjects(t->session, found, FIND_BATCH, &n)) == CKR_OK && n) {
+        for (CK_ULONG k = 0; k < n && !bad; k++) {
+            struct object *o = add(hits);
+
+            if (o)
+                *o = (struct object){.handle = found[k], .class = CK_UNAVAILABLE_INFORMATION, .type = CK_UNAVAILABLE_INFORMATION};
+            else
+                bad = fault_set(f, LANE_TOKEN, "the token holds more than %d objects; use another token for more keys", OBJECTS_MAX);
+        }
+    }
+    (void)t->f->C_FindObjectsFinal(t->session);
+    return bad ? -1 : rv == CKR_OK ? 0 : fault_rv(f, rv, "C_FindObjects");
+}
+
+static bool given(const CK_ATTRIBUTE *a, size_t max)
+{
+    return a->ulValueLen != CK_UNAVAILABLE_INFORMATION && a->ulValueLen <= max;
+}
+
+/* 1 = the object is gone (another process removed it), 0 = filled. A missing or over-long attribute stays empty. */
+static int describe(struct token *t, struct object *o, struct fault *f)
+{
+    CK_ATTRIBUTE a[] = {
+        {CKA_CLASS, &o->class, sizeof o->class},
+        {CKA_KEY_TYPE, &o->type, sizeof o->type},
+        {CKA_ID, o->id, sizeof o->id},
+        {CKA_LABEL, o->label, sizeof o->label - 1},
+    };
+    CK_RV rv = t->f->C_GetAttributeValue(t->session, o->handle, a, sizeof a / sizeof *a);
+
+    if (rv == CKR_OBJECT_HANDLE_INVALID)
+        return 1;
+    if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE && rv != CKR_BUFFER_TOO_SMALL)
+        return fault_rv(f, rv, "C_GetAttributeValue");
+    if (!given(&a[1], sizeof o->type))
+        o->type = CK_UNAVAILABLE_INFORMATION;
+    o->id_len = given(&a[2], sizeof o->id) ? a[2].ulValueLen : 0;
+    o->label[given(&a[3], sizeof o->label - 1) ? a[3].ulValueLen : 0] = 0;
+    return 0;
+}
+
+static int describe_all(struct token *t, struct object_index *index, size_t from, struct fault *f)
+{
+    size_t kept = from;
+
+    for (size_t n = from; n < index->n; n++) {
+        int gone = describe(t, &index->list[n], f);
+
+        if (gone < 0)
+            return -1;
+        if (gone)
+            log_line(LOG_LEVEL_WARNING, "object-gone", "handle=%lu", (unsigned long)index->list[n].handle);
+        else if (kept++ != n)
+            index->list[kept - 1] = index->list[n];
+    }
+    index->n = kept;
+    return 0;
+}
+
+int objects_read(struct token *t, struct object_index *index, struct fault *f)
+{
+    index->n = 0;
+    return search(t, NULL, 0, index, f) ? -1 : describe_all(t, index, 0, f);
+}
+
+static bool matches(const struct object *o, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id)
+{
+    return o->class == class && o->type == type && span_eq(span_of(o->id, o->id_len), id);
+}
+
+static size_t index_hits(const struct object_index *index, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id, struct object *out)
+{
+    size_t hits = 0;
+
+    for (size_t n = 0; n < index->n; n++)
+        if (matches(&index->list[n], class, type, id) && !hits++)
+            *out = index->list[n];
+    return hits;
+}
+
+/* Cryptoki's templates take pointers to non-const; nothing is written through them in a search. */
+static void *unconst(const void *p)
+{
+    void *q;
+
+    memcpy(&q, &p, sizeof q);
+    return q;
+}
+
+int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id, struct object *out, struct fault *f)
+{
+    CK_ATTRIBUTE want[] = {{CKA_CLASS, &class, sizeof class}, {CKA_KEY_TYPE, &type, sizeof type}, {CKA_ID, unconst(id.data), id.len}};
+    size_t hits = index_hits(t->objects, class, type, id, out), old = t->objects->n;
+
+    if (!hits) {
+        if (search(t, want, sizeof want / sizeof *want, t->objects, f) || describe_all(t, t->objects, old, f)) {
+            t->objects->n = old;
+            return -1;
+        }
+        hits = index_hits(t->objects, class, type, id, out);
+    }
+    return hits == 1 ? 0 : fault_set(f, LANE_KEY, "%zu objects of the token match the key, exactly one must", hits);
+}
+
+int object_find_label(struct token *t, const char *label, CK_KEY_TYPE type, struct object *out, struct fault *f)
+{
+    const struct object_index *index = t->objects;
+    size_t hits = 0;
+
+    for (size_t n = 0; n < index->n; n++)
+        if (index->list[n].class == CKO_PRIVATE_KEY && index->list[n].type == type && !strcmp(index->list[n].label, label) && !hits++)
+            *out = index->list[n];
+    return hits == 1 ? 0 : fault_set(f, LANE_KEY, "%zu private keys of the token are labelled %s, exactly one must be", hits, label);
+}
+
+int object_count(struct token *t, struct span id, size_t *out, struct fault *f)
+{
+    CK_ATTRIBUTE want[] = {{CKA_ID, unconst(id.data), id.len}};
+    struct object_index hits = {0};
+    int bad = search(t, want, 1, &hits, f);
+
+    *out = hits.n;
+    free(hits.list);
+    return bad;
+}

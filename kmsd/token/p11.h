@@ -1,0 +1,52 @@
+/* The token of this process: module, slot, login, session. One thread uses it. */
+#ifndef KMS_TOKEN_P11_H
+#define KMS_TOKEN_P11_H
+
+#include <libp11.h>
+
+#include "base/json.h"
+#include "base/secret.h"
+#include "kmsd/settings.h"
+#include "kmsd/token/fault.h"
+
+#define TOKEN_LABEL_LEN 32
+
+struct object_index;
+
+struct token {
+    const struct token_settings *settings;
+    CK_FUNCTION_LIST *f;           /* NULL = module not loaded */
+    PKCS11_CTX *ctx;
+    PKCS11_SLOT *slots, *slot;
+    unsigned n_slots;
+    CK_SLOT_ID slot_id;
+    CK_SESSION_HANDLE session;     /* 0 = none; operations run in this one, libp11 keeps its own */
+    unsigned epoch;                /* counts logins: object handles of another epoch are void */
+    struct object_index *objects;  /* owned; see object.h */
+    json_t *description;           /* what HELLO and birth records say about token and module */
+};
+#define TOKEN_AUTO __attribute__((cleanup(token_close))) struct token
+
+/* Exports SOFTHSM2_CONF where set, loads the module and initialises it with its own locks. */
+int token_module(struct token *t, const struct token_settings *s, struct fault *f) __attribute__((warn_unused_result));
+/* The one slot whose token has the label of the settings (libp11); checks its PIN flags: LANE_HUMAN when it is locked or one try is left. */
+int token_find(struct token *t, struct fault *f) __attribute__((warn_unused_result));
+/* One login with this PIN, then a session of our own. LANE_HUMAN when refused. */
+int token_login(struct token *t, const struct secret *pin, struct fault *f) __attribute__((warn_unused_result));
+/* token_module, token_find, the PIN from its file, token_login, all objects: what a lane does at start. Under the lock of the settings. */
+int token_open(struct token *t, const struct token_settings *s, struct fault *f) __attribute__((warn_unused_result));
+void token_close(struct token *t);
+
+/* Throws the session with whatever operation hangs in it away and opens another. */
+int token_fresh_session(struct token *t, struct fault *f) __attribute__((warn_unused_result));
+/* Runs op; after a failure that a fresh session or a new login can heal, heals and runs it again: each remedy at most once. */
+int token_retry(struct token *t, int (*op)(struct token *t, void *arg, struct fault *f), void *arg, struct fault *f)
+    __attribute__((warn_unused_result));
+
+int token_random(struct token *t, void *out, size_t len, struct fault *f) __attribute__((warn_unused_result));
+/* Session logged in, token there, one random byte. */
+int token_probe(struct token *t, struct fault *f) __attribute__((warn_unused_result));
+/* syncfs of the directory in the settings, so that a new key survives a power cut. */
+int token_sync(const struct token *t, struct fault *f) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,269 @@
+/* What a lane can be asked to do: one table for both kinds of lane. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kmsd/token/generate.h"
+#include "kmsd/token/lane.h"
+#include "kmsd/token/statement.h"
+
+#define RANDOM_MAX 1024
+#define KEY_NAME_MAX 64
+#define KEY_VERSION_MAX 9
+
+static int no_memory(struct fault *f)
+{
+    return fault_set(f, LANE_TOKEN, "out of memory");
+}
+
+static bool is_release(const struct object *o)
+{
+    return !strncmp(o->label, LABEL_RELEASE, sizeof LABEL_RELEASE - 1);
+}
+
+static struct key *loaded(struct lane *l, struct span id)
+{
+    for (size_t n = 0; id.len == KEY_ID_LEN && n < l->n_keys; n++)
+        if (!memcmp(l->keys[n].id, id.data, KEY_ID_LEN))
+            return &l->keys[n];
+    return NULL;
+}
+
+/* Where a key of this id goes: its old place or a new one. NULL = no room. */
+static struct key *place(struct lane *l, struct span id)
+{
+    struct key *k = loaded(l, id), *grown;
+    size_t cap = l->cap_keys ? l->cap_keys * 2 : 16;
+
+    if (k) {
+        key_clear(k);
+        return k;
+    }
+    if (l->n_keys == l->cap_keys) {
+        grown = cap <= LANE_KEYS_MAX ? reallocarray(l->keys, cap, sizeof *grown) : NULL;
+        if (!grown)
+            return NULL;
+        l->keys = grown;
+        l->cap_keys = cap;
+    }
+    return &l->keys[l->n_keys++];
+}
+
+/* The wall between the purposes: a signing lane knows release keys only, by the label no one can change. */
+static int release_only(struct lane *l, const struct algorithm *a, struct span id, struct fault *f)
+{
+    struct object o;
+
+    if (object_find(&l->token, CKO_PRIVATE_KEY, a->type, id, &o, f))
+        return -1;
+    return is_release(&o) ? 0 : fault_set(f, LANE_KEY, "the key is not a release key");
+}
+
+static int verb_load(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    const struct algorithm *a = algorithm_find(in->field[TAG_ALGORITHM]);
+    struct span id = in->field[TAG_KEY_ID];
+    struct key k, *at;
+
+    (void)out;
+    if (!a || !a->scheme || !span_eq_str(in->field[TAG_SCHEME], a->scheme))
+        return fault_set(f, LANE_INPUT, "a signing lane has no such algorithm with that scheme");
+    if (release_only(l, a, id, f) || key_open(&l->token, a, id, in->field[TAG_SPKI], &k, f))
+        return -1;
+    at = place(l, id);
+    if (!at) {
+        key_clear(&k);
+        return fault_set(f, LANE_KEY, "a lane holds at most %d keys", LANE_KEYS_MAX);
+    }
+    *at = k;
+    return 0;
+}
+
+static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    BUF_AUTO signature = BUF_INIT(128);
+    struct key *k = loaded(l, in->field[TAG_KEY_ID]);
+
+    if (!k)
+        return fault_set(f, LANE_KEY, "the key is not loaded");
+    if (!span_eq_str(in->field[TAG_SCHEME], k->algorithm->scheme))
+        return fault_set(f, LANE_INPUT, "the key does not have that scheme");
+    if (statement_shape(in->field[TAG_INPUT]))
+        return fault_set(f, LANE_INPUT, "the input is not an encoded statement");
+    if (key_sign(&l->token, k, in->field[TAG_INPUT], &signature, f))
+        return -1;
+    frame_put(out, TAG_OUTPUT, buf_span(&signature));
+    return 0;
+}
+
+static int verb_public(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    BUF_AUTO spki = BUF_INIT(SPKI_MAX);
+
+    if (!l->admin && release_only(l, &algorithm_p256, in->field[TAG_KEY_ID], f))
+        return -1;
+    if (key_public(&l->token, &algorithm_p256, in->field[TAG_KEY_ID], &spki, f))
+        return -1;
+    frame_put(out, TAG_SPKI, buf_span(&spki));
+    return 0;
+}
+
+static int verb_random(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    uint8_t bytes[RANDOM_MAX];
+    uint64_t n = frame_u64(in, TAG_COUNT);
+
+    if (n < 1 || n > sizeof bytes)
+        return fault_set(f, LANE_INPUT, "1 to %d random bytes can be asked for", RANDOM_MAX);
+    if (token_random(&l->token, bytes, n, f))
+        return -1;
+    frame_put(out, TAG_OUTPUT, span_of(bytes, n));
+    explicit_bzero(bytes, sizeof bytes);
+    return 0;
+}
+
+static int verb_probe(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    (void)in;
+    (void)out;
+    return token_probe(&l->token, f);
+}
+
+/* "kmsd:release:<name>:<version>": the administrative lane makes release keys only. */
+static int check_label(const char *label, struct fault *f)
+{
+    static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789", rest[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+    const char *name = label + sizeof LABEL_RELEASE - 1;
+    size_t n_name, n_version;
+
+    if (strncmp(label, LABEL_RELEASE, sizeof LABEL_RELEASE - 1))
+        return fault_set(f, LANE_INPUT, "only release keys are made here");
+    n_name = strspn(name, rest);
+    if (!n_name || n_name > KEY_NAME_MAX || !strchr(first, *name) || name[n_name] != ':')
+        return fault_set(f, LANE_INPUT, "the label has no usable key name");
+    name += n_name + 1;
+    n_version = strspn(name, "0123456789");
+    if (!n_version || n_version > KEY_VERSION_MAX || *name == '0' || name[n_version])
+        return fault_set(f, LANE_INPUT, "the label has no usable key version");
+    return 0;
+}
+
+static int verb_generate(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    const struct algorithm *a = algorithm_find(in->field[TAG_ALGORITHM]);
+    BUF_AUTO spki = BUF_INIT(SPKI_MAX);
+    BUF_AUTO text = BUF_INIT(16384);
+    JSON_AUTO *birth = NULL;
+    char label[OBJECT_LABEL_MAX];
+
+    if (!a || !a->scheme || !span_eq_str(in->field[TAG_SCHEME], a->scheme))
+        return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
+    if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label))
+        return fault_set(f, LANE_INPUT, "a key id has %d bytes, a label fewer than %d", KEY_ID_LEN, OBJECT_LABEL_MAX);
+    if (check_label(label, f) || generate_key(&l->token, a, in->field[TAG_KEY_ID], label, &spki, &birth, f))
+        return -1;
+    json_canonical(&text, birth);
+    if (buf_ok(&text))
+        return no_memory(f);
+    frame_put(out, TAG_SPKI, buf_span(&spki));
+    frame_put(out, TAG_BIRTH, buf_span(&text));
+    return 0;
+}
+
+static int verb_list(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    BUF_AUTO text = BUF_INIT(FRAME_MAX - 1024);
+    JSON_AUTO *list = NULL;
+
+    (void)in;
+    if (objects_list(&l->token, &list, f))
+        return -1;
+    json_canonical(&text, list);
+    if (buf_ok(&text))
+        return fault_set(f, LANE_TOKEN, "the list of objects does not fit a frame");
+    frame_put(out, TAG_OBJECTS, buf_span(&text));
+    return 0;
+}
+
+static int verb_issue(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    BUF_AUTO der = BUF_INIT(CERT_DER_MAX);
+
+    if (!l->authority.cert)
+        return fault_set(f, LANE_KEY, "the certificate authority is not usable; the operational log of the lane says why");
+    if (authority_issue(&l->token, &l->authority, in->field[TAG_CSR], in->field[TAG_PROFILE], &der, f))
+        return -1;
+    frame_put(out, TAG_CERT, buf_span(&der));
+    return 0;
+}
+
+/* Which lane has the verb; whether it may simply run again after the session was healed. Verbs that sign heal inside;
+ * making a key is never repeated. */
+struct verb {
+    enum frame_type type;
+    bool sign_lane, admin_lane, again;
+    int (*run)(struct lane *l, const struct frame *in, struct buf *out, struct fault *f);
+};
+static const struct verb verbs[] = {
+    {FRAME_LOAD, true, false, true, verb_load},
+    {FRAME_SIGN, true, false, false, verb_sign},
+    {FRAME_PUBLIC, true, true, true, verb_public},
+    {FRAME_RANDOM, true, true, true, verb_random},
+    {FRAME_PROBE, true, true, true, verb_probe},
+    {FRAME_GENERATE, false, true, false, verb_generate},
+    {FRAME_LIST, false, true, true, verb_list},
+    {FRAME_ISSUE, false, true, false, verb_issue},
+};
+
+struct call {
+    struct lane *lane;
+    const struct verb *verb;
+    const struct frame *in;
+};
+
+static int run(struct token *t, void *arg, struct fault *f)
+{
+    const struct call *c = arg;
+
+    (void)t;
+    if (c->lane->admin ? !c->verb->admin_lane : !c->verb->sign_lane)
+        return fault_set(f, LANE_INPUT, "this lane does not have that verb");
+    return c->verb->run(c->lane, c->in, &c->lane->stream.out, f);
+}
+
+static void put_error(struct buf *out, uint64_t id, const struct fault *f)
+{
+    size_t mark = frame_begin(out, FRAME_ERROR, id);
+
+    frame_put_u64(out, TAG_CLASS, f->class);
+    frame_put_str(out, TAG_REASON, f->reason);
+    frame_end(out, mark);
+}
+
+static const struct verb *verb_find(uint8_t type)
+{
+    for (size_t n = 0; n < sizeof verbs / sizeof *verbs; n++)
+        if (verbs[n].type == type)
+            return &verbs[n];
+    return NULL;
+}
+
+int verb_serve(struct lane *l, const struct frame *in)
+{
+    struct buf *out = &l->stream.out;
+    struct call c = {.lane = l, .verb = verb_find(in->type), .in = in};
+    size_t start = out->len, mark;
+    struct fault f = {0};
+
+    if (!c.verb)
+        return -1;
+    mark = frame_begin(out, FRAME_RESULT, in->id);
+    if (!(c.verb->again ? token_retry(&l->token, run, &c, &f) : run(&l->token, &c, &f))) {
+        frame_end(out, mark);
+        return 0;
+    }
+    out->len = start; /* the verbs put fields last, yet nothing of a failed one may stay */
+    put_error(out, in->id, &f);
+    log_line(LOG_LEVEL_ERROR, "verb", "type=%u class=%u reason=\"%s\"", in->type, (unsigned)f.class, f.reason);
+    return f.class == LANE_HUMAN ? EXIT_PIN : f.class == LANE_TOKEN ? 1 : 0;
+}

@@ -1,0 +1,19 @@
+"""Fixtures of the system tests."""
+import pytest
+
+from kms import BIN, Instance
+
+
+@pytest.fixture(scope="session")
+def kms(tmp_path_factory):
+    """The instance that most tests share: each uses channels, names and source addresses of its own."""
+    assert (BIN / "kmsd").exists(), "run make first"
+    with Instance(tmp_path_factory.mktemp("kms") / "dir") as instance:
+        yield instance
+
+
+@pytest.fixture
+def own_kms(tmp_path):
+    """An instance for one test that stops, fills or locks it."""
+    with Instance(tmp_path / "dir") as instance:
+        yield instance

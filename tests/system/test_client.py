@@ -1,0 +1,456 @@
+"""kmsctl against a scripted service: signing, verification, changes, repetitions, hostile answers."""
+import hashlib
+import json
+import os
+import pty
+import ssl
+import subprocess
+import time
+
+import pytest
+
+import fake_service as fs
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KMSCTL = os.path.join(TOP, os.environ.get("B", "build"), "bin", "kmsctl")
+POLICY = os.path.join(TOP, "policy", "examples", "bootstrap.yaml")
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return fs.Pki(str(tmp_path_factory.mktemp("pki")))
+
+
+@pytest.fixture
+def fake(pki):
+    f = fs.Fake(pki)
+    yield f
+    f.close()
+
+
+class Ctl:
+    def __init__(self, fake, pki, cwd):
+        self.cwd = str(cwd)
+        self.env = {"PATH": os.environ["PATH"], "HOME": self.cwd, "KMS_ADDR": fake.url, "KMS_ADMIN_ADDR": fake.url, "KMS_CACERT": pki("ca.pem"),
+                    "KMS_CERT": pki("client.pem"), "KMS_KEY": pki("client.key"), "KMS_SSH_KEY": pki("id"), "KMS_SIGN_KEY": "ota",
+                    "KMS_APP": "demo", "KMS_CHANNEL": "stable"}
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+
+    def __call__(self, *argv, **env):
+        full = {k: v for k, v in {**self.env, **env}.items() if v is not None}
+        return subprocess.run([KMSCTL, *map(str, argv)], cwd=self.cwd, env=full, capture_output=True, text=True, timeout=60, check=False,
+                              stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def ctl(fake, pki, tmp_path):
+    (tmp_path / "app.zip").write_bytes(b"bundle\n")
+    return Ctl(fake, pki, tmp_path)
+
+
+def test_help_and_usage(ctl):
+    assert "sign releases" in ctl("--help").stdout
+    one = ctl("sign", "--help")
+    assert one.returncode == 0 and "--idempotency-key" in one.stdout and "KMS_ADDR" in one.stdout
+    assert ctl("help", "key", "create").stdout.startswith("Usage: kmsctl key create")
+    assert ctl("key", "--help").returncode == 0
+    assert ctl("--version").stdout.startswith("kmsctl ")
+    for argv in ([], ["key"], ["sgin"], ["sign", "--nope"], ["status", "extra"], ["sign", "app.zip"], ["verify", "app.zip"]):
+        assert ctl(*argv).returncode == 2, argv
+    assert "Did you mean 'kmsctl sign'?" in ctl("sgin").stderr
+    assert "Did you mean 'kmsctl key list'?" in ctl("kye", "list").stderr
+
+
+def test_missing_settings_are_named(ctl):
+    done = ctl("whoami", KMS_CACERT=None)
+    assert done.returncode == 2 and "--cacert" in done.stderr and "KMS_CACERT" in done.stderr
+    done = ctl("whoami", KMS_CERT="/nonexistent")
+    assert done.returncode == 2 and "/nonexistent" in done.stderr
+    done = ctl("whoami", KMS_ADDR="http://127.0.0.1:1")
+    assert done.returncode == 2 and "https://" in done.stderr
+
+
+def test_sign_then_verify(ctl, fake, pki, tmp_path):
+    done = ctl("sign", "app.zip", "--version", "1.0.0")
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert out["record"] == {"seq": 42, "hash": "cd" * 32} and out["key"] == "ota" and out["key_version"] == 1
+    rq = fake.requests[0]
+    assert rq.json() == {"key": "ota", "app": "demo", "channel": "stable", "version": "1.0.0", "name": "app.zip", "size": 7,
+                         "digest": {"alg": "sha256", "hex": hashlib.sha256(b"bundle\n").hexdigest()}}
+    assert len(rq.headers["Idempotency-Key"]) == 32 and rq.headers["Content-Type"] == "application/json"
+    text = (tmp_path / "app.zip.dsse.json").read_bytes()
+    assert text.endswith(b"}\n") and text[:-1] == fs.canonical(json.loads(text))
+    done = ctl("verify", "app.zip", "app.zip.dsse.json", "--pub", pki("release.pem"))
+    assert done.returncode == 0, done.stderr
+    bound = json.loads(done.stdout)
+    assert bound["version"] == "1.0.0" and bound["size"] == 7 and bound["log_head"] == {"seq": 41, "hash": "ab" * 32} and bound["verified"]
+    table = ctl("verify", "app.zip", "app.zip.dsse.json", "--pub", pki("release.pem"), "--output", "table").stdout
+    assert "log_head           41:" + "ab" * 32 in table
+
+
+def test_flags_win_over_environment(ctl, fake):
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--key", "k2", "--app", "other", "--channel", "beta", "--name", "x.bin").returncode == 0
+    body = fake.requests[0].json()
+    assert (body["key"], body["app"], body["channel"], body["name"]) == ("k2", "other", "beta", "x.bin")
+
+
+def test_several_files(ctl, fake, tmp_path):
+    (tmp_path / "b.zip").write_bytes(b"b")
+    done = ctl("sign", "app.zip", "b.zip", "--version", "1.0.0")
+    assert done.returncode == 0
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["app.zip", "b.zip"]
+    assert (tmp_path / "b.zip.dsse.json").exists()
+    assert fake.requests[0].headers["Idempotency-Key"] != fake.requests[1].headers["Idempotency-Key"]
+    assert ctl("sign", "app.zip", "b.zip", "--version", "1.0.0", "--name", "x").returncode == 2
+
+
+def test_a_bad_name_stops_before_the_first_request(ctl, fake, tmp_path):
+    (tmp_path / "with space.zip").write_bytes(b"b")
+    done = ctl("sign", "app.zip", "with space.zip", "--version", "1.0.0")
+    assert done.returncode == 2 and "--name" in done.stderr and not fake.requests
+
+
+def test_digest_instead_of_file(ctl, fake, tmp_path):
+    hexa = hashlib.sha256(b"bundle\n").hexdigest()
+    done = ctl("sign", "--digest", "sha256:" + hexa, "--size", "7", "--name", "app.zip", "--version", "2.0.0", "--output-file", "-")
+    assert done.returncode == 0 and json.loads(done.stdout)["payloadType"] == fs.TYPE
+    assert ctl("sign", "--digest", "sha256:" + hexa.upper(), "--version", "2.0.0").returncode == 2
+    assert ctl("sign", "app.zip", "--digest", "sha256:" + hexa, "--version", "2.0.0").returncode == 2
+    assert ctl("sign", "--digest", "sha256:" + hexa, "--version", "2.0.0").returncode == 0
+    assert "size" not in fake.requests[-1].json() and (tmp_path / "demo.dsse.json").exists()
+
+
+def test_dry_run_writes_nothing(ctl, fake, tmp_path):
+    fake.script = [fs.answer(200, {"decision": "allow", "signed_before": False, "rule": "signer/demo", "policy": "ab" * 32, "request_id": "req-1"})]
+    done = ctl("sign", "app.zip", "--version", "1.0.0", "--dry-run")
+    assert done.returncode == 0 and json.loads(done.stdout)["rule"] == "signer/demo"
+    assert fake.requests[0].json()["dry_run"] is True and not (tmp_path / "app.zip.dsse.json").exists()
+
+
+def test_503_then_200_under_one_key(ctl, fake):
+    fake.script = [fs.problem(503, "token-unavailable", retry_after=1), "drop"]
+    began = time.monotonic()
+    done = ctl("sign", "app.zip", "--version", "1.0.0")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began >= 1 and "token-unavailable; trying again" in done.stderr
+    assert len({rq.headers["Idempotency-Key"] for rq in fake.requests}) == 1 and len(fake.requests) == 3
+    assert len({rq.body for rq in fake.requests}) == 1
+
+
+def test_given_idempotency_key(ctl, fake):
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--idempotency-key", "job-17").returncode == 0
+    assert fake.requests[0].headers["Idempotency-Key"] == "job-17"
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--idempotency-key", "a\r\nX: y").returncode == 2
+
+
+def test_repetitions_end(ctl, fake):
+    fake.script = [fs.problem(503, "busy")] * 20
+    done = ctl("sign", "app.zip", "--version", "1.0.0", "--retries", "2")
+    assert done.returncode == 3 and len(fake.requests) == 3 and "(busy)" in done.stderr and "req-1" in done.stderr
+    fake.script = [fs.problem(503, "busy", retry_after=600)]
+    began = time.monotonic()
+    assert ctl("whoami", "--timeout", "5").returncode == 3 and time.monotonic() - began < 3
+
+
+def test_timeout(ctl, fake):
+    def slow(_rq):
+        time.sleep(4)
+        return "drop"
+    fake.script = [slow]
+    began = time.monotonic()
+    assert ctl("whoami", "--timeout", "1").returncode == 3 and time.monotonic() - began < 3
+
+
+def test_unreachable(ctl, pki):
+    began = time.monotonic()
+    assert ctl("whoami", KMS_ADDR="https://127.0.0.1:1").returncode == 3 and time.monotonic() - began < 3
+    done = ctl("whoami", KMS_CACERT=pki("client.pem"))
+    assert done.returncode == 3 and "certificate" in done.stderr
+
+
+def test_refused_client_certificate(ctl, tmp_path):
+    other = fs.Pki(str(tmp_path))
+    began = time.monotonic()
+    done = ctl("whoami", "--retries", "1", KMS_CERT=other("client.pem"), KMS_KEY=other("client.key"))
+    assert done.returncode == 3 and "client certificate" in done.stderr and time.monotonic() - began < 3
+
+
+def test_old_tls_is_refused(ctl, fake):
+    fake.tls.minimum_version = fake.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    done = ctl("whoami")
+    assert done.returncode == 3 and "version" in done.stderr and not fake.requests
+
+
+def test_problem_is_readable(ctl, fake):
+    fake.script = [fs.problem(403, "forbidden", rule="default-deny")]
+    done = ctl("sign", "app.zip", "--version", "1.0.0")
+    assert done.returncode == 1
+    for part in ("Title of forbidden (forbidden)", "Detail of forbidden.", "default-deny", "req-1"):
+        assert part in done.stderr
+
+
+def test_pending_is_4(ctl, fake, tmp_path):
+    fake.script = [fs.answer(202, {"request_id": "req-9"}, Location="/v1/requests/req-9")]
+    done = ctl("sign", "app.zip", "--version", "1.0.0")
+    assert done.returncode == 4 and "req-9" in done.stderr and not (tmp_path / "app.zip.dsse.json").exists()
+
+
+def test_unusable_certificate_files(ctl, tmp_path):
+    (tmp_path / "junk").write_text("junk")
+    for name in ("KMS_CACERT", "KMS_CERT", "KMS_KEY"):
+        assert ctl("whoami", **{name: "junk"}).returncode == 1
+
+
+def wrong(change):
+    """An answer that is right but for one thing."""
+    def make(fake):
+        def reply(rq):
+            obj = fake.signature(rq.json())
+            change(fake, rq.json(), obj)
+            return fs.answer(200, obj)
+        return reply
+    return make
+
+
+def other_statement(**kw):
+    def change(fake, rq, obj):
+        obj["envelope"] = fake.pki.sign(fake.statement(rq, **kw))
+    return wrong(change)
+
+
+HOSTILE = {
+    "version": other_statement(version="9.9.9"), "app": other_statement(app="other"), "channel": other_statement(channel="beta"),
+    "name": other_statement(name="other.zip"), "size": other_statement(size=8), "key": other_statement(key={"name": "x", "version": 1}),
+    "key version": other_statement(key={"name": "ota", "version": 2}), "unknown member": other_statement(extra=1),
+    "environment": other_statement(environment="prod"),
+    "hash": wrong(lambda f, rq, o: o["record"].update(hash="zz")), "no record": wrong(lambda f, rq, o: o.pop("record")),
+    "scheme": wrong(lambda f, rq, o: o.update(scheme="digest")), "envelope member": wrong(lambda f, rq, o: o["envelope"].update(key="pem")),
+    "no envelope": wrong(lambda f, rq, o: o.pop("envelope")), "negative": wrong(lambda f, rq, o: o["record"].update(seq=-1)),
+    "two signatures": wrong(lambda f, rq, o: o["envelope"].update(signatures=o["envelope"]["signatures"] * 2)),
+    "deep": lambda f: (200, {"Content-Type": "application/json"}, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    "duplicate": lambda f: (200, {"Content-Type": "application/json"}, b'{"key":"a","key":"b"}'),
+    "float": lambda f: (200, {"Content-Type": "application/json"}, b'{"key":1e2}'),
+    "html": lambda f: (200, {"Content-Type": "text/html"}, b"<html>"),
+    "empty": lambda f: (200, {"Content-Type": "application/json"}, b""),
+    "huge": lambda f: (200, {"Content-Type": "application/json"}, b'{"a":"' + b"x" * (5 << 20) + b'"}'),
+    "redirect": lambda f: (302, {"Location": "https://127.0.0.1:1/"}, b""),
+    "html problem": lambda f: (502, {"Content-Type": "text/html"}, b"<html>"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HOSTILE))
+def test_hostile_sign_answers(ctl, fake, tmp_path, kind):
+    fake.script = [HOSTILE[kind](fake)]
+    done = ctl("sign", "app.zip", "--version", "1.0.0")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("kmsctl: ") and not (tmp_path / "app.zip.dsse.json").exists() and len(fake.requests) == 1
+
+
+def test_terminal_sequences_are_escaped(ctl, fake):
+    evil = "a\x1b]0;pwn\x07\u202eb\u009b31m\r"
+    fake.script = [fs.problem(403, "forbidden", rule=evil, title=evil)]
+    done = ctl("whoami")
+    for c in "\x1b\x07\u202e\u009b\r":
+        assert c not in done.stderr
+    for form in ("table", "json"):
+        fake.script = [fs.answer(200, {"identity": {"name": evil}, evil: "x"})]
+        out = ctl("whoami", "--output", form).stdout
+        for c in "\x1b\x07\u202e\u009b\r":
+            assert c not in out
+        assert form == "table" or json.loads(out)["identity"]["name"] == evil
+
+
+def test_verify_refuses(ctl, fake, pki, tmp_path):
+    ctl("sign", "app.zip", "--version", "1.0.0")
+    args = ["verify", "app.zip", "app.zip.dsse.json", "--pub", pki("release.pem")]
+    assert ctl(*args, "--app", "demo", "--channel", "stable", "--version", "1.0.0", "--name", "app.zip", KMS_APP="zzz").returncode == 0
+    for option, value in (("--app", "x"), ("--channel", "x"), ("--version", "1.0.1"), ("--name", "x")):
+        assert ctl(*args, option, value).returncode == 1
+    other = fs.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256").stdout
+    (tmp_path / "other.pem").write_bytes(fs.run("openssl", "pkey", "-pubout", input=other).stdout)
+    assert ctl(*args[:-1], "other.pem").returncode == 1
+    (tmp_path / "app.zip").write_bytes(b"bundlf\n")
+    done = ctl(*args)
+    assert done.returncode == 1 and "SHA-256" in done.stderr and done.stdout == ""
+    assert ctl("verify", "app.zip", "nonexistent", "--pub", pki("release.pem")).returncode == 1
+
+
+def test_development_statements(ctl, fake, pki):
+    fake.environment = "development"
+    assert ctl("sign", "app.zip", "--version", "1.0.0").returncode == 0
+    args = ["verify", "app.zip", "app.zip.dsse.json", "--pub", pki("release.pem")]
+    done = ctl(*args)
+    assert done.returncode == 1 and "--allow-dev" in done.stderr
+    assert ctl(*args, "--allow-dev").returncode == 0
+
+
+def test_openssl_agrees(ctl, pki, tmp_path):
+    ctl("sign", "app.zip", "--version", "1.0.0")
+    pae = subprocess.run([KMSCTL, "statement", "pae", "app.zip.dsse.json", "--signature-out", "sig"], cwd=tmp_path, capture_output=True,
+                         check=True).stdout
+    assert pae.startswith(b"DSSEv1 28 application/vnd.in-toto+json ")
+    fs.run("openssl", "dgst", "-sha256", "-verify", pki("release.pem"), "-signature", tmp_path / "sig", input=pae)
+    show = ctl("statement", "show", "app.zip.dsse.json")
+    assert json.loads(show.stdout)["keyid"] == pki.keyid and "not checked" in show.stderr
+
+
+def test_changes_are_ssh_signed(ctl, fake):
+    fake.script = [fs.answer(201, {"key": {"name": "ota"}, "record": {"seq": 1, "hash": "aa"}})]
+    done = ctl("key", "create", "ota", "--algorithm", "p256", "--scheme", "statement")
+    assert done.returncode == 0, done.stderr
+    nonce, create = fake.requests
+    assert nonce.path == "/v1/nonce" and nonce.body == b"" and "Idempotency-Key" not in nonce.headers
+    assert create.json() == {"name": "ota", "algorithm": "p256", "scheme": "statement"} and fake.ssh_signed(create)
+
+
+def test_agent_key(ctl, fake, pki, tmp_path):
+    env = {"SSH_AUTH_SOCK": str(tmp_path / "agent")}
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", env["SSH_AUTH_SOCK"]], stdout=subprocess.DEVNULL)
+    try:
+        while not os.path.exists(env["SSH_AUTH_SOCK"]):
+            time.sleep(0.05)
+        fs.run("ssh-add", pki("id"), env={**os.environ, **env})
+        (tmp_path / "only.pub").write_bytes(open(pki("id.pub"), "rb").read())
+        fake.script = [fs.answer(200, {"record": {"seq": 1, "hash": "aa"}})]
+        done = ctl("release", "withdraw", "--version", "1.0.0", "--reason", "bad build", KMS_SSH_KEY="only.pub", **env)
+        assert done.returncode == 0, done.stderr
+        assert fake.ssh_signed(fake.requests[-1])
+        assert fake.requests[-1].json() == {"app": "demo", "channel": "stable", "version": "1.0.0", "reason": "bad build"}
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_a_change_that_waits_is_4(ctl, fake):
+    fake.script = [fs.answer(202, {"request_id": "req-9"})]
+    done = ctl("key", "create", "ota")
+    assert done.returncode == 4 and "req-9" in done.stderr
+
+
+def test_a_repeated_change_has_a_fresh_nonce(ctl, fake):
+    fake.script = [fs.problem(503, "busy"), fs.answer(200, {"record": {"seq": 1, "hash": "aa"}})]
+    assert ctl("identity", "disable", "build", "--reason", "left").returncode == 0
+    assert [rq.path for rq in fake.requests] == ["/v1/nonce", "/v1/identities/build/disable"] * 2
+    first, second = fake.requests[1], fake.requests[3]
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"] and first.headers["Kms-Signature"] != second.headers["Kms-Signature"]
+    assert fake.ssh_signed(second)
+
+
+def test_changes_need_an_ssh_key(ctl, fake):
+    done = ctl("key", "create", "ota", KMS_SSH_KEY=None)
+    assert done.returncode == 2 and "--ssh-key" in done.stderr and not fake.requests
+    assert ctl("key", "create", "ota", KMS_SSH_KEY="/nonexistent").returncode == 1
+
+
+def test_lists_are_followed(ctl, fake):
+    key = {"algorithm": "p256", "created": "2026-01-01T00:00:00.000000Z", "scheme": "statement", "state": "active", "version": 1}
+    pages = [fs.answer(200, {"items": [{"name": "a", **key}], "next": "a"}), fs.answer(200, {"items": [{"name": "b", **key}], "next": None})]
+    fake.script = list(pages)
+    assert [k["name"] for k in json.loads(ctl("key", "list").stdout)["items"]] == ["a", "b"]
+    assert [rq.path for rq in fake.requests] == ["/v1/keys?limit=100", "/v1/keys?limit=100&after=a"]
+    fake.script = list(pages)
+    assert ctl("key", "list", "-o", "table").stdout.splitlines()[0].split() == ["NAME", "VERSION", "ALGORITHM", "SCHEME", "STATE", "CREATED"]
+    fake.script = [fs.answer(200, {"items": [{"name": "a"}], "next": "a"})] * 3
+    done = ctl("key", "list")
+    assert done.returncode == 1 and "does not come to an end" in done.stderr
+    fake.script = [fs.answer(200, {"items": [{"name": "a"}], "next": "a&limit=1"})]
+    assert ctl("key", "list").returncode == 1
+
+
+def test_public_keys(ctl, fake, pki):
+    pem = open(pki("release.pem")).read()
+    kinds = {"Content-Type": "application/x-pem-file"}
+    fake.script = [(200, kinds, pem.encode())]
+    assert ctl("key", "public", "ota").stdout == pem
+    assert fake.requests[0].path == "/v1/keys/ota/public?format=pem"
+    fake.script = [(200, kinds, b"\x1b[31m" + pem.encode())]
+    assert ctl("key", "public", "ota").returncode == 1
+    line = open(pki("id.pub")).read()
+    fake.script = [(200, {"Content-Type": "text/plain"}, line.encode())]
+    assert ctl("key", "public", "ota", "--format", "ssh").stdout.split() == line.split()[:2]
+    assert ctl("key", "public", "ota", "--format", "der").returncode == 2
+    assert ctl("key", "show", "../policy").returncode == 2
+
+
+def test_identity_of_a_machine(ctl, fake, pki, tmp_path):
+    cert = open(pki("client.pem")).read()
+    fake.script = [fs.answer(201, {"certificate": cert, "identity": {"name": "build"}, "record": {"seq": 1, "hash": "aa"}})]
+    done = ctl("identity", "create", "build", "--kind", "ci", "--csr", pki("client.csr"), "--days", "30", "--cert-out", "build.pem")
+    assert done.returncode == 0, done.stderr
+    body = fake.requests[-1].json()
+    assert body == {"kind": "ci", "name": "build", "days": 30, "csr": open(pki("client.csr")).read()} and fake.ssh_signed(fake.requests[-1])
+    assert (tmp_path / "build.pem").read_text() == cert and "BEGIN" not in done.stdout
+    fake.script = [fs.answer(201, {"identity": {"name": "job"}, "record": {"seq": 1, "hash": "aa"}})]
+    assert ctl("identity", "create", "job", "--kind", "service", "--spiffe", "spiffe://x/y", "--ca", pki("ca.pem")).returncode == 0
+    assert fake.requests[-1].json() == {"kind": "service", "name": "job", "spiffe": "spiffe://x/y", "ca": open(pki("ca.pem")).read()}
+
+
+def test_a_name_of_a_person_stays_here(ctl, fake, pki, tmp_path):
+    fs.run("openssl", "req", "-new", "-key", pki("client.key"), "-subj", "/", "-out", tmp_path / "ada.csr")
+    args = ["--kind", "human", "--csr", "ada.csr", "--ssh", pki("id.pub")]
+    done = ctl("identity", "create", "Ada Lovelace", *args)
+    assert done.returncode == 2 and "--people" in done.stderr and not fake.requests
+    fake.script = [fs.answer(201, {"identity": {"name": "h-0123456789abcdef"}, "record": {"seq": 1, "hash": "aa"}})]
+    done = ctl("identity", "create", "Ada Lovelace", *args, "--people", "people.jsonl")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert json.loads((tmp_path / "people.jsonl").read_text()) == {"handle": "h-0123456789abcdef", "name": "Ada Lovelace"}
+    assert (tmp_path / "people.jsonl").stat().st_mode & 0o777 == 0o600
+    body = fake.requests[-1].json()
+    assert "name" not in body and body["ssh"] == [" ".join(open(pki("id.pub")).read().split()[:2])]
+    for rq in fake.requests:
+        assert b"Ada" not in rq.body and b"example.org" not in rq.body
+    fake.script = [fs.answer(201, {"identity": {"name": "h-0123456789abcdef"}, "record": {"seq": 1, "hash": "aa"}})]
+    assert "subject" in ctl("identity", "create", "--kind", "human", "--csr", pki("client.csr"), "--ssh", pki("id.pub")).stderr
+
+
+def test_identity_usage(ctl, fake, pki):
+    for argv in (["--kind", "ci", "--csr", "x"], ["b", "--kind", "robot", "--csr", "x"], ["b", "--kind", "ci"], ["b", "--kind", "ci", "--dns", "x"],
+                 ["b", "--kind", "ci", "--csr", "x", "--dns", "x", "--ca", "x"], ["b", "--kind", "ci", "--csr", pki("client.csr"), "--days", "399"],
+                 ["b", "--kind", "ci", "--csr", "x", "--ssh", "x"], ["--kind", "human", "--csr", "x"]):
+        assert ctl("identity", "create", *argv).returncode == 2, argv
+    assert ctl("identity", "create", "b", "--kind", "ci", "--csr", pki("client.pem")).returncode == 1
+    assert not fake.requests
+
+
+def test_policy(ctl, fake, tmp_path):
+    text = open(POLICY, "rb").read()
+    done = ctl("policy", "check", POLICY)
+    assert done.returncode == 0 and json.loads(done.stdout)["sha256"] == hashlib.sha256(text).hexdigest() and not fake.requests
+    (tmp_path / "bad.yaml").write_text("version: 1\nnonsense: 2\n")
+    for argv in (["check", "bad.yaml"], ["apply", "bad.yaml"]):
+        done = ctl("policy", *argv)
+        assert done.returncode == 1 and "bad.yaml:2:" in done.stderr and not fake.requests
+    fake.script = [fs.answer(200, {"sha256": "x", "valid": True})]
+    assert ctl("policy", "check", POLICY, "--remote").returncode == 0
+    assert fake.requests[-1].path == "/v1/policy/check" and "Kms-Signature" not in fake.requests[-1].headers
+    fake.script = [fs.answer(200, {"record": {"seq": 1, "hash": "aa"}, "sha256": "x"})]
+    assert ctl("policy", "apply", POLICY).returncode == 0
+    rq = fake.requests[-1]
+    assert (rq.method, rq.path, rq.body, rq.headers["Content-Type"]) == ("PUT", "/v1/policy", text, "application/yaml") and fake.ssh_signed(rq)
+    fake.script = [fs.answer(200, {"policy": text.decode(), "seq": 1, "sha256": "x", "time": "t"})]
+    assert ctl("policy", "show", "--output", "table").stdout == text.decode()
+
+
+def test_table_on_a_terminal(ctl, fake):
+    fake.script = [fs.answer(200, {"identity": {"kind": "ci", "name": "build"}, "roles": ["signer", "reader"]})]
+    primary, secondary = pty.openpty()
+    subprocess.run([KMSCTL, "whoami"], env=ctl.env, stdout=secondary, check=True, timeout=30)
+    os.close(secondary)
+    text = os.read(primary, 4096).decode()
+    os.close(primary)
+    assert "identity.name      build" in text and "signer, reader" in text
+
+
+def test_nested_answers_as_a_table(ctl, fake):
+    fake.script = [fs.answer(200, {"keys": {"active": 1}, "lanes": [{"index": 0, "state": "ready"}], "log": {"seq": 3, "hash": "ab", "time": "t"}})]
+    lines = [line.split() for line in ctl("status", "-o", "table").stdout.splitlines()]
+    assert lines == [["keys.active", "1"], ["lanes[0].index", "0"], ["lanes[0].state", "ready"], ["log", "3:ab"]]
+
+
+def test_full_disk_on_standard_output(ctl, fake):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([KMSCTL, "whoami"], env=ctl.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+    assert done.returncode == 1 and "standard output" in done.stderr

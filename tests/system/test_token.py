@@ -1,0 +1,716 @@
+"""kmsd-token by itself: --setup in a fresh directory, then its verbs over a socket pair, judged by openssl and pkcs11-tool."""
+import base64
+import datetime
+import hashlib
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
+PROGRAM = str(BUILD / "libexec/kmsd/kmsd-token")
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
+TYPES = {"HELLO": 5, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
+         "RESULT": 32, "ERROR": 33}
+TAGS = {"CERT": 4, "STATUS": 9, "REQUEST_ID": 12, "COUNT": 13, "REASON": 14, "KEY_ID": 15, "ALGORITHM": 16, "SCHEME": 17, "LABEL": 18, "INPUT": 19,
+        "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30}
+TAG_NAMES = {number: name for name, number in TAGS.items()}
+TYPE_NAMES = {number: name for name, number in TYPES.items()}
+TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY = range(1, 7)
+SETTINGS = """version: 1
+instance: test.example
+listen: {{ci: 127.0.0.1:0, admin: 127.0.0.1:0}}
+tls: {{certificate: tls/server.pem, key: tls/server.key, client_ca: [tls/ca.pem]}}
+tokens:
+  lock: tokens/lock
+  keys:
+    module: {module}
+    label: kmsd-keys
+    pin_file: pin-keys
+    softhsm_conf: tokens/keys/softhsm2.conf
+    sync: tokens/keys/store
+  checkpoint:
+    module: {module}
+    label: kmsd-checkpoint
+    pin_file: pin-checkpoint
+    softhsm_conf: tokens/checkpoint/softhsm2.conf
+    sync: tokens/checkpoint/store
+audit: {{directory: audit}}
+limits: {{connections: 1024, connections_per_peer: 256, request_seconds: 15, body_bytes: 65536}}
+"""
+
+
+def openssl(*args, data=None):
+    return subprocess.run(["openssl", *map(str, args)], input=data, capture_output=True, check=True).stdout
+
+
+def csr(directory, name, *key_options):
+    """A key and a PEM signing request whose subject and extensions must not reach the certificate."""
+    options = key_options or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    openssl("req", "-new", "-nodes", *options, "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.csr",
+            "-subj", "/CN=somebody else/O=Evil", "-addext", "subjectAltName=DNS:evil.example", "-addext", "basicConstraints=critical,CA:TRUE")
+    return directory / f"{name}.csr"
+
+
+def to_der(path, kind="req"):
+    return openssl(kind, "-in", path, "-outform", "DER")
+
+
+def pae(body):
+    return b"DSSEv1 28 application/vnd.in-toto+json " + str(len(body)).encode() + b" " + body
+
+
+STATEMENT = pae(b'{"_type":"https://in-toto.io/Statement/v1"}')
+
+
+class Lane:
+    """One kmsd-token process with our end of its socket pair."""
+
+    def __init__(self, directory, lane, index=0, wait=True, env=None):
+        self.ours, theirs = socket.socketpair()
+        self.stderr = open(directory / f"{lane}-{index}-{secrets.token_hex(4)}.stderr", "w+", encoding="utf-8")
+        argv = [PROGRAM, "--settings", str(directory / "kmsd.yaml"), "--lane", lane, "--index", str(index), "--parent", str(os.getpid())]
+        self.process = subprocess.Popen(argv, close_fds=False, preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env={**os.environ, **(env or {})},
+                                        stderr=self.stderr, stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.ours.settimeout(30)
+        self.buffer = b""
+        self.next_id = 1
+        self.hello = self.read() if wait else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ours.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.stderr.close()
+
+    @staticmethod
+    def frame(kind, number, fields):
+        body = struct.pack(">BQ", TYPES[kind], number)
+        for name, value in fields.items():
+            if isinstance(value, int):
+                value = struct.pack(">Q", value)
+            elif isinstance(value, str):
+                value = value.encode()
+            body += struct.pack(">BI", TAGS[name], len(value)) + value
+        return struct.pack(">I", len(body)) + body
+
+    def read(self):
+        while len(self.buffer) < 4 or len(self.buffer) < 4 + struct.unpack(">I", self.buffer[:4])[0]:
+            got = self.ours.recv(1 << 20)
+            if not got:
+                return None
+            self.buffer += got
+        size = 4 + struct.unpack(">I", self.buffer[:4])[0]
+        whole, self.buffer = self.buffer[4:size], self.buffer[size:]
+        kind, number = struct.unpack(">BQ", whole[:9])
+        answer, at = {"type": TYPE_NAMES[kind], "id": number}, 9
+        while at < len(whole):
+            tag, length = struct.unpack(">BI", whole[at:at + 5])
+            answer[TAG_NAMES[tag]] = whole[at + 5:at + 5 + length]
+            at += 5 + length
+        assert at == len(whole)
+        return answer
+
+    def send(self, kind, **fields):
+        self.next_id += 1
+        self.ours.sendall(self.frame(kind, self.next_id, fields))
+        return self.next_id
+
+    def call(self, kind, **fields):
+        number = self.send(kind, **fields)
+        answer = self.read()
+        assert answer and answer["id"] == number
+        return answer
+
+    def ok(self, kind, **fields):
+        answer = self.call(kind, **fields)
+        assert answer["type"] == "RESULT", answer
+        return answer
+
+    def refused(self, lane_class, kind, **fields):
+        answer = self.call(kind, **fields)
+        assert answer["type"] == "ERROR", answer
+        assert struct.unpack(">Q", answer["CLASS"])[0] == lane_class, answer
+        assert b"0x" not in answer["REASON"] and b"CKR" not in answer["REASON"]
+        return answer
+
+    def generate(self, name="app", version=1):
+        key_id = secrets.token_bytes(16)
+        answer = self.ok("GENERATE", KEY_ID=key_id, ALGORITHM="p256", SCHEME="statement", LABEL=f"kmsd:release:{name}:{version}")
+        return key_id, answer["SPKI"], json.loads(answer["BIRTH"])
+
+    def load(self, key_id, spki):
+        return self.ok("LOAD", KEY_ID=key_id, ALGORITHM="p256", SCHEME="statement", SPKI=spki)
+
+    def err_text(self):
+        self.stderr.seek(0)
+        return self.stderr.read()
+
+
+def setup_command(directory, *more):
+    return [PROGRAM, "--settings", str(directory / "kmsd.yaml"), "--setup", "--origin", "test.example", *map(str, more)]
+
+
+def make_instance(directory):
+    (directory / "kmsd.yaml").write_text(SETTINGS.format(module=MODULE))
+    request = csr(directory, "admin")
+    argv = setup_command(directory, "--admin-csr", request, "--admin-out", directory / "admin.pem")
+    out = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.count("\n") == 1
+    made = json.loads(out.stdout)
+    assert out.stdout == json.dumps(made, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return made
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("kmsd")
+    return directory, make_instance(directory)
+
+
+@pytest.fixture()
+def fresh(tmp_path):
+    return tmp_path, make_instance(tmp_path)
+
+
+@pytest.fixture()
+def admin(instance):
+    with Lane(instance[0], "admin") as lane:
+        yield lane
+
+
+@pytest.fixture()
+def sign(instance):
+    with Lane(instance[0], "sign") as lane:
+        yield lane
+
+
+def verify(tmp_path, spki, message, signature):
+    (tmp_path / "pub.der").write_bytes(spki)
+    (tmp_path / "sig").write_bytes(signature)
+    (tmp_path / "message").write_bytes(message)
+    openssl("pkey", "-pubin", "-inform", "DER", "-in", tmp_path / "pub.der", "-pubout", "-out", tmp_path / "pub.pem")
+    assert openssl("dgst", "-sha256", "-verify", tmp_path / "pub.pem", "-signature", tmp_path / "sig", tmp_path / "message") == b"Verified OK\n"
+
+
+# --setup
+
+def test_setup_files(instance):
+    directory, made = instance
+    for name in ("pin-keys", "pin-checkpoint", "tls/server.key", "tokens/keys/softhsm2.conf"):
+        assert (directory / name).stat().st_mode & 0o777 == 0o600, name
+    pins = [(directory / name).read_text() for name in ("pin-keys", "pin-checkpoint")]
+    assert pins[0] != pins[1] and all(re.fullmatch(r"[A-Za-z0-9]{20,}\n", pin) for pin in pins)
+    assert set(made) == {"admin_cert_b64", "ca", "checkpoint", "tokens"}
+    assert made["tokens"]["keys"]["label"] == "kmsd-keys" and made["tokens"]["checkpoint"]["label"] == "kmsd-checkpoint"
+    assert made["tokens"]["keys"]["module_sha256"] == hashlib.sha256(Path(MODULE).read_bytes()).hexdigest()
+    assert made["ca"]["birth"]["allowed_mechanisms"] == ["CKM_ECDSA"] and made["checkpoint"]["birth"]["allowed_mechanisms"] == ["CKM_EDDSA"]
+
+
+def test_setup_certificates(instance):
+    directory, made = instance
+    ca, server = directory / "tls/ca.pem", directory / "tls/server.pem"
+    assert to_der(ca, "x509") == base64.b64decode(made["ca"]["cert_b64"])
+    spki = base64.b64decode(made["ca"]["spki_b64"])
+    assert openssl("x509", "-in", ca, "-noout", "-pubkey") == openssl("pkey", "-pubin", "-inform", "DER", data=spki)
+    text = openssl("x509", "-in", ca, "-noout", "-text").decode()
+    assert "CN = kmsd CA test.example" in text and "CA:TRUE, pathlen:0" in text and "Certificate Sign, CRL Sign" in text
+    openssl("verify", "-x509_strict", "-CAfile", ca, "-purpose", "sslserver", "-verify_ip", "127.0.0.1", server)
+    openssl("verify", "-x509_strict", "-CAfile", ca, "-purpose", "sslserver", "-verify_hostname", "localhost", server)
+    openssl("verify", "-x509_strict", "-CAfile", ca, "-purpose", "sslserver", "-verify_ip", "::1", server)
+    openssl("verify", "-x509_strict", "-CAfile", ca, "-purpose", "sslclient", directory / "admin.pem")
+    assert openssl("pkey", "-in", directory / "tls/server.key", "-pubout") == openssl("x509", "-in", server, "-noout", "-pubkey")
+    assert openssl("x509", "-in", directory / "admin.pem", "-noout", "-subject") == b"subject=CN = administrator\n"
+    assert to_der(directory / "admin.pem", "x509") == base64.b64decode(made["admin_cert_b64"])
+
+
+def test_setup_twice_is_refused(fresh):
+    directory, _ = fresh
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != "lock"}
+    again = subprocess.run(setup_command(directory), capture_output=True, text=True, check=False)
+    assert again.returncode == 1 and "exists already" in again.stderr and again.stdout == ""
+    for name in ("tls/ca.pem", "tls/server.pem", "tls/server.key", "pin-keys", "pin-checkpoint"):
+        (directory / name).unlink()
+    again = subprocess.run(setup_command(directory), capture_output=True, text=True, check=False)
+    assert again.returncode == 1 and "a token labelled kmsd-keys exists already" in again.stderr
+    assert not (directory / "pin-keys").exists()
+    assert {path: path.read_bytes() for path in before if path.exists()} == {path: data for path, data in before.items() if path.exists()}
+
+
+def test_setup_looks_before_it_makes(tmp_path):
+    (tmp_path / "kmsd.yaml").write_text(SETTINGS.format(module=MODULE))
+    (tmp_path / "bad.csr").write_text("no request\n")
+    out = subprocess.run(setup_command(tmp_path, "--admin-csr", tmp_path / "bad.csr"), capture_output=True, text=True, check=False)
+    assert out.returncode == 1 and "bad.csr" in out.stderr
+    assert not (tmp_path / "pin-keys").exists() and not (tmp_path / "tls/ca.pem").exists()
+
+
+@pytest.mark.parametrize("argv", [
+    [], ["--lane", "sign"], ["--settings", "x"], ["--settings", "x", "--lane", "both"], ["--settings", "x", "--setup"],
+    ["--settings", "x", "--lane", "sign", "--index", "-1"], ["--settings", "x", "--lane", "sign", "more"],
+    ["--settings", "x", "--setup", "--origin", "o", "--admin-out", "y"]])
+def test_usage(argv):
+    out = subprocess.run([PROGRAM, *argv], capture_output=True, text=True, check=False)
+    assert out.returncode == 2 and "usage:" in out.stderr
+
+
+def test_unusable_settings(tmp_path):
+    (tmp_path / "kmsd.yaml").write_text("version: 1\nnonsense: 2\n")
+    argv = [PROGRAM, "--settings", str(tmp_path / "kmsd.yaml"), "--lane", "sign", "--index", "0"]
+    out = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert out.returncode == 78 and "kmsd.yaml:" in out.stderr
+
+
+# start, end
+
+def test_hello_describes_the_token(admin, instance):
+    assert admin.hello["type"] == "HELLO"
+    assert json.loads(admin.hello["TOKEN"]) == instance[1]["tokens"]["keys"]
+
+
+def test_end_of_file_ends_the_lane(instance):
+    with Lane(instance[0], "sign") as lane:
+        lane.ours.shutdown(socket.SHUT_WR)
+        assert lane.process.wait(10) == 0
+
+
+def test_frame_that_is_none(sign):
+    sign.ours.sendall(b"\xff\xff\xff\xff" + b"x" * 20)
+    assert sign.read() is None and sign.process.wait(10) == 1
+
+
+def test_frame_for_somebody_else(sign):
+    sign.send("REPLY", STATUS=200, REQUEST_ID="x")
+    assert sign.read() is None and sign.process.wait(10) == 1
+
+
+def test_wrong_pin_is_tried_once(fresh, tmp_path):
+    directory, _ = fresh
+    (directory / "pin-keys").write_text("wrong-pin-wrong-pin-wrong\n")
+    trace, env = tmp_path / "trace", {}
+    if os.path.exists(SPY):
+        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=SPY))
+        env = {"PKCS11SPY": MODULE, "PKCS11SPY_OUTPUT": str(trace)}
+    with Lane(directory, "sign", wait=False, env=env) as lane:
+        assert lane.process.wait(20) == 77
+        assert lane.read() is None
+        message = lane.err_text()
+    assert "refused the PIN" in message and "pin-keys" in message and "wrong-pin" not in message
+    assert message.count("call=C_Login") == 1
+    if env:
+        assert len(re.findall(r"^\d+: C_Login$", trace.read_text(errors="replace"), re.M)) == 1
+
+
+def test_lax_pin_file_is_refused(fresh):
+    directory, _ = fresh
+    (directory / "pin-keys").chmod(0o644)
+    with Lane(directory, "sign", wait=False) as lane:
+        assert lane.process.wait(20) == 77
+        assert "pin-keys" in lane.err_text()
+
+
+def test_two_lanes_start_at_the_same_moment(instance):
+    for _ in range(20):
+        lanes = [Lane(instance[0], kind, wait=False) for kind in ("sign", "admin")]
+        try:
+            for lane in lanes:
+                hello = lane.read()
+                assert hello and hello["type"] == "HELLO", lane.err_text()
+                lane.ok("PROBE")
+        finally:
+            for lane in lanes:
+                lane.__exit__()
+
+
+def test_lane_ends_with_its_parent(instance):
+    ours, theirs = socket.socketpair()
+    argv = [PROGRAM, "--settings", str(instance[0] / "kmsd.yaml"), "--lane", "sign", "--index", "0", "--parent"]
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(theirs.fileno(), 3)
+        with subprocess.Popen([*argv, str(os.getpid())], close_fds=False):
+            os.kill(os.getpid(), signal.SIGSTOP)
+    theirs.close()
+    ours.settimeout(20)
+    assert ours.recv(1 << 16), "the lane says hello"
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while ours.recv(1 << 16):
+        pass
+    ours.close()
+
+
+# verbs
+
+def test_generate_load_sign(admin, sign, tmp_path):
+    key_id, spki, birth = admin.generate("app", 1)
+    token = birth.pop("token")
+    assert token["label"] == "kmsd-keys"
+    assert birth == {
+        "always_sensitive": True, "allowed_mechanisms": ["CKM_ECDSA"], "copyable": False, "derive": False, "decrypt": False, "extractable": False,
+        "local": True, "mechanism_generate": "CKM_EC_KEY_PAIR_GEN", "modifiable": False, "never_extractable": True, "private": True, "probe": "ok",
+        "sensitive": True, "sign": True, "sign_recover": False, "unwrap": False, "not_enforced": []}
+    sign.load(key_id, spki)
+    sign.load(key_id, spki)
+    for _ in range(50):
+        signature = sign.ok("SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=STATEMENT)["OUTPUT"]
+        verify(tmp_path, spki, STATEMENT, signature)
+    assert admin.ok("PUBLIC", KEY_ID=key_id)["SPKI"] == spki == sign.ok("PUBLIC", KEY_ID=key_id)["SPKI"]
+
+
+def test_batch_is_answered_in_order(admin, sign, tmp_path):
+    key_id, spki, _ = admin.generate("batch", 1)
+    sign.load(key_id, spki)
+    inputs = [pae(b'{"n":%d}' % n) for n in range(256)]
+    fields = [{"KEY_ID": key_id, "SCHEME": "statement", "INPUT": data} for data in inputs]
+    sign.ours.sendall(b"".join(sign.frame("SIGN", 1000 + n, f) for n, f in enumerate(fields)))
+    answers = [sign.read() for _ in inputs]
+    assert [a["id"] for a in answers] == [1000 + n for n in range(256)]
+    for n in (0, 100, 255):
+        verify(tmp_path, spki, inputs[n], answers[n]["OUTPUT"])
+
+
+def test_frame_in_pieces(sign):
+    whole = sign.frame("RANDOM", 7, {"COUNT": 16})
+    for at in range(len(whole)):
+        sign.ours.sendall(whole[at:at + 1])
+        time.sleep(0.001)
+    assert len(sign.read()["OUTPUT"]) == 16
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"x", b"0" * 32, b"{}", STATEMENT[:-1], STATEMENT + b"\n", STATEMENT + b"}", STATEMENT.replace(b"DSSEv1", b"DSSEv2"),
+    STATEMENT.replace(b"28", b"29"), STATEMENT.replace(b"in-toto", b"in-tata"),
+    pae(b""), pae(b"{"), pae(b"[]"), pae(b'"{}"'), pae(b"{} "), pae(b" {}"),
+    b"DSSEv1 28 application/vnd.in-toto+json 02 {}", b"DSSEv1 28 application/vnd.in-toto+json +2 {}", b"DSSEv1 28 application/vnd.in-toto+json  2 {}",
+    b"DSSEv1 28 application/vnd.in-toto+json 2{}", b"DSSEv1 28 application/vnd.in-toto+json 3 {}",
+    b"DSSEv1 28 application/vnd.in-toto+json 18446744073709551618 {}",
+    b"DSSEv1 28 application/vnd.in-toto+json 2 ", b"DSSEv1 28 application/vnd.in-toto+json ", b"DSSEv1 28 application/vnd.in-toto+json 0 "])
+def test_wrong_shapes_are_refused(shape_lane, data):
+    lane, key_id = shape_lane
+    lane.refused(INPUT, "SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=data)
+
+
+@pytest.fixture(scope="module")
+def shape_lane(instance):
+    with Lane(instance[0], "admin") as lane:
+        key_id, spki, _ = lane.generate("shape", 1)
+    with Lane(instance[0], "sign") as lane:
+        lane.load(key_id, spki)
+        yield lane, key_id
+
+
+def test_shape_lane_still_signs(shape_lane):
+    lane, key_id = shape_lane
+    lane.ok("SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=pae(b"{}"))
+    lane.refused(INPUT, "SIGN", KEY_ID=key_id, SCHEME="digest", INPUT=STATEMENT)
+
+
+def test_signing_lane_serves_release_keys_only(instance, admin, sign):
+    ca = instance[1]["ca"]
+    ca_id, ca_spki = bytes.fromhex(ca["key_id"]), base64.b64decode(ca["spki_b64"])
+    key_id, spki, _ = admin.generate("walls", 1)
+    load = {"ALGORITHM": "p256", "SCHEME": "statement"}
+    sign.refused(KEY, "LOAD", KEY_ID=ca_id, SPKI=ca_spki, **load)
+    sign.refused(KEY, "PUBLIC", KEY_ID=ca_id)
+    sign.refused(KEY, "SIGN", KEY_ID=ca_id, SCHEME="statement", INPUT=STATEMENT)
+    sign.refused(KEY, "SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=STATEMENT)
+    sign.refused(KEY, "LOAD", KEY_ID=secrets.token_bytes(16), SPKI=spki, **load)
+    sign.refused(KEY, "LOAD", KEY_ID=b"", SPKI=spki, **load)
+    sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=ca_spki, **load)
+    sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=spki[:-1], **load)
+    sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=spki + b"\0", **load)
+    sign.refused(INPUT, "LOAD", KEY_ID=key_id, SPKI=spki, ALGORITHM="ed25519", SCHEME="statement")
+    sign.refused(INPUT, "LOAD", KEY_ID=key_id, SPKI=spki, ALGORITHM="p256", SCHEME="digest")
+    sign.load(key_id, spki)
+
+
+def test_verbs_of_the_other_lane(admin, sign):
+    sign.refused(INPUT, "GENERATE", KEY_ID=b"x" * 16, ALGORITHM="p256", SCHEME="statement", LABEL="kmsd:release:a:1")
+    sign.refused(INPUT, "LIST")
+    sign.refused(INPUT, "ISSUE", CSR=b"x", PROFILE=b"{}")
+    admin.refused(INPUT, "SIGN", KEY_ID=b"x" * 16, SCHEME="statement", INPUT=STATEMENT)
+    admin.refused(INPUT, "LOAD", KEY_ID=b"x" * 16, ALGORITHM="p256", SCHEME="statement", SPKI=b"x")
+
+
+@pytest.mark.parametrize("label", [
+    "kmsd:ca", "kmsd:checkpoint", "app", "kmsd:release:", "kmsd:release:app", "kmsd:release:app:", "kmsd:release:app:0", "kmsd:release:app:01",
+    "kmsd:release:app:1x", "kmsd:release:App:1", "kmsd:release:.a:1", "kmsd:release::1", "kmsd:release:a:b:1", "kmsd:release:" + "a" * 65 + ":1"])
+def test_generate_makes_release_keys_only(admin, label):
+    admin.refused(INPUT, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM="p256", SCHEME="statement", LABEL=label)
+
+
+def test_generate_refuses(admin, instance):
+    good = {"KEY_ID": secrets.token_bytes(16), "ALGORITHM": "p256", "SCHEME": "statement", "LABEL": "kmsd:release:refuse:1"}
+    admin.refused(INPUT, "GENERATE", **{**good, "KEY_ID": b"short"})
+    admin.refused(INPUT, "GENERATE", **{**good, "ALGORITHM": "rsa-2048"})
+    admin.refused(INPUT, "GENERATE", **{**good, "ALGORITHM": "ed25519"})
+    admin.refused(INPUT, "GENERATE", **{**good, "SCHEME": "digest"})
+    admin.refused(KEY, "GENERATE", **{**good, "KEY_ID": bytes.fromhex(instance[1]["ca"]["key_id"])})
+    admin.ok("GENERATE", **good)
+    admin.refused(KEY, "GENERATE", **good)
+
+
+def test_list(admin, instance):
+    key_id, _, _ = admin.generate("listed", 7)
+    text = admin.ok("LIST")["OBJECTS"]
+    listed = json.loads(text)
+    assert text.decode() == json.dumps(listed, sort_keys=True, separators=(",", ":"))
+    for kind in ("private-key", "public-key"):
+        assert {"class": kind, "id": key_id.hex(), "label": "kmsd:release:listed:7", "type": "ec"} in listed
+        assert {"class": kind, "id": instance[1]["ca"]["key_id"], "label": "kmsd:ca", "type": "ec"} in listed
+
+
+def test_random_and_probe(sign):
+    first, second = (sign.ok("RANDOM", COUNT=1024)["OUTPUT"] for _ in range(2))
+    assert len(first) == 1024 and first != second
+    for count in (0, 1025, 2 ** 63):
+        sign.refused(INPUT, "RANDOM", COUNT=count)
+    sign.ok("PROBE")
+
+
+# certificates
+
+def moment(days=0):
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"
+
+
+def profile(**changes):
+    base = {"serial": "7" + secrets.token_hex(16)[1:], "cn": "ci-android", "kind": "ci", "not_before": moment(), "not_after": moment(90),
+            "uri": ["kmsd://test.example/ci/ci-android"], "dns": [], "ip": []}
+    return json.dumps({**base, **changes}, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("kind", ["ci", "service", "human"])
+def test_issue_client(admin, instance, tmp_path, kind):
+    directory, _ = instance
+    request = csr(tmp_path, "client")
+    asked = profile(kind=kind)
+    (tmp_path / "cert.der").write_bytes(admin.ok("ISSUE", CSR=to_der(request), PROFILE=asked)["CERT"])
+    openssl("x509", "-inform", "DER", "-in", tmp_path / "cert.der", "-out", tmp_path / "cert.pem")
+    openssl("verify", "-x509_strict", "-CAfile", directory / "tls/ca.pem", "-purpose", "sslclient", tmp_path / "cert.pem")
+    text = openssl("x509", "-in", tmp_path / "cert.pem", "-noout", "-text").decode()
+    assert "Subject: CN = ci-android\n" in text and "Issuer: CN = kmsd CA test.example\n" in text
+    assert "evil" not in text.lower() and "somebody" not in text and "CA:FALSE" in text and "TLS Web Client Authentication" in text
+    assert "TLS Web Server Authentication" not in text and "URI:kmsd://test.example/ci/ci-android" in text
+    assert openssl("x509", "-in", tmp_path / "cert.pem", "-noout", "-serial").decode().strip().lower() == "serial=" + json.loads(asked)["serial"]
+    assert openssl("x509", "-in", tmp_path / "cert.pem", "-noout", "-pubkey") == openssl("pkey", "-in", tmp_path / "client.key", "-pubout")
+
+
+def test_issue_server(admin, instance, tmp_path):
+    request = csr(tmp_path, "server")
+    asked = profile(kind="server", cn="kms.example", uri=[], dns=["kms.example"], ip=["10.0.0.1", "2001:db8::1"])
+    cert = admin.ok("ISSUE", CSR=to_der(request), PROFILE=asked)["CERT"]
+    (tmp_path / "cert.pem").write_bytes(openssl("x509", "-inform", "DER", data=cert))
+    for option in (["-verify_hostname", "kms.example"], ["-verify_ip", "10.0.0.1"], ["-verify_ip", "2001:db8::1"]):
+        openssl("verify", "-x509_strict", "-CAfile", instance[0] / "tls/ca.pem", "-purpose", "sslserver", *option, tmp_path / "cert.pem")
+
+
+@pytest.mark.parametrize("changes", [
+    {"kind": "ca"}, {"cn": ""}, {"cn": "a/CN=b"}, {"cn": "x" * 65}, {"serial": "00" * 16}, {"serial": "AB" * 16}, {"serial": "12"},
+    {"not_after": moment(399)}, {"not_after": moment(-1)}, {"not_before": "2026-01-01"}, {"dns": ["a,IP:1.2.3.4"]}, {"uri": ["no-scheme"]},
+    {"uri": ["a://b c"]}, {"ip": ["1.2.3"]}, {"dns": [1]}, {"uri": [f"a://{n}" for n in range(9)]}, {"ca": True}])
+def test_issue_refuses_profiles(issue_lane, changes):
+    lane, request = issue_lane
+    lane.refused(INPUT, "ISSUE", CSR=request, PROFILE=profile(**changes))
+
+
+@pytest.fixture(scope="module")
+def issue_lane(instance, tmp_path_factory):
+    with Lane(instance[0], "admin") as lane:
+        yield lane, to_der(csr(tmp_path_factory.mktemp("csr"), "client"))
+
+
+def test_issue_refuses_requests(issue_lane, tmp_path):
+    lane, request = issue_lane
+    broken = request[:-1] + bytes([request[-1] ^ 1])
+    weak = to_der(csr(tmp_path, "weak", "-newkey", "rsa:1024"))
+    for bad in (b"", b"x", broken, request + b"\0", weak):
+        lane.refused(INPUT, "ISSUE", CSR=bad, PROFILE=profile())
+    lane.refused(INPUT, "ISSUE", CSR=request, PROFILE=b"")
+    lane.ok("ISSUE", CSR=to_der(csr(tmp_path, "ed", "-newkey", "ed25519")), PROFILE=profile())
+
+
+def test_issue_without_its_certificate(fresh, tmp_path):
+    directory, _ = fresh
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "k",
+            "-out", directory / "tls/ca.pem", "-subj", "/CN=other")
+    with Lane(directory, "admin") as lane:
+        lane.refused(KEY, "ISSUE", CSR=to_der(csr(tmp_path, "client")), PROFILE=profile())
+        lane.generate()
+
+
+# what others see
+
+def pkcs11_tool(directory, token, *args):
+    pin = (directory / f"pin-{token}").read_text().strip()
+    env = {**os.environ, "SOFTHSM2_CONF": str(directory / f"tokens/{token}/softhsm2.conf"), "TEST_PIN": pin}
+    argv = ["pkcs11-tool", "--module", MODULE, "--token-label", f"kmsd-{token}", "--login", "--pin", "env:TEST_PIN", *args]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("token,mechanism,keys", [("keys", "ECDSA", 2), ("checkpoint", "EDDSA", 1)])
+def test_attributes_as_pkcs11_tool_shows_them(fresh, token, mechanism, keys):
+    directory, _ = fresh
+    with Lane(directory, "admin") as lane:
+        lane.generate()
+    shown = pkcs11_tool(directory, token, "--list-objects", "--type", "privkey")
+    assert shown.count("Private Key Object") == keys
+    assert shown.count("Access:     sensitive, always sensitive, never extractable, local") == keys
+    assert re.findall(r"Usage: +(.*)", shown) == ["sign"] * keys
+    assert re.findall(r"Allowed mechanisms: +(.*)", shown) == [mechanism] * keys
+
+
+def test_pin_is_nowhere_to_be_seen(fresh):
+    directory, _ = fresh
+    pins = [(directory / name).read_bytes().strip() for name in ("pin-keys", "pin-checkpoint")]
+    with Lane(directory, "sign") as lane:
+        for name in ("cmdline", "environ"):
+            try:
+                seen = Path(f"/proc/{lane.process.pid}/{name}").read_bytes()
+            except PermissionError:
+                continue
+            assert not any(pin in seen for pin in pins)
+        status = Path(f"/proc/{lane.process.pid}/status").read_text()
+        assert re.search(r"^Threads:\s+1$", status, re.M)
+        said = lane.err_text().encode()
+    assert not any(pin in said for pin in pins)
+    for path in directory.rglob("*"):
+        if path.is_file() and not path.name.startswith("pin-"):
+            assert not any(pin in path.read_bytes() for pin in pins), path
+
+
+# a token that misbehaves
+
+@pytest.fixture(scope="session")
+def fault_module(tmp_path_factory):
+    out = tmp_path_factory.mktemp("module") / "p11_fault.so"
+    flags = subprocess.run(["pkg-config", "--cflags", "p11-kit-1"], capture_output=True, text=True, check=True).stdout.split()
+    source = Path(__file__).with_name("p11_fault.c")
+    subprocess.run(["gcc", "-std=gnu11", "-shared", "-fPIC", *flags, "-o", str(out), str(source), "-ldl"], check=True)
+    return out
+
+
+class Faulty:
+    """An instance whose module fails as told."""
+
+    def __init__(self, directory, module):
+        self.directory, self.plan_file = directory, directory / "plan"
+        self.plan_file.write_text("")
+        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=module))
+
+    def lane(self, kind, **options):
+        return Lane(self.directory, kind, env={"KMSD_FAULT_PLAN": str(self.plan_file)}, **options)
+
+    def plan(self, text):
+        self.plan_file.write_text(text + "\n")
+
+    def left(self):
+        return int(self.plan_file.read_text().split()[-1])
+
+
+@pytest.fixture()
+def faulty(fresh, fault_module):
+    return Faulty(fresh[0], fault_module)
+
+
+@pytest.fixture()
+def faulty_sign(faulty, tmp_path):
+    with faulty.lane("admin") as lane:
+        key_id, spki, _ = lane.generate()
+    with faulty.lane("sign") as lane:
+        lane.load(key_id, spki)
+        yield lane, faulty, {"KEY_ID": key_id, "SCHEME": "statement", "INPUT": STATEMENT}, spki
+
+
+@pytest.mark.parametrize("call,rv", [("C_SignInit", 0xB3), ("C_SignInit", 0xB0), ("C_SignInit", 0x90), ("C_Sign", 0x91), ("C_Sign", 0xB3),
+                                     ("C_SignInit", 0x101), ("C_SignInit", 0x60), ("C_SignInit", 0x82), ("C_Sign", 0x101)])
+def test_session_and_login_heal_once(faulty_sign, tmp_path, call, rv):
+    lane, faulty, fields, spki = faulty_sign
+    faulty.plan(f"{call} {rv} 1")
+    verify(tmp_path, spki, STATEMENT, lane.ok("SIGN", **fields)["OUTPUT"])
+    assert faulty.left() == 0
+    lane.ok("SIGN", **fields)
+    faulty.plan(f"{call} {rv} 9")
+    lane.refused(TOKEN, "SIGN", **fields)
+    assert faulty.left() == 7
+    assert lane.read() is None and lane.process.wait(10) == 1
+
+
+@pytest.mark.parametrize("rv", [0x30, 0x31, 0x32, 0xE0, 0xE1, 0x190, 0x05, 0x06, 0x02])
+def test_token_gone_ends_the_lane(faulty_sign, rv):
+    lane, faulty, fields, _ = faulty_sign
+    faulty.plan(f"C_SignInit {rv} 9")
+    lane.refused(TOKEN, "SIGN", **fields)
+    assert faulty.left() == 8
+    assert lane.read() is None and lane.process.wait(10) == 1
+
+
+@pytest.mark.parametrize("call", ["C_SignInit", "C_Sign"])
+def test_refused_call_is_not_repeated(faulty_sign, call):
+    lane, faulty, fields, _ = faulty_sign
+    faulty.plan(f"{call} {0x21} 9")
+    lane.refused(BUG, "SIGN", **fields)
+    assert faulty.left() == 8
+    faulty.plan("")
+    lane.ok("SIGN", **fields)
+
+
+def test_pin_refused_later_ends_the_lane(faulty_sign):
+    lane, faulty, fields, _ = faulty_sign
+    faulty.plan(f"C_SignInit {0xA4} 1")
+    lane.refused(HUMAN, "SIGN", **fields)
+    assert lane.read() is None and lane.process.wait(10) == 77
+
+
+def test_wrong_signature_is_not_released(faulty_sign):
+    lane, faulty, fields, _ = faulty_sign
+    faulty.plan("wrong 1 1")
+    assert "OUTPUT" not in lane.refused(VERIFY, "SIGN", **fields)
+    lane.ok("SIGN", **fields)
+
+
+def test_other_verbs_heal_too(faulty_sign):
+    lane, faulty, _, _ = faulty_sign
+    for verb in ({"kind": "PROBE"}, {"kind": "RANDOM", "COUNT": 8}):
+        faulty.plan(f"C_GenerateRandom {0xB3} 1")
+        lane.ok(**verb)
+        assert faulty.left() == 0
+
+
+@pytest.mark.parametrize("flag,words", [("locked", "is locked"), ("final", "one try is left")])
+def test_pin_flags_are_looked_at_before_login(faulty, flag, words):
+    faulty.plan(f"{flag} 1 99")
+    with faulty.lane("sign", wait=False) as lane:
+        assert lane.process.wait(20) == 77
+        assert words in lane.err_text() and "C_Login" not in lane.err_text()
+
+
+@pytest.mark.parametrize("plan", ["extractable 1 1", "wrong 1 1"])
+def test_key_that_is_not_as_asked_is_not_kept(faulty, plan):
+    with faulty.lane("admin") as lane:
+        before = lane.ok("LIST")["OBJECTS"]
+        faulty.plan(plan)
+        fields = {"KEY_ID": secrets.token_bytes(16), "ALGORITHM": "p256", "SCHEME": "statement", "LABEL": "kmsd:release:bad:1"}
+        assert lane.call("GENERATE", **fields)["type"] == "ERROR"
+        assert lane.ok("LIST")["OBJECTS"] == before
+        lane.generate("good")
