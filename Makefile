@@ -114,3 +114,7 @@ clean:
 	rm -rf $(B)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# Files that are compiled into objects by .incbin.
+$(B)/obj/kmsd/token/softhsmconf.o: softhsm-config/softhsm2.conf.in
+$(B)/obj/kmsd/supervisor/examples.o: policy/examples/bootstrap.yaml policy/examples/dev.yaml

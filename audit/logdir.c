@@ -125,6 +125,21 @@ static int read_records(struct progress *p, const struct segment *s, size_t *goo
     return 0;
 }
 
+/* A write that a crash cut short leaves no whole record behind the damage, unless pages in between were lost, which read as NUL. Anything else was edited. */
+static bool looks_torn(struct span tail)
+{
+    const uint8_t *at = tail.data, *end = tail.data + tail.len, *lf;
+
+    if (tail.len > TORN_BYTES_MAX)
+        return false;
+    if (memchr(tail.data, '\0', tail.len))
+        return true;
+    for (; at < end && (lf = memchr(at, '\n', (size_t)(end - at))); at = lf + 1)
+        if (at > tail.data && !json_is_canonical(at, (size_t)(lf - at)))
+            return false;
+    return true;
+}
+
 static int set_aside(struct logdir *l, struct segment *s, size_t good, const struct progress *p, json_t **recovered, struct err *e)
 {
     char hash[SHA256_HEX], path[PATH_MAX];
@@ -159,7 +174,7 @@ static int read_segment(struct logdir *l, const char *name, bool last, struct pr
         return -1;
     }
     failed = read_records(p, &s, &good, &why, e);
-    if (!failed && good < s.size && (!last || s.size - good > TORN_BYTES_MAX))
+    if (!failed && good < s.size && (!last || !looks_torn(span_of(s.data + good, s.size - good))))
         failed = err_set(e, ERR_LOG_UNAVAILABLE, "%s/%s: record %llu at byte %zu is damaged (%s) and this is no torn tail; see kms-audit verify", l->dir, name,
                          (unsigned long long)p->next, good, why.detail[0] ? why.detail : "no line end");
     if (!failed && good < s.size)

@@ -6,13 +6,18 @@
 
 #define LINE 64
 
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static struct span trim(struct span s)
 {
-    while (s.len && strchr(" \t\r\n", s.data[0])) {
+    while (s.len && is_space(s.data[0])) {
         s.data++;
         s.len--;
     }
-    while (s.len && strchr(" \t\r\n", s.data[s.len - 1]))
+    while (s.len && is_space(s.data[s.len - 1]))
         s.len--;
     return s;
 }
@@ -38,7 +43,7 @@ int pem_to_der(struct span pem, const char *label, struct buf *der, struct err *
     if (!take(&s, buf_str(&begin), false) || !take(&s, buf_str(&end), true))
         return err_set(e, ERR_BAD_CERTIFICATE, "it is not one PEM block of type %s", label);
     for (size_t n = 0; n < s.len; n++)
-        if (!strchr("\r\n", s.data[n]) || !s.data[n])
+        if (s.data[n] != '\r' && s.data[n] != '\n')
             buf_putc(&body, s.data[n]);
     if (buf_ok(&body) || !body.len || b64_decode(der, buf_str(&body), body.len))
         return err_set(e, ERR_BAD_CERTIFICATE, "the PEM block of type %s is no base64", label);

@@ -73,6 +73,8 @@ int secret_read_file(struct secret *s, const char *path, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), failed;
     ssize_t n;
 
+    if (fd < 0 && errno == ELOOP)
+        return err_set(e, ERR_BAD_REQUEST, "%s is a symbolic link: name the file itself", path);
     if (fd < 0)
         return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
     failed = check_file(fd, path, e) || allocate(s, e);

@@ -9,6 +9,7 @@
 
 #include "base/enc.h"
 #include "base/json.h"
+#include "base/pkey.h"
 #include "base/x509.h"
 
 static void key_free(EVP_PKEY **k)
@@ -33,16 +34,10 @@ static EVP_PKEY *load(struct span spki, struct err *e)
 /* The hash that goes with the key; NULL in *md for Ed25519. */
 static int digest_of(const EVP_PKEY *k, const EVP_MD **md)
 {
-    int id = EVP_PKEY_get_base_id(k);
+    enum pkey_kind kind = pkey_kind(k);
 
-    *md = NULL;
-    if (id == EVP_PKEY_ED25519)
-        return 0;
-    if (id == EVP_PKEY_RSA && EVP_PKEY_get_bits(k) >= 2048)
-        *md = EVP_sha256();
-    if (id == EVP_PKEY_EC)
-        *md = EVP_PKEY_get_bits(k) == 256 ? EVP_sha256() : EVP_PKEY_get_bits(k) == 384 ? EVP_sha384() : NULL;
-    return *md ? 0 : -1;
+    *md = kind == PKEY_P384 ? EVP_sha384() : kind == PKEY_ED25519 ? NULL : EVP_sha256();
+    return kind == PKEY_OTHER ? -1 : 0;
 }
 
 static bool verify(EVP_PKEY *k, const EVP_MD *md, struct span message, struct span sig)
@@ -72,20 +67,19 @@ int spki_verify(struct span spki_der, struct span message, struct span sig, stru
 }
 
 static const struct curve {
-    const char *group, *jwk, *ssh;
+    enum pkey_kind kind;
+    const char *jwk, *ssh;
     size_t bytes;
-} CURVES[] = {{"prime256v1", "P-256", "nistp256", 32}, {"secp384r1", "P-384", "nistp384", 48}};
+} CURVES[] = {{PKEY_P256, "P-256", "nistp256", 32}, {PKEY_P384, "P-384", "nistp384", 48}};
 
 /* Uncompressed point: 04 x y. */
 static const struct curve *ec_point(const EVP_PKEY *k, uint8_t point[static 97])
 {
-    char group[64];
-    size_t n = 0, got;
+    enum pkey_kind kind = pkey_kind(k);
+    size_t got;
 
-    if (EVP_PKEY_get_base_id(k) != EVP_PKEY_EC || !EVP_PKEY_get_group_name(k, group, sizeof group, &n))
-        return NULL;
     for (size_t i = 0; i < sizeof CURVES / sizeof *CURVES; i++)
-        if (!strcmp(CURVES[i].group, group) && EVP_PKEY_get_octet_string_param(k, OSSL_PKEY_PARAM_PUB_KEY, point, 97, &got) && point[0] == 4 &&
+        if (CURVES[i].kind == kind && EVP_PKEY_get_octet_string_param(k, OSSL_PKEY_PARAM_PUB_KEY, point, 97, &got) && point[0] == 4 &&
             got == 1 + 2 * CURVES[i].bytes)
             return &CURVES[i];
     return NULL;
@@ -123,13 +117,13 @@ static int jwk(const EVP_PKEY *k, json_t *j)
         set_b64url(j, "y", raw + 1 + c->bytes, c->bytes);
         return 0;
     }
-    if (EVP_PKEY_get_base_id(k) == EVP_PKEY_ED25519 && EVP_PKEY_get_raw_public_key(k, raw, &n)) {
+    if (pkey_kind(k) == PKEY_ED25519 && EVP_PKEY_get_raw_public_key(k, raw, &n)) {
         json_object_set_new(j, "kty", json_string("OKP"));
         json_object_set_new(j, "crv", json_string("Ed25519"));
         set_b64url(j, "x", raw, n);
         return 0;
     }
-    n = EVP_PKEY_get_base_id(k) == EVP_PKEY_RSA ? bignum(k, OSSL_PKEY_PARAM_RSA_N, raw, sizeof raw) : 0;
+    n = pkey_kind(k) == PKEY_RSA ? bignum(k, OSSL_PKEY_PARAM_RSA_N, raw, sizeof raw) : 0;
     if (!n)
         return -1;
     json_object_set_new(j, "kty", json_string("RSA"));
@@ -181,12 +175,12 @@ static const char *ssh_blob(const EVP_PKEY *k, struct buf *blob, char type[stati
         put_string(blob, name.data, name.len);
         put_string(blob, c->ssh, strlen(c->ssh));
         put_string(blob, raw, 1 + 2 * c->bytes);
-    } else if (EVP_PKEY_get_base_id(k) == EVP_PKEY_ED25519 && EVP_PKEY_get_raw_public_key(k, raw, &n)) {
+    } else if (pkey_kind(k) == PKEY_ED25519 && EVP_PKEY_get_raw_public_key(k, raw, &n)) {
         buf_puts(&name, "ssh-ed25519");
         put_string(blob, name.data, name.len);
         put_string(blob, raw, n);
     } else {
-        n = EVP_PKEY_get_base_id(k) == EVP_PKEY_RSA ? bignum(k, OSSL_PKEY_PARAM_RSA_N, raw, sizeof raw) : 0;
+        n = pkey_kind(k) == PKEY_RSA ? bignum(k, OSSL_PKEY_PARAM_RSA_N, raw, sizeof raw) : 0;
         m = n ? bignum(k, OSSL_PKEY_PARAM_RSA_E, exponent, sizeof exponent) : 0;
         if (!m)
             return NULL;

@@ -22,6 +22,21 @@ int ssh_take(struct span *from, struct span *out)
     return 0;
 }
 
+int ssh_take_mpint(struct span *from, struct span *out)
+{
+    struct span s;
+
+    if (ssh_take(from, &s) || !s.len || s.data[0] & 0x80)
+        return -1;
+    if (s.data[0] == 0) {
+        if (s.len < 2 || !(s.data[1] & 0x80))
+            return -1;
+        s = span_of(s.data + 1, s.len - 1);
+    }
+    *out = s;
+    return 0;
+}
+
 static EVP_PKEY *from_params(const char *algorithm, OSSL_PARAM_BLD *bld)
 {
     OSSL_PARAM *params = bld ? OSSL_PARAM_BLD_to_param(bld) : NULL;
@@ -70,12 +85,12 @@ static EVP_PKEY *read_rsa(struct span *rest, const char *curve)
     EVP_PKEY *k = NULL;
 
     (void)curve;
-    if (ssh_take(rest, &e) || ssh_take(rest, &n) || e.len > 8 || n.len > 1025)
+    if (ssh_take_mpint(rest, &e) || ssh_take_mpint(rest, &n) || e.len > 8 || n.len > 1024)
         return NULL;
     bld = OSSL_PARAM_BLD_new();
     be = BN_bin2bn(e.data, (int)e.len, NULL);
     bn = BN_bin2bn(n.data, (int)n.len, NULL);
-    if (bld && be && bn && BN_num_bits(bn) >= 2048 && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn) &&
+    if (bld && be && bn && BN_num_bits(bn) >= 2048 && BN_is_odd(be) && !BN_is_one(be) && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn) &&
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be))
         k = from_params("RSA", bld);
     BN_free(be);

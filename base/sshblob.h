@@ -15,6 +15,8 @@ struct ssh_key {
 };
 /* Takes a string (u32 length, bytes) off the front. */
 int ssh_take(struct span *from, struct span *out) __attribute__((warn_unused_result));
+/* Takes a positive mpint in its only minimal form; out is the number without the sign byte. */
+int ssh_take_mpint(struct span *from, struct span *out) __attribute__((warn_unused_result));
 /* ERR_BAD_REQUEST for unknown types, weak keys, points off the curve, or bytes left over. Release with ssh_key_release. */
 int ssh_key_parse(struct span blob, struct ssh_key *out, struct err *e) __attribute__((warn_unused_result));
 void ssh_key_release(struct ssh_key *k);

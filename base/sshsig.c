@@ -28,6 +28,15 @@ static int parse(struct span blob, struct sshsig *s, struct err *e)
     return 0;
 }
 
+/* The type stands in front of a space: it must not hold one, nor anything else that would make the text ambiguous. */
+static bool is_type(struct span type)
+{
+    for (size_t n = 0; n < type.len; n++)
+        if (type.data[n] <= ' ' || type.data[n] >= 0x7f)
+            return false;
+    return type.len && type.len <= 64;
+}
+
 int sshsig_key(struct span blob, char *out, size_t size, struct err *e)
 {
     struct sshsig s;
@@ -37,7 +46,7 @@ int sshsig_key(struct span blob, char *out, size_t size, struct err *e)
     if (parse(blob, &s, e))
         return -1;
     rest = s.key;
-    if (ssh_take(&rest, &type) || type.len > 64)
+    if (ssh_take(&rest, &type) || !is_type(type))
         return err_set(e, ERR_SIGNATURE_INVALID, "the key in the SSH signature is damaged");
     buf_put(&text, type.data, type.len);
     buf_putc(&text, ' ');
@@ -75,18 +84,22 @@ static int signed_data(const struct sshsig *s, struct span message, struct buf *
 static int ecdsa_der(struct span raw, uint8_t *der, size_t size, size_t *len)
 {
     struct span r, s, rest = raw;
-    ECDSA_SIG *sig = ECDSA_SIG_new();
+    ECDSA_SIG *sig;
     BIGNUM *br, *bs;
     int n = 0;
 
-    if (!sig || ssh_take(&rest, &r) || ssh_take(&rest, &s) || rest.len || r.len > 67 || s.len > 67) {
-        ECDSA_SIG_free(sig);
+    if (ssh_take_mpint(&rest, &r) || ssh_take_mpint(&rest, &s) || rest.len || r.len > 66 || s.len > 66)
         return -1;
-    }
+    sig = ECDSA_SIG_new();
     br = BN_bin2bn(r.data, (int)r.len, NULL);
     bs = BN_bin2bn(s.data, (int)s.len, NULL);
-    if (br && bs && ECDSA_SIG_set0(sig, br, bs) && (n = i2d_ECDSA_SIG(sig, NULL)) > 0 && (size_t)n <= size)
-        n = i2d_ECDSA_SIG(sig, &der);
+    if (sig && br && bs && ECDSA_SIG_set0(sig, br, bs)) {
+        br = bs = NULL; /* sig owns them now */
+        n = i2d_ECDSA_SIG(sig, NULL);
+        n = n > 0 && (size_t)n <= size ? i2d_ECDSA_SIG(sig, &der) : 0;
+    }
+    BN_free(br);
+    BN_free(bs);
     ECDSA_SIG_free(sig);
     *len = n > 0 ? (size_t)n : 0;
     return *len ? 0 : -1;
@@ -172,6 +185,7 @@ int sshsig_verify(struct span blob, const char *ns, struct span message, const c
     struct ssh_key k;
     char inside[SSH_KEY_TEXT_MAX];
     uint8_t flags;
+    struct err why = {0};
     int failed;
 
     if (parse(blob, &s, e) || sshsig_key(blob, inside, sizeof inside, e))
@@ -181,10 +195,8 @@ int sshsig_verify(struct span blob, const char *ns, struct span message, const c
     if (!span_eq_str(s.ns, ns))
         return err_set(e, ERR_SIGNATURE_INVALID, "the SSH signature has the namespace %.*s instead of %s", (int)(s.ns.len > 40 ? 40 : s.ns.len),
                        (const char *)s.ns.data, ns);
-    if (ssh_key_parse(s.key, &k, e)) {
-        e->code = ERR_SIGNATURE_INVALID;
-        return -1;
-    }
+    if (ssh_key_parse(s.key, &k, &why))
+        return err_set(e, ERR_SIGNATURE_INVALID, "%s", why.detail);
     failed = verify_parsed(&s, &k, message, &flags, e);
     ssh_key_release(&k);
     if (!failed && flags_out)
@@ -198,7 +210,7 @@ int sshsig_dearmor(struct span text, struct buf *blob, struct err *e)
     BUF_AUTO body = BUF_INIT(4 * SSHSIG_MAX);
     struct span s = text;
 
-    while (s.len && strchr(" \r\n", s.data[s.len - 1]))
+    while (s.len && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\r' || s.data[s.len - 1] == '\n'))
         s.len--;
     if (s.len < sizeof begin + sizeof end || memcmp(s.data, begin, sizeof begin - 1) || memcmp(s.data + s.len - (sizeof end - 1), end, sizeof end - 1))
         return err_set(e, ERR_SIGNATURE_INVALID, "it is no armoured SSH signature");

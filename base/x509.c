@@ -6,6 +6,8 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "base/pkey.h"
+
 static void x509_free(X509 **x)
 {
     X509_free(*x);
@@ -13,12 +15,23 @@ static void x509_free(X509 **x)
 }
 #define X509_AUTO __attribute__((cleanup(x509_free))) X509
 
+/* OpenSSL reads BER too. Writing it anew must give the same bytes, or one certificate could have several hashes. */
+static bool is_der(X509 *x, struct span der)
+{
+    unsigned char *again = NULL;
+    int n = i2d_re_X509_tbs(x, NULL) > 0 ? i2d_X509(x, &again) : 0;
+    bool same = n > 0 && span_eq(span_of(again, (size_t)n), der);
+
+    OPENSSL_free(again);
+    return same;
+}
+
 static X509 *load(struct span der, struct err *e)
 {
     const unsigned char *at = der.data;
     X509 *x = der.len ? d2i_X509(NULL, &at, (long)der.len) : NULL;
 
-    if (x && at == der.data + der.len)
+    if (x && at == der.data + der.len && is_der(x, der) && !(X509_get_extension_flags(x) & EXFLAG_INVALID))
         return x;
     x509_free(&x);
     err_set(e, ERR_BAD_CERTIFICATE, "the certificate does not parse");
@@ -113,7 +126,7 @@ int cert_signed_by(struct span cert_der, struct span spki_der, struct err *e)
     X509_AUTO *x = load(cert_der, e);
     const unsigned char *at = spki_der.data;
     EVP_PKEY *k = x && spki_der.len ? d2i_PUBKEY(NULL, &at, (long)spki_der.len) : NULL;
-    int good = k && X509_verify(x, k) == 1;
+    int good = k && at == spki_der.data + spki_der.len && X509_verify(x, k) == 1;
 
     EVP_PKEY_free(k);
     if (!x)
@@ -134,21 +147,14 @@ int cert_spki(struct span cert_der, struct buf *spki, struct err *e)
     return n > 0 && !buf_ok(spki) ? 0 : err_set(e, ERR_BAD_CERTIFICATE, "the certificate has an unusable key");
 }
 
-static bool key_allowed(const EVP_PKEY *k)
-{
-    int id = EVP_PKEY_get_base_id(k), bits = EVP_PKEY_get_bits(k);
-
-    return id == EVP_PKEY_ED25519 || (id == EVP_PKEY_EC && (bits == 256 || bits == 384)) || (id == EVP_PKEY_RSA && bits >= 2048 && bits <= 8192);
-}
-
 static int csr_key(X509_REQ *req, struct buf *spki, struct err *e)
 {
     EVP_PKEY *k = X509_REQ_get0_pubkey(req);
     unsigned char *der = NULL;
     int n;
 
-    if (!k || !key_allowed(k))
-        return err_set(e, ERR_BAD_CERTIFICATE, "the key of the request must be P-256, P-384, Ed25519 or RSA with at least 2048 bits");
+    if (!k || pkey_kind(k) == PKEY_OTHER)
+        return err_set(e, ERR_BAD_CERTIFICATE, "the key of the request must be P-256, P-384, Ed25519 or RSA with 2048 to 8192 bits");
     if (X509_REQ_verify(req, k) != 1)
         return err_set(e, ERR_BAD_CERTIFICATE, "the request is not signed with its own key");
     if (!spki)

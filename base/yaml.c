@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 #define YAML_NODES_MAX 20000
 
 struct yaml_doc {
@@ -27,7 +29,8 @@ struct builder {
     struct frame_of open[YAML_DEPTH_MAX];
     unsigned depth;
     unsigned documents;
-    char diag[256];
+    unsigned line, col; /* of the last node: an empty value has no token of its own */
+    bool ended;
 };
 
 static void node_free(struct yaml_node *n)
@@ -88,8 +91,12 @@ static struct yaml_node *node_new(struct builder *b, enum yaml_kind kind, struct
         return NULL;
     }
     n->kind = kind;
-    n->line = mark ? (unsigned)mark->line + 1 : 1;
-    n->col = mark ? (unsigned)mark->column + 1 : 1;
+    if (mark) {
+        b->line = (unsigned)mark->line + 1;
+        b->col = (unsigned)mark->column + 1;
+    }
+    n->line = b->line;
+    n->col = b->col;
     b->doc->all[b->doc->n_all++] = n;
     return n;
 }
@@ -158,18 +165,35 @@ static int open_node(struct builder *b, enum yaml_kind kind, struct fy_token *at
     return 0;
 }
 
+/* How much of the text is well-formed UTF-8 without control characters other than tab and line ends. */
+static size_t clean_length(const uint8_t *p, size_t len)
+{
+    size_t at = 0;
+
+    while (at < len) {
+        size_t n = utf8_sequence(p + at, len - at);
+
+        if (!n || (utf8_is_control(p + at, n) && p[at] != '\t' && p[at] != '\n' && p[at] != '\r'))
+            break;
+        at += n;
+    }
+    return at;
+}
+
 static int scalar(struct builder *b, struct fy_token *value)
 {
     struct yaml_node *n = node_new(b, YAML_SCALAR, value);
     size_t len = 0;
-    const char *text = fy_token_get_text(value, &len);
+    const char *text = value ? fy_token_get_text(value, &len) : "";
 
     if (!n)
         return -1;
-    if (memchr(text ? text : "", '\0', text ? len : 0))
-        return yaml_err(b->doc, n, b->e, "a NUL character");
-    n->text = strndup(text ? text : "", len);
-    n->quoted = fy_token_scalar_style(value) != FYSS_PLAIN;
+    if (!text)
+        return err_set(b->e, ERR_INTERNAL, "out of memory");
+    if (clean_length((const uint8_t *)text, len) != len) /* an escape can write what the text itself may not hold */
+        return yaml_err(b->doc, n, b->e, "a control character or text that is not UTF-8");
+    n->text = strndup(text, len);
+    n->quoted = value && fy_token_scalar_style(value) != FYSS_PLAIN;
     return n->text ? attach(b, n) : err_set(b->e, ERR_INTERNAL, "out of memory");
 }
 
@@ -180,11 +204,23 @@ static int refuse(struct builder *b, struct fy_token *at, const char *what)
     return n ? yaml_err(b->doc, n, b->e, "%s are not used here", what) : -1;
 }
 
+/* A directive could change how everything behind it is read; a second document could be read by one tool and missed by another. */
+static int on_document(struct builder *b, struct fy_event *ev)
+{
+    struct fy_document_state *state = ev->document_start.document_state;
+    struct yaml_node *n;
+
+    if (!b->documents++ && !fy_document_state_version_explicit(state) && !fy_document_state_tags_explicit(state))
+        return 0;
+    n = node_new(b, YAML_SCALAR, ev->document_start.document_start);
+    return n ? yaml_err(b->doc, n, b->e, "%s", b->documents > 1 ? "more than one document" : "directives are not used here") : -1;
+}
+
 static int on_event(struct builder *b, struct fy_event *ev)
 {
     switch ((int)ev->type) {
     case FYET_DOCUMENT_START:
-        return b->documents++ ? err_set(b->e, b->doc->code, "%s: more than one document", b->doc->name) : 0;
+        return on_document(b, ev);
     case FYET_ALIAS:
         return refuse(b, ev->alias.anchor, "aliases");
     case FYET_SCALAR:
@@ -203,32 +239,30 @@ static int on_event(struct builder *b, struct fy_event *ev)
     case FYET_SEQUENCE_END:
         b->depth--;
         return 0;
+    case FYET_STREAM_END:
+        b->ended = true;
+        return 0;
     default:
         return 0;
     }
 }
 
-/* Keeps the first line that libfyaml says of an error. */
-static void on_diag(struct fy_diag *diag, void *user, const char *text, size_t len)
+/* The first thing that libfyaml had to say: one sentence with its place. */
+static int syntax_error(struct builder *b, struct fy_diag *diag)
 {
-    struct builder *b = user;
-    size_t have = strlen(b->diag), n = len < sizeof b->diag - 1 - have ? len : sizeof b->diag - 1 - have;
+    void *at = NULL;
+    const struct fy_diag_error *first = fy_diag_errors_iterate(diag, &at);
 
-    (void)diag;
-    if (!memchr(b->diag, '\n', have))
-        memcpy(b->diag + have, text, n);
-    b->diag[sizeof b->diag - 1] = '\0';
+    if (!first || !first->msg)
+        return err_set(b->e, b->doc->code, "%s:%u:%u: it does not parse as YAML", b->doc->name, b->line, b->col);
+    return err_set(b->e, b->doc->code, "%s:%d:%d: %s", b->doc->name, first->line, first->column, first->msg);
 }
 
-static int syntax_error(struct builder *b)
-{
-    b->diag[strcspn(b->diag, "\n")] = '\0';
-    return err_set(b->e, b->doc->code, "%s:%s", b->doc->name, b->diag[0] ? b->diag : " it is no YAML");
-}
-
-static int parse(struct builder *b, struct fy_parser *p)
+/* Whatever stops the events before the end of the stream is an error, also when libfyaml does not say what it was. */
+static int parse(struct builder *b, struct fy_parser *p, struct fy_diag *diag)
 {
     struct fy_event *ev;
+    void *at = NULL;
     int failed = 0;
 
     while (!failed && (ev = fy_parser_parse(p))) {
@@ -237,47 +271,75 @@ static int parse(struct builder *b, struct fy_parser *p)
     }
     if (failed)
         return -1;
-    if (b->diag[0] || b->depth)
-        return syntax_error(b);
+    if (!b->ended || b->depth || fy_parser_get_stream_error(p) || fy_diag_errors_iterate(diag, &at))
+        return syntax_error(b, diag);
     return b->doc->root ? 0 : err_set(b->e, b->doc->code, "%s:1:1: it is empty", b->doc->name);
+}
+
+/* libfyaml ends quietly at a NUL or a malformed sequence and would leave out what follows. */
+static int check_text(struct builder *b, struct span text)
+{
+    size_t good;
+    struct yaml_node at = {.line = 1, .col = 1};
+
+    if (text.len > YAML_MAX)
+        return err_set(b->e, b->doc->code, "%s: longer than %u bytes", b->doc->name, YAML_MAX);
+    good = clean_length(text.data, text.len);
+    if (good == text.len)
+        return 0;
+    for (size_t n = 0; n < good; n++) {
+        if (text.data[n] == '\n') {
+            at.line++;
+            at.col = 1;
+        } else if ((text.data[n] & 0xc0) != 0x80) {
+            at.col++;
+        }
+    }
+    return yaml_err(b->doc, &at, b->e, "a control character or text that is not UTF-8");
+}
+
+/* Errors are collected instead of printed: libfyaml must not write to stderr. */
+static struct fy_diag *quiet_diag(void)
+{
+    struct fy_diag_cfg cfg;
+    struct fy_diag *diag;
+
+    fy_diag_cfg_default(&cfg);
+    cfg.fp = NULL;
+    cfg.colorize = false;
+    diag = fy_diag_create(&cfg);
+    if (diag)
+        fy_diag_set_collect_errors(diag, true);
+    return diag;
+}
+
+static int read_text(struct builder *b, struct span text)
+{
+    struct fy_parse_cfg cfg = {.diag = quiet_diag()};
+    struct fy_parser *p = cfg.diag ? fy_parser_create(&cfg) : NULL;
+    int failed;
+
+    if (p && !fy_parser_set_string(p, text.len ? (const char *)text.data : "", text.len))
+        failed = parse(b, p, cfg.diag);
+    else
+        failed = err_set(b->e, ERR_INTERNAL, "out of memory");
+    fy_parser_destroy(p);
+    fy_diag_destroy(cfg.diag);
+    return failed;
 }
 
 struct yaml_doc *yaml_parse(const char *name, struct span text, enum err_code code, struct err *e)
 {
     struct yaml_doc *doc = calloc(1, sizeof *doc);
-    struct err local = {0};
-    struct builder b = {.doc = doc, .e = e ? e : &local};
-    struct fy_diag_cfg dc;
-    struct fy_parse_cfg pc = {.flags = FYPCF_QUIET};
-    struct fy_parser *p = NULL;
-    int failed = -1;
+    struct builder b = {.doc = doc, .e = e, .line = 1, .col = 1};
 
-    if (!doc)
-        return NULL;
-    memcpy(doc->name, name, strnlen(name, sizeof doc->name - 1));
-    doc->code = code;
-    if (text.len > YAML_MAX) {
-        err_set(b.e, code, "%s: longer than %u bytes", name, YAML_MAX);
-        yaml_free(doc);
+    if (!doc) {
+        err_set(e, ERR_INTERNAL, "out of memory");
         return NULL;
     }
-    fy_diag_cfg_default(&dc);
-    dc.fp = NULL;
-    dc.output_fn = on_diag;
-    dc.user = &b;
-    dc.colorize = false;
-    dc.show_source = dc.show_type = dc.show_module = false;
-    dc.show_position = false;
-    pc.flags = 0;
-    pc.diag = fy_diag_create(&dc);
-    p = pc.diag ? fy_parser_create(&pc) : NULL;
-    if (p && !fy_parser_set_string(p, text.len ? (const char *)text.data : "", text.len))
-        failed = parse(&b, p);
-    else
-        err_set(b.e, ERR_INTERNAL, "out of memory");
-    fy_parser_destroy(p);
-    fy_diag_destroy(pc.diag);
-    if (!failed)
+    memcpy(doc->name, name, strnlen(name, sizeof doc->name - 1));
+    doc->code = code;
+    if (!check_text(&b, text) && !read_text(&b, text))
         return doc;
     yaml_free(doc);
     return NULL;

@@ -40,6 +40,23 @@ int blob_check(struct check *c, const struct record *r, const char *sha256_text,
     return out && buf_ok(out) ? check_fail(c, r, FINDING_INVALID, "the body is longer than a request may be") : 0;
 }
 
+/* A crash hardly leaves whole records behind an unfinished one: whoever edits a record near the end of a log has all behind it cut. */
+static void remark_whole_records(struct check *c, const struct record *r, struct span bytes)
+{
+    const uint8_t *lf;
+    uint64_t whole = 0;
+
+    for (size_t at = 0; at < bytes.len && (lf = memchr(bytes.data + at, '\n', bytes.len - at)); at = (size_t)(lf - bytes.data) + 1) {
+        struct err e = {0};
+        JSON_AUTO *record = json_read_object(bytes.data + at, (size_t)(lf - bytes.data) - at, LINE_MAX_BYTES, &e);
+
+        whole += record && json_object_get(record, "seq") && json_object_get(record, "prev");
+    }
+    if (whole)
+        report_note(c->report, "record %" PRIu64 ": the bytes that were cut then hold %" PRIu64 " whole records; compare them with your heads",
+                    r->seq, whole);
+}
+
 void torn_check(struct check *c, const struct record *r)
 {
     const char *name = text_of(r->detail, "file");
@@ -52,10 +69,12 @@ void torn_check(struct check *c, const struct record *r)
         return;
     }
     if (read_file(c, name, &bytes, &e)) {
-        report_note(c->report, "record %" PRIu64 ": the %" PRIu64 " bytes that were cut then are not there any more", r->seq, count_of(r->detail, "bytes"));
+        report_note(c->report, "record %" PRIu64 ": the %" PRIu64 " bytes that were cut then are not there any more", r->seq,
+                    count_of(r->detail, "bytes"));
         return;
     }
     sha256_hex(bytes.len ? (const void *)bytes.data : "", bytes.len, actual);
     if (strcmp(actual, text_of(r->detail, "sha256")) || bytes.len != count_of(r->detail, "bytes"))
         (void)check_fail(c, r, FINDING_BLOB_ALTERED, "the bytes kept aside in %.120s are not those of the record", name);
+    remark_whole_records(c, r, buf_span(&bytes));
 }

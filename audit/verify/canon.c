@@ -54,21 +54,18 @@ static int by_name(const void *a, const void *b)
 /* Names are ASCII here, so their order by UTF-16 code units is that of their bytes. */
 static void put_object(struct buf *out, const json_t *object)
 {
-    const char *names[MEMBERS_MAX], *name;
-    json_t *value, *any = json_object_size(object) ? json_incref((json_t *)(uintptr_t)object) : NULL;
+    json_t *walked = (json_t *)(uintptr_t)object; /* jansson's iterators take no const */
+    const char *names[MEMBERS_MAX];
     size_t n = 0;
 
     if (json_object_size(object) > MEMBERS_MAX) {
         out->failed = true;
-        json_decref(any);
         return;
     }
-    if (any)
-        json_object_foreach(any, name, value) {
-            if (!name_fits(name))
-                out->failed = true;
-            names[n++] = name;
-        }
+    for (void *at = json_object_iter(walked); at; at = json_object_iter_next(walked, at)) {
+        names[n] = json_object_iter_key(at);
+        out->failed |= !name_fits(names[n++]);
+    }
     if (n > 1)
         qsort(names, n, sizeof *names, by_name);
     buf_putc(out, '{');
@@ -80,7 +77,6 @@ static void put_object(struct buf *out, const json_t *object)
         canon_value(out, json_object_get(object, names[i]));
     }
     buf_putc(out, '}');
-    json_decref(any);
 }
 
 static void put_array(struct buf *out, const json_t *array)

@@ -28,7 +28,8 @@ static bool check_one(const struct chain *c, const struct head *h, struct report
     else if (!c->has_records)
         report_other(r, FINDING_HEAD, "rolled back: the log holds no record, the head is record %" PRIu64, h->seq);
     else if (h->seq > c->last_seq && c->tail_bytes && h->seq == c->last_seq + 1)
-        report_other(r, FINDING_HEAD, "the log ends at record %" PRIu64 ", and record %" PRIu64 " of the head lies in the unfinished tail", c->last_seq, h->seq);
+        report_other(r, FINDING_HEAD, "the log ends at record %" PRIu64 ", and record %" PRIu64 " of the head lies in the unfinished tail",
+                     c->last_seq, h->seq);
     else if (h->seq > c->last_seq)
         report_other(r, FINDING_HEAD, "rolled back: the log ends at record %" PRIu64 ", before the head, record %" PRIu64, c->last_seq, h->seq);
     else
@@ -49,8 +50,9 @@ void heads_check(const struct chain *c, const struct head *list, size_t n, struc
     if (!c->has_records)
         return;
     if (!covered)
-        report_note(r, "evidence window: records 0-%" PRIu64 " are covered by no outside evidence; whoever holds host and token could have rewritten them. "
-                       "Give --head SEQ:HASH from an answer of the service or a release statement.", c->last_seq);
+        report_note(r, "evidence window: records 0-%" PRIu64 " are covered by no outside evidence; whoever holds host and token could have rewritten "
+                       "them. Give --head SEQ:HASH from an answer of the service or a release statement.", c->last_seq);
     else if (newest < c->last_seq)
-        report_note(r, "evidence window: records %" PRIu64 "-%" PRIu64 " are behind the newest head and covered by no outside evidence", newest + 1, c->last_seq);
+        report_note(r, "evidence window: records %" PRIu64 "-%" PRIu64 " are behind the newest head and covered by no outside evidence", newest + 1,
+                    c->last_seq);
 }

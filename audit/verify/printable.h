@@ -4,7 +4,8 @@
 
 #include "base/buf.h"
 
-/* Appends text; control and format characters (bidirectional ones, zero-width ones, line separators) become \u{HEX}, bytes that are no UTF-8 become \xHH. */
+/* Appends text; control and format characters (bidirectional ones, zero-width ones, line separators) become \u{HEX},
+ * bytes that are no UTF-8 become \xHH. */
 void printable_put(struct buf *out, const char *text, size_t len);
 
 #endif

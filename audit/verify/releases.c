@@ -93,7 +93,8 @@ static void on_withdraw(struct check *c, const struct record *r)
     JSON_AUTO *body = request_json(c, r, "POST", "/v1/releases/withdraw");
 
     if (body && (strcmp(text_of(body, "app"), text_of(artifact, "app")) || strcmp(text_of(body, "channel"), text_of(artifact, "channel")) ||
-                 strcmp(text_of(body, "version"), version) || strcmp(text_of(body, "reason"), text_of(r->json, "reason")) || json_object_size(body) != 4))
+                 strcmp(text_of(body, "version"), version) || strcmp(text_of(body, "reason"), text_of(r->json, "reason")) ||
+                 json_object_size(body) != 4))
         (void)check_fail(c, r, FINDING_INVALID, "the signed request asks to withdraw something else");
     if (!m || !m->version || strcmp(m->version, version)) {
         (void)check_lacks(c, r, "what is withdrawn is not the newest version of its channel");

@@ -36,6 +36,7 @@ static void add(struct report *r, struct finding f, const char *reason)
     struct finding *more;
 
     memcpy(f.reason, reason, strnlen(reason, sizeof f.reason - 1));
+    r->tampered |= f.kind != FINDING_BLOB_MISSING && f.kind != FINDING_UNUSABLE;
     if (r->n && join(&r->list[r->n - 1], &f))
         return;
     if (r->n >= FINDINGS_MAX) {
@@ -59,7 +60,8 @@ void report_records(struct report *r, enum finding_kind kind, uint64_t first, ui
     add(r, (struct finding){.kind = kind, .has_seq = true, .seq_first = first, .seq_last = last}, reason);
 }
 
-void report_both(struct report *r, enum finding_kind kind, uint64_t first, uint64_t last, uint64_t line_first, uint64_t line_last, const char *reason)
+void report_both(struct report *r, enum finding_kind kind, uint64_t first, uint64_t last, uint64_t line_first, uint64_t line_last,
+                 const char *reason)
 {
     add(r, (struct finding){.kind = kind, .has_seq = true, .seq_first = first, .seq_last = last, .has_line = true, .line_first = line_first,
                             .line_last = line_last}, reason);
@@ -131,12 +133,7 @@ void report_finish(struct report *r)
 
 int report_exit(const struct report *r)
 {
-    int code = 0;
-
-    for (size_t i = 0; i < r->n; i++) {
-        if (r->list[i].kind != FINDING_BLOB_MISSING && r->list[i].kind != FINDING_UNUSABLE)
-            return 1;
-        code = 2;
-    }
-    return code;
+    if (r->tampered)
+        return 1;
+    return r->n + r->more ? 2 : 0;
 }

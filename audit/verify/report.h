@@ -40,6 +40,7 @@ struct finding {
 struct report {
     struct finding *list;
     size_t n, more;
+    bool tampered;                    /* some finding is more than missing evidence */
     char *note[NOTES_MAX];
     size_t n_notes;
 };
@@ -59,7 +60,8 @@ void report_free(struct report *r);
 /* A finding about records first to last; it is merged with the one before when it continues it. */
 void report_records(struct report *r, enum finding_kind kind, uint64_t first, uint64_t last, const char *reason);
 /* The same with lines; and about lines that are no records. */
-void report_both(struct report *r, enum finding_kind kind, uint64_t first, uint64_t last, uint64_t line_first, uint64_t line_last, const char *reason);
+void report_both(struct report *r, enum finding_kind kind, uint64_t first, uint64_t last, uint64_t line_first, uint64_t line_last,
+                 const char *reason);
 void report_lines(struct report *r, enum finding_kind kind, uint64_t line_first, uint64_t line_last, const char *reason);
 void report_other(struct report *r, enum finding_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void report_note(struct report *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

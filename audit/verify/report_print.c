@@ -29,8 +29,8 @@ static void put_place(struct buf *b, const struct finding *f, const struct place
     if (!f->has_line || where->of(where->ctx, f->line_first, &from) || where->of(where->ctx, f->line_last, &to))
         return;
     if (strcmp(from.file, to.file)) {
-        buf_printf(b, "      %s line %" PRIu64 ", byte %" PRIu64 " to %s line %" PRIu64 ", byte %" PRIu64 "\n", from.file, from.line, from.offset, to.file,
-                   to.line, to.end - 1);
+        buf_printf(b, "      %s line %" PRIu64 ", byte %" PRIu64 " to ", from.file, from.line, from.offset);
+        buf_printf(b, "%s line %" PRIu64 ", byte %" PRIu64 "\n", to.file, to.line, to.end - 1);
         return;
     }
     buf_printf(b, "      %s ", from.file);
@@ -63,7 +63,8 @@ static void put_summary(struct buf *b, const struct report *r, const struct repo
     if (c->chain_only)
         buf_puts(b, ", chain only");
     else
-        buf_printf(b, "; verified: %" PRIu64 " release signatures, %" PRIu64 " signed requests, %" PRIu64 " bodies", c->signatures, c->requests, c->blobs);
+        buf_printf(b, "; verified: %" PRIu64 " release signatures, %" PRIu64 " signed requests, %" PRIu64 " bodies", c->signatures,
+                   c->requests, c->blobs);
     if (r->n + r->more)
         buf_printf(b, "; %zu findings", r->n + r->more);
     buf_putc(b, '\n');

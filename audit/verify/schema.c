@@ -52,8 +52,8 @@ static const struct field CRED_CERTIFICATE[] = {
     {.name = "cert_sha256", .type = TYPE_HASH}, {.name = "issued", .type = TYPE_BOOL}, {.name = "kind", .type = TYPE_WORD, .words = CERTIFICATE},
     {.name = "not_after", .type = TYPE_TIME}, {.name = "spki_sha256", .type = TYPE_HASH}, {0}};
 static const struct field CRED_SAN[] = {
-    {.name = "ca_spki_b64", .type = TYPE_BASE64}, {.name = "ca_spki_sha256", .type = TYPE_HASH}, {.name = "kind", .type = TYPE_WORD, .words = SAN_KINDS},
-    {.name = "value", .type = TYPE_NAME}, {0}};
+    {.name = "ca_spki_b64", .type = TYPE_BASE64}, {.name = "ca_spki_sha256", .type = TYPE_HASH},
+    {.name = "kind", .type = TYPE_WORD, .words = SAN_KINDS}, {.name = "value", .type = TYPE_NAME}, {0}};
 static const struct field CREDENTIAL[] = {{.type = TYPE_OBJECT, .sub = CRED_CERTIFICATE, .alternative = CRED_SAN}};
 static const struct field SSH_KEY[] = {{.type = TYPE_NAME}};
 static const struct field IDENTITY[] = {
@@ -67,15 +67,15 @@ static const struct field CA_KEY[] = {
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field HEAD[] = {{.name = "hash", .type = TYPE_HASH}, {.name = "seq", .type = TYPE_COUNT}, {0}};
 static const struct field SUMMARY_ITEM[] = {
-    {.name = "count", .type = TYPE_COUNT}, {.name = "cred", .type = TYPE_TEXT}, {.name = "name", .type = TYPE_TEXT}, {.name = "reason", .type = TYPE_TEXT},
-    {.name = "src", .type = TYPE_TEXT}, {0}};
+    {.name = "count", .type = TYPE_COUNT}, {.name = "cred", .type = TYPE_TEXT}, {.name = "name", .type = TYPE_TEXT},
+    {.name = "reason", .type = TYPE_TEXT}, {.name = "src", .type = TYPE_TEXT}, {0}};
 static const struct field SUMMARY_ITEMS[] = {{.type = TYPE_OBJECT, .sub = SUMMARY_ITEM}};
 
 /* The members of `detail`, by event. */
 static const struct field D_NONE[] = {{0}};
 static const struct field D_GENESIS[] = {
-    {.name = "ca", .type = TYPE_OBJECT, .sub = CA_KEY}, {.name = "checkpoint", .type = TYPE_OBJECT, .sub = TOKEN_KEY}, {.name = "format", .type = TYPE_COUNT},
-    {.name = "identities", .type = TYPE_ARRAY, .sub = IDENTITIES}, {.name = "instance", .type = TYPE_ID},
+    {.name = "ca", .type = TYPE_OBJECT, .sub = CA_KEY}, {.name = "checkpoint", .type = TYPE_OBJECT, .sub = TOKEN_KEY}, 
+    {.name = "format", .type = TYPE_COUNT}, {.name = "identities", .type = TYPE_ARRAY, .sub = IDENTITIES}, {.name = "instance", .type = TYPE_ID},
     {.name = "mode", .type = TYPE_WORD, .words = MODES}, {.name = "origin", .type = TYPE_NAME}, {0}};
 static const struct field D_RECOVERED[] = {
     {.name = "bytes", .type = TYPE_COUNT}, {.name = "file", .type = TYPE_NAME}, {.name = "sha256", .type = TYPE_HASH}, {0}};
@@ -89,7 +89,8 @@ static const struct field D_KEY[] = {
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field D_SIGN[] = {
     {.name = "environment", .type = TYPE_WORD, .words = ENVIRONMENTS}, {.name = "issued", .type = TYPE_TIME},
-    {.name = "log_head", .type = TYPE_OBJECT, .sub = HEAD}, {.name = "name", .type = TYPE_NAME}, {.name = "size", .type = TYPE_COUNT, .optional = true}, {0}};
+    {.name = "log_head", .type = TYPE_OBJECT, .sub = HEAD}, {.name = "name", .type = TYPE_NAME},
+    {.name = "size", .type = TYPE_COUNT, .optional = true}, {0}};
 static const struct field D_POLICY[] = {{.name = "sha256", .type = TYPE_HASH}, {0}};
 static const struct field D_IDENTITY[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64, .optional = true}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY}, {0}};
@@ -97,8 +98,10 @@ static const struct field D_NAME[] = {{.name = "name", .type = TYPE_NAME}, {0}};
 static const struct field D_SUMMARY[] = {{.name = "items", .type = TYPE_ARRAY, .sub = SUMMARY_ITEMS}, {.name = "others", .type = TYPE_COUNT}, {0}};
 
 /* Members of the record itself, beside `event` and `outcome`, which choose the row. */
-enum { M_V, M_SEQ, M_PREV, M_TIME, M_BOOT, M_ACTOR, M_REQ, M_SRC, M_KEY, M_ARTIFACT, M_DIGEST, M_SIGNATURE, M_SCHEME, M_PURPOSE, M_SOURCE, M_IDEM, M_BODY,
-       M_RULE, M_POLICY, M_REASON, M_INTENT, M_REQUEST, M_COUNT };
+enum {
+    M_V, M_SEQ, M_PREV, M_TIME, M_BOOT, M_ACTOR, M_REQ, M_SRC, M_KEY, M_ARTIFACT, M_DIGEST, M_SIGNATURE, M_SCHEME, M_PURPOSE, M_SOURCE, M_IDEM,
+    M_BODY, M_RULE, M_POLICY, M_REASON, M_INTENT, M_REQUEST, M_COUNT
+};
 static const struct field MEMBERS[] = {
     [M_V] = {.name = "v", .type = TYPE_COUNT},
     [M_SEQ] = {.name = "seq", .type = TYPE_COUNT},
@@ -132,6 +135,7 @@ static const struct field REFUSED_DIGEST = {.name = "digest", .type = TYPE_OBJEC
 #define COMMON (B(M_V) | B(M_SEQ) | B(M_PREV) | B(M_TIME) | B(M_BOOT) | B(M_ACTOR) | B(M_REQ))
 #define DECIDED (B(M_SRC) | B(M_RULE) | B(M_POLICY) | B(M_BODY))
 #define PERSON (DECIDED | B(M_REQUEST))
+#define RELEASE (DECIDED | B(M_KEY) | B(M_ARTIFACT) | B(M_DIGEST) | B(M_SIGNATURE) | B(M_SCHEME))
 #define REFUSAL_MAY (B(M_SRC) | B(M_RULE) | B(M_POLICY) | B(M_KEY) | B(M_ARTIFACT) | B(M_DIGEST))
 #define REFUSED(ev) {ev, OUTCOME_DENIED, B(M_REASON), REFUSAL_MAY, D_NONE, true}, {ev, OUTCOME_ERROR, B(M_REASON), REFUSAL_MAY, D_NONE, true}
 
@@ -151,15 +155,16 @@ static const struct row {
     {EVENT_KEY_CREATE, OUTCOME_INTENT, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | PERSON, B(M_IDEM), D_KEY_INTENT, false},
     {EVENT_KEY_CREATE, OUTCOME_OK, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | B(M_INTENT) | DECIDED, B(M_IDEM), D_KEY, false},
     {EVENT_KEY_CREATE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},
-    {EVENT_SIGN_RELEASE, OUTCOME_OK, DECIDED | B(M_KEY) | B(M_ARTIFACT) | B(M_DIGEST) | B(M_SIGNATURE) | B(M_SCHEME), B(M_IDEM) | B(M_SOURCE), D_SIGN, false},
+    {EVENT_SIGN_RELEASE, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN, false},
     {EVENT_POLICY_APPLY, OUTCOME_OK, PERSON, B(M_IDEM), D_POLICY, false},
     {EVENT_IDENTITY_CREATE, OUTCOME_OK, PERSON, B(M_IDEM), D_IDENTITY, false},
     {EVENT_IDENTITY_DISABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
     {EVENT_IDENTITY_ENABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
     {EVENT_RELEASE_WITHDRAW, OUTCOME_OK, PERSON | B(M_ARTIFACT), B(M_IDEM) | B(M_REASON), D_NONE, false},
     {EVENT_REFUSAL_SUMMARY, OUTCOME_OK, 0, 0, D_SUMMARY, false},
-    REFUSED(EVENT_KEY_CREATE), REFUSED(EVENT_SIGN_RELEASE), REFUSED(EVENT_POLICY_APPLY), REFUSED(EVENT_IDENTITY_CREATE), REFUSED(EVENT_IDENTITY_DISABLE),
-    REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_NONCE_CREATE), REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),
+    REFUSED(EVENT_KEY_CREATE), REFUSED(EVENT_SIGN_RELEASE), REFUSED(EVENT_POLICY_APPLY), REFUSED(EVENT_IDENTITY_CREATE),
+    REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_NONCE_CREATE),
+    REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),
 };
 
 static int word_of(const json_t *record, const char *member, const char *const *words, size_t n, struct err *e)

@@ -21,7 +21,8 @@ static void put_text(struct buf *out, const char *label, const json_t *object, c
 /* in-toto Statement v1, members in the order of RFC 8785. */
 static void put_payload(struct buf *out, const struct record *r, const char *instance)
 {
-    const json_t *artifact = json_object_get(r->json, "artifact"), *key = json_object_get(r->json, "key"), *head = json_object_get(r->detail, "log_head");
+    const json_t *artifact = json_object_get(r->json, "artifact"), *key = json_object_get(r->json, "key");
+    const json_t *head = json_object_get(r->detail, "log_head");
 
     buf_puts(out, "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicate\":{");
     put_text(out, "\"app\":", artifact, "app");

@@ -84,8 +84,8 @@ static void remark_files(const struct segments *s, const struct chain *c, struct
     for (size_t i = 0; i < s->n_stray; i++)
         report_note(r, "%s is no part of a log", s->stray[i]);
     if (c->tail_bytes)
-        report_note(r, "%s ends with %" PRIu64 " bytes of an unfinished line from byte %" PRIu64 " on, as a crash leaves them; the service cuts them at its next start",
-                    s->list[c->tail_segment].name, c->tail_bytes, c->tail_offset);
+        report_note(r, "%s ends with %" PRIu64 " bytes of an unfinished line from byte %" PRIu64 " on, as a crash leaves them; the service "
+                       "cuts them when it starts again", s->list[c->tail_segment].name, c->tail_bytes, c->tail_offset);
     if (!c->has_records)
         report_other(r, FINDING_UNUSABLE, "%s holds no log", s->dir);
 }

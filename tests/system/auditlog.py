@@ -118,21 +118,23 @@ class Log:
         k = self.keys
         self.blobs[sha256(POLICY_1)] = POLICY_1
         admin = {"name": self.ADMIN["name"], "kind": "human", "ssh": [k.ssh["admin"]], "credentials": [
-            {"kind": "certificate", "cert_sha256": self.ADMIN["cred"], "spki_sha256": "ae" * 32, "not_after": "2030-01-01T00:00:00.000000Z", "issued": False}]}
+            {"kind": "certificate", "cert_sha256": self.ADMIN["cred"], "spki_sha256": "ae" * 32,
+             "not_after": "2030-01-01T00:00:00.000000Z", "issued": False}]}
         return self.add("log.genesis", "ok", self.SYSTEM, policy=self.policy, detail={
             "ca": {"birth": {"local": True}, "cert_b64": b64(k.ca_der), "key_id": "ca" * 16, "spki_b64": b64(k.spki["ca"])},
             "checkpoint": {"birth": {}, "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
             "format": 1, "identities": [admin], "instance": INSTANCE, "mode": "dev", "origin": "dev.example"})
 
     def start(self):
-        return self.add("daemon.start", "ok", self.SYSTEM, detail={"boot_id": "f3c6", "module_sha256": "11" * 32, "programs": {"kmsd_core": "22" * 32},
-                                                                   "settings_sha256": "33" * 32, "version": "0.1.0"})
+        return self.add("daemon.start", "ok", self.SYSTEM, detail={
+            "boot_id": "f3c6", "module_sha256": "11" * 32, "programs": {"kmsd_core": "22" * 32}, "settings_sha256": "33" * 32, "version": "0.1.0"})
 
     def request(self, method, path, body, key="admin", nonce=None, namespace="kmsd-request@v1", sign_path=None):
         self.nonces += 1
         nonce = nonce or "%032x" % (0xabc000 + self.nonces)
         message = canonical({"body_sha256": sha256(body), "instance": INSTANCE, "method": method, "nonce": nonce, "path": sign_path or path})
-        request = {"method": method, "path": path, "body_sha256": sha256(body), "nonce": nonce, "sshsig_b64": self.keys.ssh_sign(key, message, namespace)}
+        request = {"method": method, "path": path, "body_sha256": sha256(body), "nonce": nonce,
+                   "sshsig_b64": self.keys.ssh_sign(key, message, namespace)}
         if len(body) > 4096:
             self.blobs[sha256(body)] = body
             return dict(request, blob=sha256(body))
@@ -145,7 +147,8 @@ class Log:
     def identity_issued(self, **how):
         k = self.keys
         body = canonical({"name": "ci-issued", "kind": "ci", "csr": k.job_csr, "days": 300})
-        cred = {"kind": "certificate", "cert_sha256": sha256(k.job_der), "spki_sha256": sha256(k.job_spki), "not_after": k.job_not_after, "issued": True}
+        cred = {"kind": "certificate", "cert_sha256": sha256(k.job_der), "spki_sha256": sha256(k.job_spki),
+                "not_after": k.job_not_after, "issued": True}
         return self.person("identity.create", "POST", "/v1/identities", body, members={"detail": {
             "certificate_b64": b64(k.job_der), "identity": {"name": "ci-issued", "kind": "ci", "ssh": [], "credentials": [cred]}}}, **how)
 
@@ -165,7 +168,8 @@ class Log:
     def key_intent(self, name, key_id, asked=None, **how):
         body = canonical(asked or {"name": name, "algorithm": "p256", "scheme": "statement"})
         return self.person("key.create", "POST", "/v1/keys", body, "intent", members={
-            "key": {"name": name, "version": 1}, "scheme": "statement", "purpose": "release", "detail": {"algorithm": "p256", "key_id": key_id}}, **how)
+            "key": {"name": name, "version": 1}, "scheme": "statement", "purpose": "release",
+            "detail": {"algorithm": "p256", "key_id": key_id}}, **how)
 
     def key_result(self, intent, spki):
         return self.add("key.create", "ok", self.ADMIN, key=intent["key"], scheme="statement", purpose="release", intent_seq=intent["seq"],
@@ -241,9 +245,10 @@ def whole(keys):
     log.sign("2.0.0")
     log.withdraw("2.0.0")
     log.add("sign.release", "denied", log.ci(), src="192.0.2.9", reason="digest-conflict", key={"name": "release"},
-            artifact={"app": "Shop", "channel": "stable", "version": "1.1.0"}, digest={"alg": "sha256", "hex": "77" * 32}, rule="ci/sign", policy=log.policy)
-    log.add("refusal.summary", "ok", log.SYSTEM, detail={"items": [{"count": 3, "cred": "ee" * 32, "name": "", "reason": "forbidden", "src": "192.0.2.66"}],
-                                                        "others": 2})
+            artifact={"app": "Shop", "channel": "stable", "version": "1.1.0"}, digest={"alg": "sha256", "hex": "77" * 32},
+            rule="ci/sign", policy=log.policy)
+    log.add("refusal.summary", "ok", log.SYSTEM, detail={
+        "items": [{"count": 3, "cred": "ee" * 32, "name": "", "reason": "forbidden", "src": "192.0.2.66"}], "others": 2})
     log.add("daemon.child", "error", log.SYSTEM, reason="ended", detail={"index": 0, "role": "lane-sign"})
     while len(log.lines) < 57:
         log.refused()

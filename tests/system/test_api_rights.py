@@ -45,9 +45,9 @@ def test_disabled_on_a_live_connection(kms):
     with kms.connect("ci", client, new_source()) as connection:
         assert connection.request("GET", "/v1/whoami").json["identity"] == {"kind": "ci", "name": name, "state": "enabled"}
         switch(kms, name, "disable")
-        record = refused(kms, connection.request("GET", "/v1/whoami"), 403, "forbidden", "read.api")
+        record = refused(kms, connection.request("GET", "/v1/whoami"), 403, "forbidden", "auth.refused")
         assert record["actor"]["name"] == name
-        refused(kms, connection.request("POST", "/v1/sign", kms.release("1.0.0", app=f"com.example.{name}")), 403, "forbidden", "sign.release")
+        refused(kms, connection.request("POST", "/v1/sign", kms.release("1.0.0", app=f"com.example.{name}")), 403, "forbidden", "auth.refused")
         switch(kms, name, "enable")
         assert connection.request("GET", "/v1/whoami").status == 200
 
@@ -258,6 +258,17 @@ def test_policy_applied_and_checked(kms):
     now = policy_in_force(kms)
     assert (now["policy"], now["sha256"], now["seq"]) == (text, checked.json["sha256"], applied.json["record"]["seq"])
     assert (kms.dir / "audit" / "blobs" / now["sha256"]).read_text() == text
+
+
+def test_longest_rule_name(own_kms):
+    """Role and rule of 64 characters each: the record still names the rule."""
+    role, rule = "r" * 64, "s" * 64
+    text = policy_in_force(own_kms)["policy"].replace("example-ci", role).replace("sign-example", rule)
+    assert signed(own_kms, "PUT", "/v1/policy", text, headers={"Content-Type": "application/yaml"}).status == 200
+    answer = own_kms.sign("1.0.0")
+    assert answer.status == 200 and own_kms.record_of(answer)["rule"].startswith(role[:60])
+    verdict = run(BIN / "kms-audit", "verify", own_kms.dir, check=False)
+    assert verdict.returncode == 0, verdict.stdout
 
 
 # What a refusal gives away

@@ -19,8 +19,9 @@ def app():
 
 
 def sign(kms, version, data=b"bundle", **members):
-    headers = members.pop("headers", None)
-    return kms.sign(version, data, source=new_source(), headers=headers, **members)
+    """claim: the member `source` of the request."""
+    body = kms.release(version, data, **{"source" if name == "claim" else name: value for name, value in members.items() if name != "headers"})
+    return kms.request("ci", "POST", "/v1/sign", body, members.get("headers"), source=new_source())
 
 
 def signed(kms, *args, **members):
@@ -208,10 +209,21 @@ def test_concurrent_channels(kms, app):
     assert {a.status for a in answers} == {200}
 
 
+def test_concurrent_creations(kms):
+    """One name, many at once: one of them wins, and the token is asked for one key."""
+    key, identity = f"race-{next(_numbers)}", f"race-{next(_numbers)}"
+    csr = kms.csr(identity)[1]
+    for path, body in (("/v1/keys", {"name": key, "algorithm": "p256", "scheme": "statement"}), ("/v1/identities", {"kind": "ci", "name": identity, "csr": csr})):
+        answers = at_once(lambda _: kms.signed("POST", path, body, source=new_source()), range(8), 8)
+        assert sorted(a.status for a in answers) == [201] + [409] * 7 and {a.slug for a in answers} == {"", "already-exists"}
+    assert len([r for r in kms.records(event="key.create", outcome="intent") if r["key"]["name"] == key]) == 1
+    assert len([r for r in kms.records(event="identity.create", outcome="ok") if r["detail"]["identity"]["name"] == identity]) == 1
+
+
 # What was signed
 
 def test_envelope_with_plain_openssl(kms, app, tmp_path):
-    answer = signed(kms, "1.0.0", b"some bytes", app=app, name="bundle.zip", size=10, source="commit 4f1c2d9")
+    answer = signed(kms, "1.0.0", b"some bytes", app=app, name="bundle.zip", size=10, claim="commit 4f1c2d9")
     pem = kms.request("ci", "GET", f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public")
     envelope = answer.json["envelope"]
     payload, signature = b64(envelope["payload"]), b64(envelope["signatures"][0]["sig"])
@@ -227,7 +239,7 @@ def test_envelope_with_plain_openssl(kms, app, tmp_path):
 
 
 def test_statement_says_what_the_record_says(kms, app):
-    answer = signed(kms, "1.0.0", b"some bytes", app=app, name="bundle.zip", size=10, source="commit 4f1c2d9")
+    answer = signed(kms, "1.0.0", b"some bytes", app=app, name="bundle.zip", size=10, claim="commit 4f1c2d9")
     record, lines = kms.record_of(answer), kms.lines()
     got, genesis = statement(answer), json.loads(lines[0])
     head = got["predicate"].pop("log_head")

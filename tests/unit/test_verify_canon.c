@@ -92,7 +92,8 @@ static void test_members_are_sorted(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_values_that_have_no_form), cmocka_unit_test(test_members_are_sorted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_values_that_have_no_form),
+                                       cmocka_unit_test(test_members_are_sorted)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,8 @@
     "\"v\":1,\"seq\":3,\"prev\":\"" HEX64 "\",\"time\":\"2026-03-03T08:09:10.123456Z\",\"boot\":\"" HEX32 "\",\"req\":\"\"," \
     "\"actor\":{\"name\":\"a\",\"kind\":\"human\",\"cred\":\"\",\"method\":\"mtls\"}"
 #define EVENT(ev, out) ",\"event\":\"" ev "\",\"outcome\":\"" out "\""
-#define REQUEST "\"request\":{\"method\":\"POST\",\"path\":\"/\",\"body_sha256\":\"" HEX64 "\",\"nonce\":\"" HEX32 "\",\"sshsig_b64\":\"AAAA\",\"body_b64\":\"\"}"
+#define REQUEST \
+    "\"request\":{\"method\":\"POST\",\"path\":\"/\",\"body_sha256\":\"" HEX64 "\",\"nonce\":\"" HEX32 "\",\"sshsig_b64\":\"AAAA\",\"body_b64\":\"\"}"
 #define PERSON ",\"src\":\"::1\",\"rule\":\"r\",\"policy\":\"" HEX64 "\",\"body_sha256\":\"" HEX64 "\"," REQUEST
 
 /* Text of the refusal, "" when the record fits. */
@@ -64,9 +65,10 @@ static const struct {
     {EVENT("daemon.child", "error") ",\"reason\":\"x\",\"detail\":{\"index\":0,\"role\":\"lane-sign\"}", ""},
     {EVENT("daemon.start", "ok") ",\"detail\":{\"boot_id\":\"b\",\"module_sha256\":\"" HEX64 "\",\"programs\":{\"kmsd_core\":\"" HEX64
      "\"},\"settings_sha256\":\"" HEX64 "\",\"version\":\"1\"}", ""},
-    {EVENT("daemon.start", "ok") ",\"detail\":{\"boot_id\":\"b\",\"module_sha256\":\"" HEX64 "\",\"programs\":{\"kmsd_core\":1},\"settings_sha256\":\"" HEX64
-     "\",\"version\":\"1\"}", "programs"},
-    {EVENT("refusal.summary", "ok") ",\"detail\":{\"items\":[{\"count\":1,\"cred\":\"\",\"name\":\"\",\"reason\":\"\",\"src\":\"\"}],\"others\":0}", ""},
+    {EVENT("daemon.start", "ok") ",\"detail\":{\"boot_id\":\"b\",\"module_sha256\":\"" HEX64 "\",\"programs\":{\"kmsd_core\":1},"
+     "\"settings_sha256\":\"" HEX64 "\",\"version\":\"1\"}", "programs"},
+    {EVENT("refusal.summary", "ok") ",\"detail\":{\"items\":[{\"count\":1,"
+     "\"cred\":\"\",\"name\":\"\",\"reason\":\"\",\"src\":\"\"}],\"others\":0}", ""},
     {EVENT("refusal.summary", "ok") ",\"detail\":{\"items\":[{\"count\":1}],\"others\":0}", "items[0]"},
 };
 

@@ -48,7 +48,7 @@ static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], 
 /* The programs beside this one, by name. */
 static int hash_programs(json_t *programs, struct err *e)
 {
-    static const char *const names[] = {"kmsd-core", "kmsd-front", "kmsd-token"};
+    static const char *const names[][2] = {{"kmsd-core", "kmsd_core"}, {"kmsd-front", "kmsd_front"}, {"kmsd-token", "kmsd_token"}};
     char self[PATH_MAX], path[PATH_MAX], hash[SHA256_HEX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
@@ -57,8 +57,8 @@ static int hash_programs(json_t *programs, struct err *e)
     self[n] = '\0';
     *strrchr(self, '/') = '\0';
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (path_join(path, sizeof path, self, names[i]) || hash_file(path, PROGRAM_MAX, hash, e) ||
-            json_object_set_new(programs, names[i], json_string(hash)))
+        if (path_join(path, sizeof path, self, names[i][0]) || hash_file(path, PROGRAM_MAX, hash, e) ||
+            json_object_set_new(programs, names[i][1], json_string(hash)))
             return -1;
     return 0;
 }

@@ -1,0 +1,80 @@
+/* What the files of the front share: its connections, its requests, and the way to the core. */
+#ifndef KMS_FRONT_FRONT_H
+#define KMS_FRONT_FRONT_H
+
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <microhttpd.h>
+
+#include "base/stream.h"
+#include "kmsd/front/headscan.h"
+#include "kmsd/settings.h"
+
+#define BODY_ADMIN_MAX (300u << 10)
+#define IN_FLIGHT_LIMIT 4096
+#define OUT_LIMIT (8u << 20)
+#define IDLE_SECONDS 60
+
+/* One TCP connection, from accept to close. */
+struct conn {
+    gnutls_session_t session;     /* first member: key of the tree */
+    struct conn *prev, *next;
+    int fd;
+    char peer[64];
+    int64_t deadline;             /* microseconds on CLOCK_BOOTTIME; 0 = none */
+    bool verified;                /* the handshake is over and the client certificate good */
+    const char *tls_reason;       /* why not */
+    struct headscan scan;
+    struct buf ready;             /* checked bytes the HTTP library has not read yet */
+    bool canned;                  /* the stand-in for a bad head was handed over */
+};
+struct reply {
+    unsigned status;
+    struct buf body;
+    char content_type[64], request_id[64], location[256];
+    uint64_t retry_after;
+};
+/* One HTTP request. */
+struct http_request {
+    uint64_t id;                  /* first member: key of the tree */
+    struct MHD_Connection *connection;
+    struct conn *conn;
+    char *target;
+    struct buf body;
+    bool started, sent, answered;
+    struct reply reply;
+};
+struct front {
+    struct settings settings;
+    enum { DOOR_CI, DOOR_ADMIN } door;
+    struct MHD_Daemon *daemon;
+    struct stream core;
+    struct conn *conns;
+    unsigned in_flight;
+    uint64_t next_id;
+};
+extern struct front front;
+
+/* conn.c */
+struct conn *conn_of(gnutls_session_t session);
+void conn_notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code);
+void conn_reap(int64_t now);
+void conn_deadline(struct conn *c, unsigned seconds);
+/* tls.c */
+int tls_load(struct err *e) __attribute__((warn_unused_result));
+const char *tls_trust(void);      /* PEM of all CAs */
+int tls_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs, const gnutls_pk_algorithm_t *pk_algos, int n_pk_algos,
+                    gnutls_pcert_st **pcert, unsigned int *n_pcert, gnutls_privkey_t *key);
+/* http.c */
+void *http_target(void *cls, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
+                            size_t *upload_size, void **req_cls);
+void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code);
+/* corelink.c */
+int core_send(struct http_request *rq, const char *method);     /* 0 = sent, -1 = the core has too much to do */
+int core_receive(void);                                         /* -1 = the core is gone */
+void core_count_tls(const char *reason);
+void core_tick(int64_t now);                                    /* sends the counts, once a second */
+void core_refused(const struct conn *c, enum err_code code);
+
+#endif

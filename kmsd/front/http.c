@@ -1,0 +1,149 @@
+/* HTTP requests: collected, handed to the core, answered with what it says. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/enc.h"
+#include "base/fsutil.h"
+#include "kmsd/front/front.h"
+
+/* Every status is a fixed problem or comes from the core; both go out the same way. */
+static enum MHD_Result respond(struct MHD_Connection *connection, const struct reply *r, bool close)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(r->body.len, r->body.len ? (void *)r->body.data : (void *)(uintptr_t)"", MHD_RESPMEM_MUST_COPY);
+    enum MHD_Result queued;
+
+    if (!response)
+        return MHD_NO;
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (r->content_type[0])
+        MHD_add_response_header(response, "Content-Type", r->content_type);
+    if (r->request_id[0])
+        MHD_add_response_header(response, "X-Request-Id", r->request_id);
+    if (r->location[0])
+        MHD_add_response_header(response, "Location", r->location);
+    if (r->retry_after) {
+        BUF_AUTO seconds = BUF_INIT(32);
+
+        buf_printf(&seconds, "%llu", (unsigned long long)r->retry_after);
+        MHD_add_response_header(response, "Retry-After", buf_str(&seconds));
+    }
+    if (close)
+        MHD_add_response_header(response, "Connection", "close");
+    queued = MHD_queue_response(connection, r->status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+/* What the front refuses by itself. The texts are ours: nothing of the request is repeated. */
+static enum MHD_Result refuse(struct http_request *rq, enum err_code code, const char *why)
+{
+    struct reply r = {.status = err_status(code), .body = BUF_INIT(4096), .content_type = "application/problem+json"};
+    uint8_t id[8] = {0};
+    char hex[17];
+    enum MHD_Result result;
+
+    if (random_bytes(id, sizeof id))
+        id[0] = 0;
+    hex_encode(id, sizeof id, hex);
+    memcpy(r.request_id, "front-", 6);
+    memcpy(r.request_id + 6, hex, sizeof hex);
+    r.retry_after = r.status == 503 ? 1 : 0;
+    buf_printf(&r.body, "{\"detail\":\"%s. %s\",\"request_id\":\"%s\",", why, err_cure(code), r.request_id);
+    if (r.retry_after)
+        buf_puts(&r.body, "\"retry_after\":1,");
+    buf_printf(&r.body, "\"status\":%u,\"title\":\"%s\",\"type\":\"urn:kmsd:problem:%s\"}", r.status, err_title(code), err_slug(code));
+    if (rq->conn && code != ERR_BUSY)
+        core_refused(rq->conn, code);
+    result = respond(rq->connection, &r, true);
+    buf_free(&r.body);
+    return result;
+}
+
+void *http_target(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct http_request *rq = calloc(1, sizeof *rq);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    (void)cls;
+    if (!rq)
+        return NULL;
+    rq->connection = connection;
+    rq->conn = info ? info->socket_context : NULL;
+    rq->target = strdup(uri);
+    return rq;
+}
+
+static size_t body_max(void)
+{
+    return front.door == DOOR_ADMIN ? BODY_ADMIN_MAX : (size_t)front.settings.body_bytes;
+}
+
+static enum MHD_Result begin(struct http_request *rq)
+{
+    const struct headscan *s = rq->conn ? &rq->conn->scan : NULL;
+
+    rq->started = true;
+    rq->body = BUF_INIT(body_max());
+    if (!s || !rq->conn->verified || !rq->target || (!s->heads && s->state != HEADSCAN_BAD))
+        return refuse(rq, ERR_INTERNAL, "the request passed no check");
+    if (s->state == HEADSCAN_BAD && !rq->conn->ready.len)
+        return refuse(rq, s->verdict, s->why);
+    if (s->content_length > body_max() && !rq->conn->ready.len)
+        return refuse(rq, ERR_TOO_LARGE, "the body is longer than this door takes");
+    return MHD_YES;
+}
+
+static enum MHD_Result dispatch(struct http_request *rq, const char *method)
+{
+    if (buf_ok(&rq->body))
+        return refuse(rq, ERR_TOO_LARGE, "the body is longer than this door takes");
+    if (core_send(rq, method))
+        return refuse(rq, ERR_BUSY, "too many requests are being worked on");
+    rq->sent = true;
+    conn_deadline(rq->conn, 0);
+    MHD_suspend_connection(rq->connection);
+    return MHD_YES;
+}
+
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
+                            size_t *upload_size, void **req_cls)
+{
+    struct http_request *rq = *req_cls;
+
+    (void)cls;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (!rq)
+        return MHD_NO;
+    if (!rq->started)
+        return begin(rq);
+    if (*upload_size) {
+        buf_put(&rq->body, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (!rq->sent)
+        return dispatch(rq, method);
+    if (!rq->answered)
+        return MHD_YES;
+    conn_deadline(rq->conn, IDLE_SECONDS);
+    return respond(connection, &rq->reply, false);
+}
+
+void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code)
+{
+    struct http_request *rq = *req_cls;
+
+    (void)cls;
+    (void)connection;
+    (void)code;
+    if (!rq)
+        return;
+    buf_free(&rq->body);
+    buf_free(&rq->reply.body);
+    free(rq->target);
+    free(rq);
+    *req_cls = NULL;
+}

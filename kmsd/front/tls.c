@@ -1,0 +1,130 @@
+/* Certificates: the server's own, and the verdict on the client's, reached inside the handshake. */
+#include <gnutls/x509.h>
+#include <string.h>
+
+#include "base/fsutil.h"
+#include "kmsd/front/front.h"
+
+static struct {
+    gnutls_pcert_st chain[4];
+    unsigned n_chain;
+    gnutls_privkey_t key;
+    struct buf trust;
+} tls;
+
+const char *tls_trust(void)
+{
+    return buf_str(&tls.trust);
+}
+
+static gnutls_datum_t datum(const struct buf *b)
+{
+    return (gnutls_datum_t){.data = b->data, .size = (unsigned)b->len};
+}
+
+static int load_chain(struct err *e)
+{
+    BUF_AUTO pem = BUF_INIT(65536);
+    gnutls_datum_t d;
+
+    if (file_read(front.settings.tls_certificate, &pem, e))
+        return -1;
+    d = datum(&pem);
+    tls.n_chain = sizeof tls.chain / sizeof *tls.chain;
+    if (gnutls_pcert_list_import_x509_raw(tls.chain, &tls.n_chain, &d, GNUTLS_X509_FMT_PEM, 0) < 0)
+        return err_set(e, ERR_BAD_CERTIFICATE, "%s holds no usable certificate", front.settings.tls_certificate);
+    return 0;
+}
+
+static int load_key(struct err *e)
+{
+    struct buf pem = BUF_INIT(65536);
+    gnutls_datum_t d;
+    int failed = file_read(front.settings.tls_key, &pem, e);
+
+    d = datum(&pem);
+    if (!failed && (gnutls_privkey_init(&tls.key) < 0 || gnutls_privkey_import_x509_raw(tls.key, &d, GNUTLS_X509_FMT_PEM, NULL, 0) < 0))
+        failed = err_set(e, ERR_BAD_CERTIFICATE, "%s holds no usable private key", front.settings.tls_key);
+    buf_wipe(&pem);
+    return failed;
+}
+
+int tls_load(struct err *e)
+{
+    tls.trust = BUF_INIT(1u << 20);
+    for (unsigned n = 0; n < front.settings.n_client_ca; n++) {
+        if (file_read(front.settings.client_ca[n], &tls.trust, e))
+            return -1;
+        buf_putc(&tls.trust, '\n');
+    }
+    return load_chain(e) || load_key(e) ? -1 : 0;
+}
+
+/* No extended key usage at all would pass the library's own check. */
+static bool has_client_auth(gnutls_session_t session)
+{
+    unsigned n = 0;
+    const gnutls_datum_t *peers = gnutls_certificate_get_peers(session, &n);
+    gnutls_x509_crt_t crt;
+    bool found = false;
+
+    if (!peers || !n || gnutls_x509_crt_init(&crt) < 0)
+        return false;
+    if (gnutls_x509_crt_import(crt, &peers[0], GNUTLS_X509_FMT_DER) >= 0)
+        for (unsigned i = 0; i < 32 && !found; i++) {
+            char oid[128];
+            size_t size = sizeof oid;
+
+            if (gnutls_x509_crt_get_key_purpose_oid(crt, i, oid, &size, NULL) < 0)
+                break;
+            found = !strcmp(oid, GNUTLS_KP_TLS_WWW_CLIENT);
+        }
+    gnutls_x509_crt_deinit(crt);
+    return found;
+}
+
+static const char *reason_of(unsigned status)
+{
+    if (status & GNUTLS_CERT_EXPIRED)
+        return "tls-expired";
+    if (status & GNUTLS_CERT_NOT_ACTIVATED)
+        return "tls-not-yet-valid";
+    if (status & GNUTLS_CERT_PURPOSE_MISMATCH)
+        return "tls-wrong-purpose";
+    return "tls-untrusted";
+}
+
+static int verify(gnutls_session_t session)
+{
+    gnutls_typed_vdata_st want = {.type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT};
+    struct conn *c = conn_of(session);
+    unsigned status = 0;
+
+    if (!c)
+        return GNUTLS_E_CERTIFICATE_ERROR;
+    if (gnutls_certificate_verify_peers(session, &want, 1, &status) < 0)
+        c->tls_reason = "tls-no-certificate";
+    else if (status)
+        c->tls_reason = reason_of(status);
+    else if (!has_client_auth(session))
+        c->tls_reason = "tls-wrong-purpose";
+    else
+        c->verified = true;
+    return c->verified ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+/* Called within the handshake, before the certificate request goes out: the one place where both can still be set. */
+int tls_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs, const gnutls_pk_algorithm_t *pk_algos, int n_pk_algos,
+                    gnutls_pcert_st **pcert, unsigned int *n_pcert, gnutls_privkey_t *key)
+{
+    (void)req_ca_dn;
+    (void)nreqs;
+    (void)pk_algos;
+    (void)n_pk_algos;
+    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+    gnutls_session_set_verify_function(session, verify);
+    *pcert = tls.chain;
+    *n_pcert = tls.n_chain;
+    *key = tls.key;
+    return 0;
+}
