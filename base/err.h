@@ -48,7 +48,7 @@ enum err_code {
 
 /* Limits of the two texts; longer ones are cut. */
 #define ERR_DETAIL_MAX 512
-#define ERR_RULE_MAX 128
+#define ERR_RULE_MAX 136
 
 /* A failure on its way to the user. Zero-initialise; filled by whoever knows, returned as -1. */
 struct err {
