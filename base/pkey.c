@@ -34,7 +34,8 @@ static enum pkey_kind rsa_kind(const EVP_PKEY *k)
 {
     int bits = EVP_PKEY_get_bits(k);
     BIGNUM *e = NULL;
-    bool good = bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX && EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_odd(e) && !BN_is_one(e);
+    bool good = bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX && EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_RSA_E, &e) == 1 &&
+                BN_is_odd(e) && !BN_is_one(e);
 
     BN_free(e);
     return good ? PKEY_RSA : PKEY_OTHER;

@@ -29,8 +29,8 @@ int ssh_key_normalise(const char *line, char *out, size_t size, struct err *e)
         return -1;
     ssh_key_release(&key);
     if (!span_eq_str(type, key.type))
-        return err_set(e, ERR_BAD_REQUEST, "the SSH public key says %.*s outside and %s inside", (int)(type.len > 32 ? 32 : type.len), (const char *)type.data,
-                       key.type);
+        return err_set(e, ERR_BAD_REQUEST, "the SSH public key says %.*s outside and %s inside", (int)(type.len > 32 ? 32 : type.len),
+                       (const char *)type.data, key.type);
     if (type.len + 1 + b64.len >= size)
         return err_set(e, ERR_BAD_REQUEST, "the SSH public key is too long");
     memcpy(out, type.data, type.len);

@@ -137,7 +137,8 @@ static bool verify_inner(const struct check *c)
         int bits = EVP_PKEY_get_bits(c->key->pkey);
         const EVP_MD *md = bits == 256 ? EVP_sha256() : bits == 384 ? EVP_sha384() : EVP_sha512();
 
-        return span_eq_str(c->format, c->key->type) && !ecdsa_der(c->raw, der, sizeof der, &n) && verify_with(c->key, md, span_of(der, n), buf_span(&c->data));
+        return span_eq_str(c->format, c->key->type) && !ecdsa_der(c->raw, der, sizeof der, &n) &&
+               verify_with(c->key, md, span_of(der, n), buf_span(&c->data));
     }
     default:
         return false;
@@ -212,7 +213,8 @@ int sshsig_dearmor(struct span text, struct buf *blob, struct err *e)
 
     while (s.len && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\r' || s.data[s.len - 1] == '\n'))
         s.len--;
-    if (s.len < sizeof begin + sizeof end || memcmp(s.data, begin, sizeof begin - 1) || memcmp(s.data + s.len - (sizeof end - 1), end, sizeof end - 1))
+    if (s.len < sizeof begin + sizeof end || memcmp(s.data, begin, sizeof begin - 1) ||
+        memcmp(s.data + s.len - (sizeof end - 1), end, sizeof end - 1))
         return err_set(e, ERR_SIGNATURE_INVALID, "it is no armoured SSH signature");
     for (size_t n = sizeof begin - 1; n < s.len - (sizeof end - 1); n++)
         if (s.data[n] != '\n' && s.data[n] != '\r')

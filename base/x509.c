@@ -169,7 +169,8 @@ int csr_check(struct span csr_der, struct buf *spki, struct err *e)
 {
     const unsigned char *at = csr_der.data;
     X509_REQ *req = csr_der.len ? d2i_X509_REQ(NULL, &at, (long)csr_der.len) : NULL;
-    int failed = !req || at != csr_der.data + csr_der.len ? err_set(e, ERR_BAD_CERTIFICATE, "the signing request does not parse") : csr_key(req, spki, e);
+    bool whole = req && at == csr_der.data + csr_der.len;
+    int failed = whole ? csr_key(req, spki, e) : err_set(e, ERR_BAD_CERTIFICATE, "the signing request does not parse");
 
     X509_REQ_free(req);
     ERR_clear_error();

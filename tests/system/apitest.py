@@ -9,13 +9,13 @@ _sources = itertools.count(1)
 
 
 def new_source():
-    """A loopback address to ask from. Refusals are recorded singly only up to ten a minute from one address and for 256 addresses, so a few calls share one."""
+    """A loopback address to ask from. Ten refusals a minute from one address are recorded singly, for up to 256 addresses: a few calls share one."""
     number = next(_sources) // 5
     return f"127.7.{number // 250}.{number % 250 + 1}"
 
 
 def refused(kms, answer, status, slug, event=None):
-    """The answer is that problem, well formed, and the log holds one record of it; returns the record. What a front refuses by itself is only counted."""
+    """The answer is that problem, well formed, and the log holds one record of it, which is returned. What a front refuses itself is only counted."""
     assert (answer.status, answer.slug) == (status, slug), answer
     _schemas.check(_document["components"]["schemas"]["Problem"], answer.json)
     assert answer.json["status"] == status and answer.json["request_id"] == answer.request_id

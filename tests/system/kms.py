@@ -264,7 +264,7 @@ class Instance:
         return Client(cert, key, ssh_key, answer.json["identity"]["name"])
 
     def release(self, version, data=b"bundle", **members):
-        """A sign request for the development instance's own key, app and channel. Its policy allows any app com.example.*, so tests pick their own."""
+        """A sign request for the instance's own key, app and channel. The policy allows any app com.example.*, so tests pick their own."""
         return {"key": self.ci_env["KMS_SIGN_KEY"], "app": self.ci_env["KMS_APP"], "channel": self.ci_env["KMS_CHANNEL"], "version": version,
                 "digest": {"alg": "sha256", "hex": sha256(data)}, **members}
 

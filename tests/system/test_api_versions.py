@@ -213,7 +213,8 @@ def test_concurrent_creations(kms):
     """One name, many at once: one of them wins, and the token is asked for one key."""
     key, identity = f"race-{next(_numbers)}", f"race-{next(_numbers)}"
     csr = kms.csr(identity)[1]
-    for path, body in (("/v1/keys", {"name": key, "algorithm": "p256", "scheme": "statement"}), ("/v1/identities", {"kind": "ci", "name": identity, "csr": csr})):
+    for path, body in (("/v1/keys", {"name": key, "algorithm": "p256", "scheme": "statement"}),
+                       ("/v1/identities", {"kind": "ci", "name": identity, "csr": csr})):
         answers = at_once(lambda _: kms.signed("POST", path, body, source=new_source()), range(8), 8)
         assert sorted(a.status for a in answers) == [201] + [409] * 7 and {a.slug for a in answers} == {"", "already-exists"}
     assert len([r for r in kms.records(event="key.create", outcome="intent") if r["key"]["name"] == key]) == 1
