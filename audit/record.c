@@ -56,6 +56,10 @@ int record_seal(json_t *record, struct chain *c, int64_t now_us, const char *boo
         out->failed = false;
         return err_set(e, ERR_INTERNAL, "the record does not fit a line of %d bytes", RECORD_LINE_MAX);
     }
+    if (json_is_canonical(out->data + start, out->len - start)) { /* a line that the next start would refuse must not be written */
+        out->len = start;
+        return err_set(e, ERR_INTERNAL, "the record has a member that the log does not take");
+    }
     sha256_hex(out->data + start, out->len - start, c->prev);
     buf_putc(out, '\n');
     c->next_seq++;

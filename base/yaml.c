@@ -185,15 +185,19 @@ static int scalar(struct builder *b, struct fy_token *value)
     struct yaml_node *n = node_new(b, YAML_SCALAR, value);
     size_t len = 0;
     const char *text = value ? fy_token_get_text(value, &len) : "";
+    enum fy_scalar_style style;
 
     if (!n)
         return -1;
     if (!text)
         return err_set(b->e, ERR_INTERNAL, "out of memory");
+    style = value ? fy_token_scalar_style(value) : FYSS_PLAIN;
+    n->quoted = style != FYSS_PLAIN;
+    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED)
+        n->col--; /* the mark is behind the quote */
     if (clean_length((const uint8_t *)text, len) != len) /* an escape can write what the text itself may not hold */
         return yaml_err(b->doc, n, b->e, "a control character or text that is not UTF-8");
     n->text = strndup(text, len);
-    n->quoted = value && fy_token_scalar_style(value) != FYSS_PLAIN;
     return n->text ? attach(b, n) : err_set(b->e, ERR_INTERNAL, "out of memory");
 }
 

@@ -67,7 +67,8 @@ int cmd_policy_show(struct context *c)
     text = json_string_value(json_object_get(a.json, "policy"));
     if (!text)
         return kms_fail_text(&c->error, KMS_REFUSED, "the service's answer holds no policy");
-    if (!c->json)
+    /* The YAML itself unless JSON was asked for by name: `kmsctl policy show > policy.yaml` is how a policy is edited. */
+    if (!config_text(c, OPT_OUTPUT) || !c->json)
         return output_block(c, span_str(text));
     output_object(c, a.json);
     return 0;

@@ -21,3 +21,8 @@ int authorise(struct core *c, struct request *rq, const char *key, const char *a
     return err_set(e, ERR_FORBIDDEN, "no rule lets %s do %s%s%s%s%s%s%s", i->name, policy_action_name(q.action), key ? " with key " : "", key ? key : "",
                    app ? " for app " : "", app ? app : "", channel ? " on channel " : "", channel ? channel : "");
 }
+
+int reason_check(const char *reason, struct err *e)
+{
+    return *reason ? 0 : err_set(e, ERR_BAD_REQUEST, "reason is empty: say why, it stands in the log");
+}

@@ -85,7 +85,8 @@ static int set_enabled(struct core *c, struct request *rq, bool enabled, struct 
 
     if (!rq->json)
         rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, &reason, e) || json_done(&r, e) || !(i = named(c, rq, e)))
+    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, &reason, e) || json_done(&r, e) ||
+        reason_check(reason, e) || !(i = named(c, rq, e)))
         return -1;
     verdict = idem_check(c, rq, e);
     if (verdict)

@@ -174,6 +174,8 @@ int identify(struct core *c, struct request *rq, struct err *e) __attribute__((w
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
 /* authorise.c: policy decision with the rule kept in rq */
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+/* The reason a person gives for a change: not empty. */
+int reason_check(const char *reason, struct err *e) __attribute__((warn_unused_result));
 /* evidence.c, nonce.c */
 int evidence_check(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 int nonce_handle(struct core *c, struct request *rq, struct err *e);

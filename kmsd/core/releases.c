@@ -16,7 +16,7 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e)
         rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
     if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "app", 1024, &s->app, e) || json_get_str(&r, "channel", 1024, &s->channel, e) ||
         json_get_str(&r, "version", 1024, &s->version, e) || json_get_str(&r, "reason", 500, &reason, e) || json_done(&r, e) ||
-        app_check(s->app, "app", e) || name_check(s->channel, "channel", e) || version_check(s->version, e) ||
+        reason_check(reason, e) || app_check(s->app, "app", e) || name_check(s->channel, "channel", e) || version_check(s->version, e) ||
         authorise(c, rq, NULL, s->app, s->channel, e))
         return -1;
     verdict = idem_check(c, rq, e);

@@ -1,6 +1,8 @@
 /* Certificates: the server's own, and the verdict on the client's, reached inside the handshake. */
+#include <errno.h>
 #include <gnutls/x509.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fsutil.h"
 #include "kmsd/front/front.h"
@@ -36,11 +38,21 @@ static int load_chain(struct err *e)
     return 0;
 }
 
+/* A key that others may read is a key that others have. */
+static int check_private(const char *path, struct err *e)
+{
+    struct stat st;
+
+    if (stat(path, &st))
+        return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
+    return st.st_mode & 077 ? err_set(e, ERR_BAD_REQUEST, "%s may be read by others: chmod 0600 %s", path, path) : 0;
+}
+
 static int load_key(struct err *e)
 {
     struct buf pem = BUF_INIT(65536);
     gnutls_datum_t d;
-    int failed = file_read(front.settings.tls_key, &pem, e);
+    int failed = check_private(front.settings.tls_key, e) || file_read(front.settings.tls_key, &pem, e) ? -1 : 0;
 
     d = datum(&pem);
     if (!failed && (gnutls_privkey_init(&tls.key) < 0 || gnutls_privkey_import_x509_raw(tls.key, &d, GNUTLS_X509_FMT_PEM, NULL, 0) < 0))

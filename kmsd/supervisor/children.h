@@ -12,7 +12,7 @@
 #define BACKOFF_MAX_US INT64_C(30000000)
 #define BACKOFF_LIVED_US INT64_C(10000000) /* who lived longer starts again at once */
 
-enum { EXIT_PIN_REFUSED = 77, EXIT_CORE_REFUSES = 78 };
+enum { EXIT_PIN_REFUSED = 77, EXIT_REFUSES = 78 };
 
 struct child {
     enum child_role role;

@@ -86,12 +86,33 @@ static int write_pid(const struct devserver *d, pid_t pid, struct err *e)
     return dev_path(d, "kmsd.pid", path, sizeof path, e) || file_write_atomic(path, b.data, b.len, 0644, e) ? -1 : 0;
 }
 
+/* The daemon holds DIR/lock with its pid in it; a lock that is free means that nobody runs. */
+static pid_t running(const struct devserver *d)
+{
+    char path[PATH_MAX];
+    BUF_AUTO text = BUF_INIT(64);
+    struct err e = {0};
+    uint64_t pid;
+    int fd;
+
+    if (dev_path(d, "lock", path, sizeof path, &e) || file_read(path, &text, &e))
+        return 0;
+    fd = lock_file(path, 0, &e);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 && text.len > 1 && !num_parse_u64(buf_str(&text), text.len - 1, 2, INT_MAX, &pid) ? (pid_t)pid : 0;
+}
+
 pid_t dev_start(struct devserver *d, struct err *e)
 {
     char notify[108], program[PATH_MAX], log[PATH_MAX];
-    int fd = notify_socket(notify, sizeof notify, d, e);
-    pid_t pid;
+    pid_t pid = running(d);
+    int fd;
 
+    /* Asked before anything is written: DIR/kmsd.pid belongs to the one that runs. */
+    if (pid)
+        return err_set(e, ERR_BUSY, "process %d runs in %s already; kmsd dev --dir %s --stop stops it", (int)pid, d->dir, d->dir);
+    fd = notify_socket(notify, sizeof notify, d, e);
     if (fd < 0 || program_path("kmsd", false, program, sizeof program, e) || dev_path(d, "kmsd.log", log, sizeof log, e))
         return -1;
     pid = fork();
@@ -127,23 +148,6 @@ int dev_wait(pid_t pid)
         else if (errno != EINTR)
             return 1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-}
-
-/* The daemon holds DIR/lock with its pid in it; a lock that is free means that nobody runs. */
-static pid_t running(const struct devserver *d)
-{
-    char path[PATH_MAX];
-    BUF_AUTO text = BUF_INIT(64);
-    struct err e = {0};
-    uint64_t pid;
-    int fd;
-
-    if (dev_path(d, "lock", path, sizeof path, &e) || file_read(path, &text, &e))
-        return 0;
-    fd = lock_file(path, 0, &e);
-    if (fd >= 0)
-        close(fd);
-    return fd < 0 && text.len > 1 && !num_parse_u64(buf_str(&text), text.len - 1, 2, INT_MAX, &pid) ? (pid_t)pid : 0;
 }
 
 int dev_stop(struct devserver *d, struct err *e)

@@ -99,11 +99,11 @@ static int start_child(struct supervisor *s, struct child *c, struct err *e)
     int pair[2], failed;
 
     c->retry_at = 0;
+    c->started = clock_boot_us();
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         return err_errno(e, ERR_INTERNAL, errno, "a socket pair");
     c->pid = spawn(s, c, pair[1], e);
     close(pair[1]);
-    c->started = clock_boot_us();
     if (c->pid < 0) {
         c->pid = 0;
         close(pair[0]);
@@ -117,7 +117,7 @@ static int start_child(struct supervisor *s, struct child *c, struct err *e)
 
 static int start_core(struct supervisor *s, struct err *e)
 {
-    int pair[2];
+    int pair[2], failed = 0;
 
     s->core.retry_at = 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -131,10 +131,15 @@ static int start_core(struct supervisor *s, struct err *e)
         return -1;
     }
     stream_init(&s->control, pair[0]);
-    for (unsigned n = 0; n < s->n_children; n++)
-        if (!s->child[n].latched && start_child(s, &s->child[n], e))
-            return -1;
-    return 0;
+    for (unsigned n = 0; n < s->n_children; n++) {
+        struct child *c = &s->child[n];
+
+        if (c->latched || !start_child(s, c, e))
+            continue;
+        failed = -1;
+        c->retry_at = c->pid ? 0 : c->started + BACKOFF_FIRST_US;
+    }
+    return failed;
 }
 
 static void add_child(struct supervisor *s, enum child_role role, unsigned index)
@@ -192,7 +197,7 @@ static void on_core_end(struct supervisor *s, int status)
     kill_children(s);
     if (s->stopping)
         return;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CORE_REFUSES) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_REFUSES) {
         log_line(LOG_LEVEL_ERROR, "stop", "text=\"the core refuses to start; its message above says why\"");
         end(s, 1);
         return;
@@ -217,8 +222,17 @@ static void on_child_end(struct supervisor *s, struct child *c, int status)
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_PIN_REFUSED) {
         c->latched = true;
         log_child(LOG_LEVEL_ERROR, c, "the token refused its PIN; it is not tried again. Correct the PIN file, then start kmsd again");
-        if (!s->ready)
+        if (!s->ready) {
+            kill_children(s); /* at once: another lane may be about to try the same PIN */
             end(s, 1);
+        }
+        return;
+    }
+    if (!s->core.pid)
+        return; /* killed because the core ended: it starts again with the core, and its own pauses do not grow */
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_REFUSES && !s->ready) {
+        log_child(LOG_LEVEL_ERROR, c, "it refuses these settings; its message above says why");
+        end(s, 1);
         return;
     }
     c->retry_at = clock_boot_us() + backoff_next(&c->backoff, c->started, clock_boot_us());
@@ -315,6 +329,14 @@ static bool none_left(const struct supervisor *s)
     return !s->core.pid;
 }
 
+/* What could not even be started (no process, no descriptor) is tried again like what died. */
+static void start_failed(struct child *c, int64_t now, const struct err *e)
+{
+    log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e->detail);
+    if (!c->pid)
+        c->retry_at = now + backoff_next(&c->backoff, now, now);
+}
+
 static void start_due(struct supervisor *s, int64_t now)
 {
     struct err e = {0};
@@ -322,12 +344,12 @@ static void start_due(struct supervisor *s, int64_t now)
     if (!s->core.pid) {
         /* The whole set starts anew, once the old children are gone. */
         if (none_left(s) && s->core.retry_at && now >= s->core.retry_at && start_core(s, &e))
-            log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
+            start_failed(&s->core, now, &e);
         return;
     }
     for (unsigned n = 0; n < s->n_children; n++)
         if (s->child[n].retry_at && now >= s->child[n].retry_at && !s->child[n].latched && start_child(s, &s->child[n], &e))
-            log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
+            start_failed(&s->child[n], now, &e);
 }
 
 static void check_times(struct supervisor *s, int64_t now)

@@ -11,7 +11,8 @@
 #define LOCK_WAIT_MS 30000
 #define EXIT_BROKEN 1
 
-/* Two processes that log in at the same moment can miss the token: lanes start one after another. */
+/* Two processes that log in at the same moment can miss the token: lanes start one after another. A lane that failed keeps the lock until its
+ * process ends, so that kmsd hears of a refused PIN, and stops the others, before the next lane has come as far as trying it. */
 static int open_locked(struct lane *l, struct fault *f)
 {
     struct err e = {0};
@@ -20,7 +21,8 @@ static int open_locked(struct lane *l, struct fault *f)
     if (lock < 0)
         return fault_err(f, LANE_TOKEN, &e);
     bad = token_open(&l->token, &l->settings->keys, f);
-    (void)close(lock);
+    if (!bad)
+        (void)close(lock);
     return bad;
 }
 

@@ -331,7 +331,8 @@ def test_log_verifies(kms):
     kms.signed("POST", "/v1/releases/withdraw", {"app": "a b", "channel": "\u0001", "version": "x", "reason": ""}, source=new_source())
     name = fresh("reasons")
     kms.new_identity(name)
-    for verb, reason in (("disable", ""), ("enable", "\u202e\u0007 of all sorts"), ("disable", "x" * 500)):
+    assert signed(kms, "POST", f"/v1/identities/{name}/disable", {"reason": ""}).slug == "bad-request"
+    for verb, reason in (("disable", "x"), ("enable", "\u202e\u0007 of all sorts"), ("disable", "x" * 500)):
         assert signed(kms, "POST", f"/v1/identities/{name}/{verb}", {"reason": reason}).status == 200
     done = run(BIN / "kms-audit", "verify", kms.dir, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kms import BIN, ROOT, canonical, run, sha256
+from kms import BIN, ROOT, Instance, canonical, run, sha256
 
 CHECKER = ROOT / "tests" / "independent_check.py"
 
@@ -13,7 +13,6 @@ CHECKER = ROOT / "tests" / "independent_check.py"
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     """(directory of a stopped instance, its lines): signatures, refusals, changes by a person, two starts."""
-    from kms import Instance
     kms = Instance(tmp_path_factory.mktemp("tamper") / "dir")
     with kms:
         for number in range(12):
@@ -70,6 +69,16 @@ def spoiled(folder, first, last, *heads):
     code, said = independent(folder, *heads)
     assert code == 1 and "records " in said, said
     return report
+
+
+def rolled_back(folder, last, held):
+    """The log ends at record last, before the head: both checkers refuse and name the records between."""
+    seq = held.split(":")[0]
+    code, report, text = audit(folder, held)
+    assert code == 1 and [finding["kind"] for finding in report["findings"]] == ["head"]
+    assert f"record {last}" in text and f"record {seq}" in text, text
+    code, said = independent(folder, held)
+    assert code == 1 and f"records {seq}-{seq}" in said, said
 
 
 def of(lines, **members):
@@ -172,8 +181,8 @@ def test_truncated(log, copy):
     lines = log[1]
     folder = copy(lines[:-4])
     assert audit(folder)[0] == 0 and independent(folder)[0] == 0
-    spoiled(folder, len(lines) - 4, len(lines) - 1, head(lines))
-    spoiled(folder, len(lines) - 4, len(lines) - 4, head(lines, -4))
+    rolled_back(folder, len(lines) - 5, head(lines))
+    rolled_back(folder, len(lines) - 5, head(lines, -4))
     assert audit(folder, head(lines, -5))[0] == 0 and independent(folder, head(lines, -5))[0] == 0
 
 
@@ -187,7 +196,7 @@ def test_truncated_in_a_record(log, copy):
     code, report, _ = audit(folder)
     assert code == 0 and any("unfinished" in note for note in report["notes"]), report
     assert independent(folder)[0] == 0
-    spoiled(folder, len(lines) - 3, len(lines) - 1, head(lines))
+    rolled_back(folder, len(lines) - 4, head(lines))
 
 
 def test_the_beginning_is_gone(log, copy):
