@@ -151,7 +151,7 @@ int main(int argc, char **argv)
     }
     if (settings_load(file, &b.settings, &e) || open_log(&b, &e)) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
-        return EXIT_REFUSES;
+        return e.code == ERR_INTERNAL ? 1 : EXIT_REFUSES; /* what the machine could not do now it may do later */
     }
     failed = serve(&b, &e);
     if (failed)
