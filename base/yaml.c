@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 
 #define YAML_NODES_MAX 20000
+#define YAML_QUOTES_MAX 8
 
 struct yaml_doc {
     char name[256];
@@ -165,6 +166,12 @@ static int open_node(struct builder *b, enum yaml_kind kind, struct fy_token *at
     return 0;
 }
 
+/* U+2028 to U+202E and U+2066 to U+2069: line ends that only some readers see, and what turns text around on a screen. */
+static bool is_invisible(const uint8_t *p, size_t n)
+{
+    return n == 3 && p[0] == 0xe2 && ((p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) || (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+}
+
 /* How much of the text is well-formed UTF-8 without control characters other than tab and line ends. */
 static size_t clean_length(const uint8_t *p, size_t len)
 {
@@ -173,7 +180,7 @@ static size_t clean_length(const uint8_t *p, size_t len)
     while (at < len) {
         size_t n = utf8_sequence(p + at, len - at);
 
-        if (!n || (utf8_is_control(p + at, n) && p[at] != '\t' && p[at] != '\n' && p[at] != '\r'))
+        if (!n || is_invisible(p + at, n) || (utf8_is_control(p + at, n) && p[at] != '\t' && p[at] != '\n' && p[at] != '\r'))
             break;
         at += n;
     }
@@ -280,15 +287,30 @@ static int parse(struct builder *b, struct fy_parser *p, struct fy_diag *diag)
     return b->doc->root ? 0 : err_set(b->e, b->doc->code, "%s:1:1: it is empty", b->doc->name);
 }
 
+/* Up to the apostrophe that is one too many in a row: libfyaml 0.7 loses memory on a scalar of 6 doubled ones and more. */
+static size_t length_without_quotes(struct span text)
+{
+    size_t run = 0;
+
+    for (size_t n = 0; n < text.len; n++) {
+        run = text.data[n] == '\'' ? run + 1 : 0;
+        if (run > YAML_QUOTES_MAX)
+            return n;
+    }
+    return text.len;
+}
+
 /* libfyaml ends quietly at a NUL or a malformed sequence and would leave out what follows. */
 static int check_text(struct builder *b, struct span text)
 {
-    size_t good;
+    size_t clean, quotes, good;
     struct yaml_node at = {.line = 1, .col = 1};
 
     if (text.len > YAML_MAX)
         return err_set(b->e, b->doc->code, "%s: longer than %u bytes", b->doc->name, YAML_MAX);
-    good = clean_length(text.data, text.len);
+    clean = clean_length(text.data, text.len);
+    quotes = length_without_quotes(text);
+    good = clean < quotes ? clean : quotes;
     if (good == text.len)
         return 0;
     for (size_t n = 0; n < good; n++) {
@@ -299,6 +321,8 @@ static int check_text(struct builder *b, struct span text)
             at.col++;
         }
     }
+    if (quotes < clean)
+        return yaml_err(b->doc, &at, b->e, "more than %d apostrophes in a row", YAML_QUOTES_MAX);
     return yaml_err(b->doc, &at, b->e, "a control character or text that is not UTF-8");
 }
 

@@ -17,7 +17,7 @@
 #include "base/num.h"
 #include "kmsd/supervisor/instance.h"
 
-enum { READY_MS = 60000, STOP_MS = 15000, STEP_MS = 50 };
+enum { READY_MS = 60000, STOP_MS = 15000, STEP_MS = 50, ENDING_MS = 2000 /* a killed daemon holds its lock until the kernel has taken it apart */ };
 
 static int notify_socket(char *path, size_t size, const struct devserver *d, struct err *e)
 {
@@ -87,7 +87,7 @@ static int write_pid(const struct devserver *d, pid_t pid, struct err *e)
 }
 
 /* The daemon holds DIR/lock with its pid in it; a lock that is free means that nobody runs. */
-static pid_t running(const struct devserver *d)
+static pid_t running(const struct devserver *d, int wait_ms)
 {
     char path[PATH_MAX];
     BUF_AUTO text = BUF_INIT(64);
@@ -97,7 +97,7 @@ static pid_t running(const struct devserver *d)
 
     if (dev_path(d, "lock", path, sizeof path, &e) || file_read(path, &text, &e))
         return 0;
-    fd = lock_file(path, 0, &e);
+    fd = lock_file(path, wait_ms, &e);
     if (fd >= 0)
         close(fd);
     return fd < 0 && text.len > 1 && !num_parse_u64(buf_str(&text), text.len - 1, 2, INT_MAX, &pid) ? (pid_t)pid : 0;
@@ -106,7 +106,7 @@ static pid_t running(const struct devserver *d)
 pid_t dev_start(struct devserver *d, struct err *e)
 {
     char notify[108], program[PATH_MAX], log[PATH_MAX];
-    pid_t pid = running(d);
+    pid_t pid = running(d, ENDING_MS);
     int fd;
 
     /* Asked before anything is written: DIR/kmsd.pid belongs to the one that runs. */
@@ -152,7 +152,7 @@ int dev_wait(pid_t pid)
 
 int dev_stop(struct devserver *d, struct err *e)
 {
-    pid_t pid = running(d);
+    pid_t pid = running(d, 0);
 
     if (!pid)
         return err_set(e, ERR_NOT_FOUND, "no development server runs in %s", d->dir);
@@ -162,7 +162,7 @@ int dev_stop(struct devserver *d, struct err *e)
         poll(NULL, 0, STEP_MS);
         if (kill(pid, 0))
             return 0;
-        if (running(d) != pid)
+        if (running(d, 0) != pid)
             return 0;
     }
     return err_set(e, ERR_BUSY, "pid %d did not end within %d seconds", (int)pid, STOP_MS / 1000);

@@ -1,4 +1,4 @@
-"""Secrets stay where they are: PINs and private keys in no command line, environment, log or other file; no core files; keys that cannot leave the token."""
+"""Secrets stay where they are: PINs and private keys in no command line, environment, log or other file; no core files; keys stay in the token."""
 import base64
 import os
 import pwd
@@ -27,7 +27,8 @@ def secrets(kms):
     for path in PINS:
         pin = (kms.dir / path).read_bytes().strip()
         assert len(pin) >= 16
-        found += [(path, "text", pin), (path, "hex", pin.hex().encode()), (path, "base64", base64.b64encode(pin)), (path, "UTF-16", pin.decode().encode("utf-16-le"))]
+        found += [(path, "text", pin), (path, "hex", pin.hex().encode()), (path, "base64", base64.b64encode(pin)),
+                  (path, "UTF-16", pin.decode().encode("utf-16-le"))]
     for path in KEYS:
         file = kms.dir / path
         body = [line for line in file.read_bytes().splitlines() if line and not line.startswith(b"-")]
@@ -80,8 +81,8 @@ def test_no_secret_in_command_lines_and_environments(used):
 
 def test_no_secret_in_answers(used):
     found = secrets(used)
-    for door, who, paths in (("admin", used.admin, ["whoami", "status", "keys", "keys/release", "identities", "policy"]), ("ci", used.ci, ["whoami", "keys", "keys/release"])):
-        for path in paths:
+    for door, who in (("admin", used.admin), ("ci", used.ci)):
+        for path in ("whoami", "status", "keys", "keys/release", "identities", "policy"):
             answer = used.request(door, "GET", f"/v1/{path}", cert=who)
             assert answer.status in (200, 403, 404), answer
             look(found, answer.body + str(answer.headers).encode(), path)
@@ -201,9 +202,9 @@ def test_processes_cannot_be_read_by_their_own_user():
 
 
 def tool(kms, *argv):
-    done = run("pkcs11-tool", "--module", re.search(r"module: '(.*)'", (kms.dir / "kmsd.yaml").read_text())[1], "--token-label", "kmsd-keys", "--login",
-               "--pin", "env:KMS_TEST_PIN", *argv, check=False,
-               env={**os.environ, "SOFTHSM2_CONF": str(kms.dir / "tokens/keys/softhsm2.conf"), "KMS_TEST_PIN": (kms.dir / "pin-keys").read_text().strip()})
+    module = re.search(r"module: '(.*)'", (kms.dir / "kmsd.yaml").read_text())[1]
+    env = {**os.environ, "SOFTHSM2_CONF": str(kms.dir / "tokens/keys/softhsm2.conf"), "KMS_TEST_PIN": (kms.dir / "pin-keys").read_text().strip()}
+    done = run("pkcs11-tool", "--module", module, "--token-label", "kmsd-keys", "--login", "--pin", "env:KMS_TEST_PIN", *argv, check=False, env=env)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -233,10 +234,11 @@ def test_a_release_key_refuses_what_it_is_not_for(used, tmp_path):
     code, out, err = tool(used, "--read-object", "--type", "privkey", "--id", key_id, "--output-file", tmp_path / "value")
     assert code != 0 or not (tmp_path / "value").exists(), out + err
     (tmp_path / "data").write_bytes(bytes(32))
-    code, _, err = tool(used, "--sign", "--mechanism", "ECDSA", "--id", key_id, "--input-file", tmp_path / "data", "--output-file", tmp_path / "sig")
+    use = ["--id", key_id, "--input-file", tmp_path / "data", "--output-file", tmp_path / "out"]
+    code, _, err = tool(used, "--sign", "--mechanism", "ECDSA", *use)
     assert code == 0, err
     for mechanism in ("ECDSA-SHA256", "RSA-PKCS"):
-        assert tool(used, "--sign", "--mechanism", mechanism, "--id", key_id, "--input-file", tmp_path / "data", "--output-file", tmp_path / "no")[0] != 0
+        assert tool(used, "--sign", "--mechanism", mechanism, *use)[0] != 0
     peer = tmp_path / "peer.der"
     run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", tmp_path / "peer.key")
     run("openssl", "pkey", "-in", tmp_path / "peer.key", "-pubout", "-outform", "DER", "-out", peer)

@@ -65,16 +65,17 @@ def stopped(made, tmp_path):
 # Options and settings
 
 
-@pytest.mark.parametrize("argv", [["--nonsense"], ["nonsense"], ["run", "--nonsense"], ["dev", "--nonsense"], ["init", "--nonsense"], ["check", "--nonsense"],
-                                  ["run"], ["dev"], ["init"], ["check"], []])
+@pytest.mark.parametrize("argv", [
+    ["--nonsense"], ["nonsense"], ["run", "--nonsense"], ["dev", "--nonsense"], ["init", "--nonsense"], ["check", "--nonsense"],
+    ["run"], ["dev"], ["init"], ["check"], []])
 def test_wrong_usage(argv):
     code, out, err = kmsd(*argv)
     assert code == 2 and not out and err
 
 
 @pytest.mark.parametrize("line,where,what", [
-    ("nonsense: 1", "1:1", "nonsense"), ("limits:\n  nonsense: 1", "2:3", "limits.nonsense"), ("limits:\n  connections: many", "2:16", "limits.connections"),
-    ("limits: 3", "1:1", "limits")])
+    ("nonsense: 1", "1:1", "nonsense"), ("limits:\n  nonsense: 1", "2:3", "limits.nonsense"),
+    ("limits:\n  connections: many", "2:16", "limits.connections"), ("limits: 3", "1:1", "limits")])
 def test_a_wrong_setting_is_named_with_its_place(stopped, line, where, what):
     file = stopped.dir / "kmsd.yaml"
     before = file.read_text()
@@ -103,7 +104,8 @@ def test_run_refuses_a_development_instance(stopped):
 
 def test_two_daemons(own_kms):
     pid = own_kms.pid
-    for argv in (["run", "--settings", own_kms.dir / "kmsd.yaml", "--allow-dev"], ["dev", "--dir", own_kms.dir, "--detach"], ["dev", "--dir", own_kms.dir]):
+    dev = ["dev", "--dir", own_kms.dir]
+    for argv in (["run", "--settings", own_kms.dir / "kmsd.yaml", "--allow-dev"], dev, [*dev, "--detach"]):
         code, _, err = kmsd(*argv)
         assert code == 1 and f"process {pid} " in err.replace(":", " "), (argv, err)
         assert own_kms.pid == pid and alive(pid)
@@ -315,6 +317,10 @@ def request(folder, stem):
     run("openssl", "req", "-new", "-key", folder / f"{stem}.key", "-subj", f"/CN={stem}", "-out", folder / f"{stem}.csr")
 
 
+def init(home, directory):
+    return ["init", "--dir", directory, "--origin", "kms.example.com", "--admin-csr", home / "admin.csr", "--admin-ssh", home / "admin_ssh.pub"]
+
+
 @pytest.fixture
 def production(tmp_path):
     """(working folder, instance directory, running `kmsd run`)."""
@@ -323,8 +329,7 @@ def production(tmp_path):
     request(home, "admin")
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada@example.com", "-f", home / "admin_ssh")
     ci, admin = ports()
-    code, out, err = kmsd("init", "--dir", directory, "--origin", "kms.example.com", "--admin-csr", home / "admin.csr", "--admin-ssh", home / "admin_ssh.pub",
-                          "--listen-ci", f"127.0.0.1:{ci}", "--listen-admin", f"127.0.0.1:{admin}")
+    code, out, err = kmsd(*init(home, directory), "--listen-ci", f"127.0.0.1:{ci}", "--listen-admin", f"127.0.0.1:{admin}")
     assert code == 0, err
     assert "first administrator" in out
     code, out, err = kmsd("check", "--dir", directory)
@@ -337,7 +342,8 @@ def production(tmp_path):
                                   env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")})
     try:
         assert b"READY=1" in notify.recv(1000)
-        addresses = {"KMS_ADDR": f"https://127.0.0.1:{ci}", "KMS_ADMIN_ADDR": f"https://127.0.0.1:{admin}", "KMS_CACERT": str(directory / "tls" / "ca.pem")}
+        addresses = {"KMS_ADDR": f"https://127.0.0.1:{ci}", "KMS_ADMIN_ADDR": f"https://127.0.0.1:{admin}",
+                     "KMS_CACERT": str(directory / "tls" / "ca.pem")}
         yield home, directory, daemon, addresses
     finally:
         notify.close()
@@ -348,9 +354,10 @@ def production(tmp_path):
 
 def test_production_from_init_to_a_verified_release(production):
     home, directory, daemon, addresses = production
-    admin = {**os.environ, **addresses, "KMS_CERT": str(directory / "admin.pem"), "KMS_KEY": str(home / "admin.key"), "KMS_SSH_KEY": str(home / "admin_ssh")}
-    job = {**os.environ, **addresses, "KMS_CERT": str(home / "ci.pem"), "KMS_KEY": str(home / "ci.key"), "KMS_SIGN_KEY": "shop", "KMS_APP": "com.example.shop",
-           "KMS_CHANNEL": "production"}
+    admin = {**os.environ, **addresses, "KMS_CERT": str(directory / "admin.pem"), "KMS_KEY": str(home / "admin.key"),
+             "KMS_SSH_KEY": str(home / "admin_ssh")}
+    job = {**os.environ, **addresses, "KMS_CERT": str(home / "ci.pem"), "KMS_KEY": str(home / "ci.key"), "KMS_SIGN_KEY": "shop",
+           "KMS_APP": "com.example.shop", "KMS_CHANNEL": "production"}
     ctl = BIN / "kmsctl"
     (home / "policy.yaml").write_text(POLICY)
     (home / "shop.zip").write_bytes(b"a bundle")
@@ -382,6 +389,6 @@ def test_production_from_init_to_a_verified_release(production):
 def test_init_touches_no_existing_instance(production):
     home, directory, _, _ = production
     before = {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()}
-    code, _, err = kmsd("init", "--dir", directory, "--origin", "kms.example.com", "--admin-csr", home / "admin.csr", "--admin-ssh", home / "admin_ssh.pub")
+    code, _, err = kmsd(*init(home, directory))
     assert code == 1 and "holds an instance" in err
     assert {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()} == before

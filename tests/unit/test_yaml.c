@@ -97,6 +97,10 @@ static const struct {
     {"a: \xff\xfe\nb: 2\n", "f.yaml:1:4: a control character or text that is not UTF-8"},
     {"a: \xed\xa0\x80\n", "f.yaml:1:4: a control character or text that is not UTF-8"},
     {"a: \xc2\x85x\n", "f.yaml:1:4: a control character"},
+    {"a: x\xe2\x80\xae\n", "f.yaml:1:5: a control character"}, /* U+202E turns what follows around */
+    {"a: \"\\u2066\"\n", "f.yaml:1:4: a control character"},
+    {"a: \"\\L\"\n", "f.yaml:1:4: a control character"},
+    {"b: 1\na: '''''''''\n", "f.yaml:2:12: more than 8 apostrophes in a row"},
 };
 
 static void refuses_with_file_line_and_column(void **state)
@@ -111,6 +115,30 @@ static void refuses_with_file_line_and_column(void **state)
         assert_null(strstr(e.detail, "memory"));
         assert_int_equal(e.code, ERR_BAD_POLICY);
         assert_null(yaml_parse("f.yaml", span_str(REFUSED[n].text), ERR_BAD_POLICY, NULL));
+    }
+}
+
+/* Many pieces, and folding. */
+static void texts(void **state)
+{
+    static const char *const rows[][2] = {
+        {"''''''''", "'''"},
+        {"'it''s a''b''c''d''e''f''g''h''i''j'", "it's a'b'c'd'e'f'g'h'i'j"},
+        {"\"\\n\\t\\\"\\\\\\u00e4\\x41\"", "\n\t\"\\\xc3\xa4" "A"},
+        {"\"a\n  b\n\n  c\"", "a b\nc"},
+        {"a\n  b\n\n  c", "a b\nc"},
+        {"|-\n  a\n   b", "a\n b"},
+        {">-\n  a\n  b", "a b"},
+        {"''", ""},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
+        BUF_AUTO text = BUF_INIT(4096);
+
+        buf_printf(&text, "k: %s\n", rows[n][0]);
+        YAML_AUTO *d = parse(buf_str(&text));
+        assert_string_equal(yaml_get(yaml_root(d), "k")->text, rows[n][1]);
     }
 }
 
@@ -211,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tree_with_lines),
         cmocka_unit_test(refuses_with_file_line_and_column),
+        cmocka_unit_test(texts),
         cmocka_unit_test(nothing_is_left_out),
         cmocka_unit_test(accepts),
         cmocka_unit_test(depth_is_bounded),
