@@ -10,7 +10,6 @@
 #include "base/utf8.h"
 
 #define YAML_NODES_MAX 20000
-#define YAML_QUOTES_MAX 8
 
 struct yaml_doc {
     char name[256];
@@ -191,6 +190,7 @@ static int scalar(struct builder *b, struct fy_token *value)
 {
     struct yaml_node *n = node_new(b, YAML_SCALAR, value);
     size_t len = 0;
+    /* Not fy_token_iter_read: in libfyaml 0.7 it garbles every text of more than one piece. */
     const char *text = value ? fy_token_get_text(value, &len) : "";
     enum fy_scalar_style style;
 
@@ -287,30 +287,15 @@ static int parse(struct builder *b, struct fy_parser *p, struct fy_diag *diag)
     return b->doc->root ? 0 : err_set(b->e, b->doc->code, "%s:1:1: it is empty", b->doc->name);
 }
 
-/* Up to the apostrophe that is one too many in a row: libfyaml 0.7 loses memory on a scalar of 6 doubled ones and more. */
-static size_t length_without_quotes(struct span text)
-{
-    size_t run = 0;
-
-    for (size_t n = 0; n < text.len; n++) {
-        run = text.data[n] == '\'' ? run + 1 : 0;
-        if (run > YAML_QUOTES_MAX)
-            return n;
-    }
-    return text.len;
-}
-
 /* libfyaml ends quietly at a NUL or a malformed sequence and would leave out what follows. */
 static int check_text(struct builder *b, struct span text)
 {
-    size_t clean, quotes, good;
+    size_t good;
     struct yaml_node at = {.line = 1, .col = 1};
 
     if (text.len > YAML_MAX)
         return err_set(b->e, b->doc->code, "%s: longer than %u bytes", b->doc->name, YAML_MAX);
-    clean = clean_length(text.data, text.len);
-    quotes = length_without_quotes(text);
-    good = clean < quotes ? clean : quotes;
+    good = clean_length(text.data, text.len);
     if (good == text.len)
         return 0;
     for (size_t n = 0; n < good; n++) {
@@ -321,8 +306,6 @@ static int check_text(struct builder *b, struct span text)
             at.col++;
         }
     }
-    if (quotes < clean)
-        return yaml_err(b->doc, &at, b->e, "more than %d apostrophes in a row", YAML_QUOTES_MAX);
     return yaml_err(b->doc, &at, b->e, "a control character or text that is not UTF-8");
 }
 

@@ -117,7 +117,8 @@ static int entry(struct reading *r, const struct yaml_node *key, const struct ya
         r->version = true;
         return value->kind == YAML_SCALAR && !strcmp(value->text, "1") ? 0 : yaml_err(r->doc, value, e, "version must be 1");
     }
-    for (size_t n = 0; n < N_ROWS; n++) {
+    /* A key with a dot would spell a nested setting a second way. */
+    for (size_t n = 0; n < N_ROWS && !strchr(key->text, '.'); n++) {
         if (!strcmp(SCHEMA[n].path, buf_str(&path))) {
             r->seen[n] = true;
             return take(r, &SCHEMA[n], value, e) ? err_context(e, "%s", SCHEMA[n].path) : 0;

@@ -13,7 +13,7 @@ static const struct {
 } COMMANDS[] = {
     {"run", command_run, "run the service of a directory made by init"},
     {"init", command_init, "create an instance: tokens, CA, first administrator, first log record"},
-    {"check", command_check, "say in words what is wrong with settings, files, policy and log"},
+    {"check", command_check, "say in words what is wrong with settings, files, certificates and log"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
 };
 #define N_COMMANDS (sizeof COMMANDS / sizeof *COMMANDS)

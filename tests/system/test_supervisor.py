@@ -210,6 +210,16 @@ def test_children_that_hang_are_killed(running):
     wait(lambda: not running.living(), 2, "the end of all children")
 
 
+@pytest.mark.parametrize("program, name, starts", [("kmsd-token", "lane-sign", 6), ("kmsd-core", "core", 10), ("kmsd-front", "core", 10)])
+def test_failed_start_is_tried_again(running, program, name, starts):
+    """A program that is away for a moment, or a fork that fails, must not leave the instance without that process."""
+    (running.libexec / program).chmod(0o644)
+    os.kill(running.pid(name), signal.SIGKILL)
+    wait(lambda: f"{program}: Permission denied" in running.log)
+    (running.libexec / program).chmod(0o755)
+    wait(lambda: len(running.living()) == 5 and len(running.reports("start")) == starts, what="a whole set")
+
+
 def test_kill_frame(running):
     pid = running.pid("lane-sign")
     running.wish("core.kill", json.dumps({"role": ROLES["lane-sign"], "index": 0, "pid": running.pid("lane-admin")}))

@@ -206,7 +206,8 @@ static void clocks_and_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(write_and_read), cmocka_unit_test(read_errors), cmocka_unit_test(a_failed_write_leaves_the_old_file), cmocka_unit_test(directories),
+        cmocka_unit_test(write_and_read), cmocka_unit_test(read_errors), cmocka_unit_test(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(directories),
         cmocka_unit_test(joining),        cmocka_unit_test(one_holder),  cmocka_unit_test(clocks_and_random),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -28,7 +28,8 @@ static struct policy *load(const char *text)
 }
 
 /* The rule that decides, with "+" before it when it allows; valid until the next call. */
-static const char *decide(const struct policy *p, struct policy_subject who, enum policy_action a, const char *key, const char *app, const char *channel)
+static const char *decide(const struct policy *p, struct policy_subject who, enum policy_action a, const char *key, const char *app,
+    const char *channel)
 {
     static char text[ERR_RULE_MAX + 2];
     const struct policy_query q = {who, a, key, app, channel};
@@ -76,7 +77,8 @@ static void bootstrap(void **state)
 
     (void)state;
     for (unsigned a = 0; a < POLICY_ACTION_COUNT; a++) {
-        assert_string_equal(decide(p, FOUNDER, (enum policy_action)a, "k", "a", "c"), a == POLICY_SIGN ? "default-deny" : "+administrator/administer");
+        assert_string_equal(decide(p, FOUNDER, (enum policy_action)a, "k", "a", "c"),
+            a == POLICY_SIGN ? "default-deny" : "+administrator/administer");
         assert_string_equal(decide(p, PERSON, (enum policy_action)a, "k", "a", "c"), "default-deny");
         assert_string_equal(decide(p, CI_EXAMPLE, (enum policy_action)a, "k", "a", "c"), "default-deny");
     }
@@ -111,7 +113,8 @@ static void release(void **state)
     (void)state;
     assert_string_equal(decide(p, nightly, POLICY_SIGN, "shop-beta", "com.example.shop.app", "beta"), "+shop-nightly/sign-shop-beta");
     assert_string_equal(decide(p, nightly, POLICY_SIGN, "shop-production", "com.example.shop.app", "production"), "default-deny");
-    assert_string_equal(decide(p, pipeline, POLICY_SIGN, "shop-production", "com.example.shop.app", "production"), "+shop-release/sign-shop-production");
+    assert_string_equal(decide(p, pipeline, POLICY_SIGN, "shop-production", "com.example.shop.app", "production"),
+        "+shop-release/sign-shop-production");
     assert_string_equal(decide(p, FOUNDER, POLICY_RELEASE_WITHDRAW, NULL, "com.example.shop.app", "production"), "+administrator/withdraw-any");
     assert_true(policy_can_apply(p, &FOUNDER));
     policy_free(p);
@@ -123,7 +126,8 @@ static void release(void **state)
 /* A restriction counts for the actions that have the thing, and then a query without it does not match. */
 static void scopes(void **state)
 {
-    struct policy *p = load(HEAD "    - {name: one, allow: [key.create, release.withdraw, key.list], keys: [team-*], apps: [com.a], channels: [beta]}\n" TAIL);
+    struct policy *p = load(HEAD "    - {name: one, allow: [key.create, release.withdraw, key.list],"
+                            " keys: [team-*], apps: [com.a], channels: [beta]}\n" TAIL);
 
     (void)state;
     assert_string_equal(decide(p, FOUNDER, POLICY_KEY_CREATE, "team-1", NULL, NULL), "+r/one");
@@ -142,7 +146,8 @@ static void subjects(void **state)
 {
     struct policy *p = load("version: 1\nroles:\n  by-name: [{name: x, allow: [key.list]}]\n  by-kind: [{name: x, allow: [status.read]}]\n"
                             "  first: [{name: x, allow: [policy.read]}]\n"
-                            "grants:\n  - {role: by-name, to: ['identity:ci-example', 'identity:svc']}\n  - {role: by-kind, to: ['kind:ci', 'kind:human']}\n"
+                            "grants:\n  - {role: by-name, to: ['identity:ci-example', 'identity:svc']}\n"
+                                "  - {role: by-kind, to: ['kind:ci', 'kind:human']}\n"
                             "  - {role: first, to: [founders]}\n");
     const struct policy_subject service = {"svc", "service", false}, named_kind = {"ci", "service", false};
 
@@ -162,7 +167,8 @@ static void subjects(void **state)
 /* The first rule that allows is the one named. */
 static void first_rule(void **state)
 {
-    struct policy *p = load("version: 1\nroles:\n  z: [{name: a, allow: [key.list]}, {name: b, allow: [key.list, status.read]}]\n  y: [{name: c, allow: [key.list]}]\n"
+    struct policy *p = load("version: 1\nroles:\n  z: [{name: a, allow: [key.list]}, {name: b, allow: [key.list, status.read]}]\n"
+        "  y: [{name: c, allow: [key.list]}]\n"
                             "grants:\n  - {role: z, to: [founders]}\n  - {role: y, to: ['kind:human']}\n");
 
     (void)state;
@@ -181,8 +187,10 @@ static void collect(void *ctx, const char *role)
 
 static void roles_once(void **state)
 {
-    struct policy *p = load("version: 1\nroles:\n  b: [{name: x, allow: [key.list]}]\n  a: [{name: x, allow: [key.list]}]\n  n: [{name: x, allow: [key.list]}]\n"
-                            "grants:\n  - {role: a, to: [founders]}\n  - {role: b, to: [founders, 'kind:human']}\n  - {role: b, to: ['kind:human']}\n");
+    struct policy *p = load("version: 1\nroles:\n  b: [{name: x, allow: [key.list]}]\n  a: [{name: x, allow: [key.list]}]\n"
+        "  n: [{name: x, allow: [key.list]}]\n"
+                            "grants:\n  - {role: a, to: [founders]}\n  - {role: b, to: [founders, 'kind:human']}\n"
+                                "  - {role: b, to: ['kind:human']}\n");
     char founder[64] = "", person[64] = "", ci[64] = "";
 
     (void)state;
@@ -204,7 +212,8 @@ static void longest_rule_name(void **state)
     (void)state;
     memset(name, 'n', 64);
     name[64] = '\0';
-    snprintf(text, sizeof text, "version: 1\nroles:\n  %s: [{name: %s, allow: [key.list]}]\ngrants: [{role: %s, to: [founders]}]\n", name, name, name);
+    snprintf(text, sizeof text, "version: 1\nroles:\n  %s: [{name: %s, allow: [key.list]}]\ngrants: [{role: %s, to: [founders]}]\n", name, name,
+        name);
     snprintf(want, sizeof want, "+%s/%s", name, name);
     p = load(text);
     assert_string_equal(decide(p, FOUNDER, POLICY_KEY_LIST, NULL, NULL, NULL), want);

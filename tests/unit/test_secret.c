@@ -101,7 +101,8 @@ static void reads_one_line(void **state)
         const char *text;
         size_t len;
         const char *secret;
-    } rows[] = {{"1234\n", 5, "1234"}, {"1234", 4, "1234"}, {"12 34\n", 6, "12 34"}, {"", 0, NULL}, {"\n", 1, NULL}, {"a\nb\n", 4, NULL}, {"a\n\n", 3, NULL}, {"a\0b\n", 4, NULL}};
+    } rows[] = {{"1234\n", 5, "1234"}, {"1234", 4, "1234"}, {"12 34\n", 6, "12 34"}, {"", 0, NULL}, {"\n", 1, NULL}, {"a\nb\n", 4, NULL},
+        {"a\n\n", 3, NULL}, {"a\0b\n", 4, NULL}};
 
     (void)state;
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {

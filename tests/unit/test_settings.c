@@ -161,6 +161,8 @@ static void refuses(void **state)
         {WHOLE "limits: {request_seconds: 301}\n", ":10:27", "1 to 300"},
         {WHOLE "limits: {body_bytes: 1023}\n", ":10:22", "1024 to"},
         {WHOLE "limits: {body_bytes: -1}\n", ":10:22", "number"},
+        {WHOLE "listen.ci: 0.0.0.0:1\n", ":10:1", "no setting listen.ci"},
+        {HEAD "tokens:\n  keys.label: a\n", ":4:3", "no setting tokens.keys.label"},
         {HEAD "instance: again\n", ":3:1", "twice"},
         {HEAD "listen: &a {ci: b}\n", ":3:", "anchors"},
         {HEAD "listen: {\n", ":", ""},

@@ -27,7 +27,8 @@ static void accepts(void **state)
 static void refuses(void **state)
 {
     static const char *const bad[] = {
-        "", "1", "1.2", "1.2.3.4", "v1.2.3", "01.2.3", "1.02.3", "1.2.03", "1.2.3-", "1.2.3+", "1.2.3-+x", "1.2.3-01", "1.2.3-a..b", "1.2.3-a.", "1.2.3-.a",
+        "", "1", "1.2", "1.2.3.4", "v1.2.3", "01.2.3", "1.02.3", "1.2.03", "1.2.3-", "1.2.3+", "1.2.3-+x", "1.2.3-01", "1.2.3-a..b", "1.2.3-a.",
+        "1.2.3-.a",
         "1.2.3+a..b", "1.2.3+a+b", "1.2.3-a_b", "1.2.3-a b", " 1.2.3", "1.2.3 ", "1.2.3\n", "-1.2.3", "1.-2.3", "1..3", "1.2.", "1.2.x", "alpha",
         "1.2.3-\xc3\xa9", "1,2,3",
     };
@@ -62,8 +63,10 @@ static void length(void **state)
 static void order(void **state)
 {
     static const char *const rising[] = {
-        "0.0.0-0", "0.0.0", "0.0.1", "0.9.0", "0.10.0", "1.0.0--", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.1.0", "1.0.0-alpha.beta", "1.0.0-beta",
-        "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-beta.18446744073709551616", "1.0.0-beta.99999999999999999999999", "1.0.0-rc.1", "1.0.0", "1.0.1-1", "1.0.1-2",
+        "0.0.0-0", "0.0.0", "0.0.1", "0.9.0", "0.10.0", "1.0.0--", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.1.0", "1.0.0-alpha.beta",
+        "1.0.0-beta",
+        "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-beta.18446744073709551616", "1.0.0-beta.99999999999999999999999", "1.0.0-rc.1", "1.0.0", "1.0.1-1",
+        "1.0.1-2",
         "1.0.1-10", "1.0.1-A", "1.0.1-a", "1.0.1-a-", "1.0.1-a-b", "1.0.1-aa", "1.0.1", "1.2.0", "1.10.0", "2.0.0", "18446744073709551616.0.0",
         "99999999999999999999999.0.0",
     };
@@ -99,7 +102,8 @@ static void build_does_not_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(length), cmocka_unit_test(order), cmocka_unit_test(build_does_not_count),
+        cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(length), cmocka_unit_test(order),
+            cmocka_unit_test(build_does_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
