@@ -24,17 +24,24 @@ struct conn *conn_of(gnutls_session_t session)
     return found ? *found : NULL;
 }
 
-void conn_deadline(struct conn *c, unsigned seconds)
+void conn_phase(struct conn *c, enum conn_phase phase)
 {
+    static const unsigned idle[] = {[PHASE_IDLE] = IDLE_SECONDS, [PHASE_WORK] = 0, [PHASE_ANSWER] = IDLE_SECONDS};
+    uint64_t seconds = phase == PHASE_HANDSHAKE || phase == PHASE_REQUEST ? front.settings.request_seconds : idle[phase];
+
+    c->phase = phase;
     c->deadline = seconds ? clock_boot_us() + (int64_t)seconds * 1000000 : 0;
 }
 
 static void name_peer(struct conn *c, const struct sockaddr *a)
 {
-    const void *from = a->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr
-                                                : (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr;
+    const struct sockaddr_in6 *v6 = (const void *)a;
+    const struct sockaddr_in *v4 = (const void *)a;
+    /* An IPv4 peer of an IPv6 socket is named as on an IPv4 socket. */
+    bool mapped = a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+    const void *from = a->sa_family == AF_INET6 ? (const void *)(v6->sin6_addr.s6_addr + (mapped ? 12 : 0)) : (const void *)&v4->sin_addr;
 
-    if (!inet_ntop(a->sa_family, from, c->peer, sizeof c->peer))
+    if (!inet_ntop(mapped ? AF_INET : a->sa_family, from, c->peer, sizeof c->peer))
         c->peer[0] = '\0';
 }
 
@@ -49,7 +56,8 @@ static struct conn *conn_new(struct MHD_Connection *connection)
         return NULL;
     c->session = session->tls_session;
     c->fd = fd->connect_fd;
-    c->ready = BUF_INIT(1u << 20);
+    c->held = BUF_INIT(64u << 10);
+    c->ready = BUF_INIT(64u << 10);
     name_peer(c, peer->client_addr);
     if (!tsearch(c, &tree, by_session)) {
         free(c);
@@ -59,14 +67,14 @@ static struct conn *conn_new(struct MHD_Connection *connection)
     if (c->next)
         c->next->prev = c;
     front.conns = c;
-    conn_deadline(c, (unsigned)front.settings.request_seconds);
+    conn_phase(c, PHASE_HANDSHAKE);
     return c;
 }
 
 static void conn_free(struct conn *c)
 {
-    if (!c->verified)
-        core_count_tls(c->tls_reason ? c->tls_reason : "tls-handshake");
+    if (c->phase == PHASE_HANDSHAKE)
+        core_count_tls(c->tls_reason ? c->tls_reason : "tls-aborted");
     tdelete(c, &tree, by_session);
     if (c->next)
         c->next->prev = c->prev;
@@ -74,7 +82,8 @@ static void conn_free(struct conn *c)
         c->prev->next = c->next;
     else
         front.conns = c->next;
-    buf_wipe(&c->ready);
+    buf_free(&c->held);
+    buf_free(&c->ready);
     free(c);
 }
 
@@ -93,8 +102,10 @@ void conn_reap(int64_t now)
     for (struct conn *c = front.conns; c; c = c->next)
         if (c->deadline && now > c->deadline) {
             c->deadline = 0;
-            if (c->verified)
+            if (c->phase == PHASE_REQUEST)
                 core_refused(c, ERR_TIMEOUT);
+            if (c->phase == PHASE_HANDSHAKE)
+                c->tls_reason = "tls-timeout";
             shutdown(c->fd, SHUT_RDWR);
         }
 }

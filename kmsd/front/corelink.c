@@ -21,12 +21,13 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-static void put_header(struct buf *out, struct MHD_Connection *c, const char *name, enum frame_tag tag)
+/* As the head reader understood it, not the library. */
+static void put_part(struct buf *out, const struct conn *c, enum headscan_part part, enum frame_tag tag)
 {
-    const char *value = MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+    struct span value = headscan_part(&c->scan, part);
 
-    if (value)
-        frame_put_str(out, tag, value);
+    if (value.data)
+        frame_put(out, tag, value);
 }
 
 static void put_certificate(struct buf *out, gnutls_session_t session)
@@ -38,7 +39,7 @@ static void put_certificate(struct buf *out, gnutls_session_t session)
         frame_put(out, TAG_CERT, span_of(peers[0].data, peers[0].size));
 }
 
-int core_send(struct http_request *rq, const char *method)
+int core_send(struct http_request *rq)
 {
     struct buf *out = &front.core.out;
     size_t mark;
@@ -50,17 +51,23 @@ int core_send(struct http_request *rq, const char *method)
         return -1;
     front.in_flight++;
     mark = frame_begin(out, FRAME_REQUEST, rq->id);
-    frame_put_str(out, TAG_METHOD, method);
-    frame_put_str(out, TAG_TARGET, rq->target);
+    put_part(out, rq->conn, HEADSCAN_METHOD, TAG_METHOD);
+    put_part(out, rq->conn, HEADSCAN_TARGET, TAG_TARGET);
     frame_put_str(out, TAG_SOURCE, rq->conn->peer);
     put_certificate(out, rq->conn->session);
     if (rq->body.len)
         frame_put(out, TAG_BODY, buf_span(&rq->body));
-    put_header(out, rq->connection, "Idempotency-Key", TAG_IDEMPOTENCY);
-    put_header(out, rq->connection, "Kms-Signature", TAG_KMS_SIGNATURE);
-    put_header(out, rq->connection, "Content-Type", TAG_CONTENT_TYPE);
+    put_part(out, rq->conn, HEADSCAN_IDEMPOTENCY_KEY, TAG_IDEMPOTENCY);
+    put_part(out, rq->conn, HEADSCAN_KMS_SIGNATURE, TAG_KMS_SIGNATURE);
+    put_part(out, rq->conn, HEADSCAN_CONTENT_TYPE, TAG_CONTENT_TYPE);
     frame_end(out, mark);
     return 0;
+}
+
+void core_forget(struct http_request *rq)
+{
+    tdelete(rq, &waiting, by_id);
+    front.in_flight--;
 }
 
 static void take_text(const struct frame *f, enum frame_tag tag, char *out, size_t size)
@@ -75,10 +82,10 @@ static int on_reply(const struct frame *f)
     void *const *found = tfind(&key, &waiting, by_id);
     struct http_request *rq = found ? *found : NULL;
 
+    /* The reply to a client that left is dropped; one to a request that never was is nonsense. */
     if (!rq)
-        return -1;
-    tdelete(rq, &waiting, by_id);
-    front.in_flight--;
+        return f->id && f->id <= front.next_id ? 0 : -1;
+    core_forget(rq);
     rq->reply.status = (unsigned)frame_u64(f, TAG_STATUS);
     rq->reply.retry_after = frame_u64(f, TAG_RETRY_AFTER);
     take_text(f, TAG_CONTENT_TYPE, rq->reply.content_type, sizeof rq->reply.content_type);

@@ -15,18 +15,29 @@
 #define OUT_LIMIT (8u << 20)
 #define IDLE_SECONDS 60
 
+/* What a connection is doing, and so how long it may go on. */
+enum conn_phase {
+    PHASE_HANDSHAKE,
+    PHASE_IDLE,      /* between requests */
+    PHASE_REQUEST,   /* from the first byte of a request to its last */
+    PHASE_WORK,      /* the core has it */
+    PHASE_ANSWER     /* the reply is on its way */
+};
 /* One TCP connection, from accept to close. */
 struct conn {
     gnutls_session_t session;     /* first member: key of the tree */
     struct conn *prev, *next;
     int fd;
     char peer[64];
+    enum conn_phase phase;
     int64_t deadline;             /* microseconds on CLOCK_BOOTTIME; 0 = none */
-    bool verified;                /* the handshake is over and the client certificate good */
-    const char *tls_reason;       /* why not */
+    bool verified;                /* the client certificate is good */
+    const char *tls_reason;       /* why the handshake failed */
     struct headscan scan;
+    struct buf held;              /* decrypted bytes the head reader has not taken yet */
     struct buf ready;             /* checked bytes the HTTP library has not read yet */
-    bool canned;                  /* the stand-in for a bad head was handed over */
+    bool open;                    /* a request was handed to the HTTP library and is not over */
+    bool begun;                   /* its handler was called */
 };
 struct reply {
     unsigned status;
@@ -59,7 +70,7 @@ extern struct front front;
 struct conn *conn_of(gnutls_session_t session);
 void conn_notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code);
 void conn_reap(int64_t now);
-void conn_deadline(struct conn *c, unsigned seconds);
+void conn_phase(struct conn *c, enum conn_phase phase);
 /* tls.c */
 int tls_load(struct err *e) __attribute__((warn_unused_result));
 const char *tls_trust(void);      /* PEM of all CAs */
@@ -71,7 +82,8 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
                             size_t *upload_size, void **req_cls);
 void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code);
 /* corelink.c */
-int core_send(struct http_request *rq, const char *method);     /* 0 = sent, -1 = the core has too much to do */
+int core_send(struct http_request *rq);                         /* 0 = sent, -1 = the core has too much to do */
+void core_forget(struct http_request *rq);                      /* nobody waits for the reply any more */
 int core_receive(void);                                         /* -1 = the core is gone */
 void core_count_tls(const char *reason);
 void core_tick(int64_t now);                                    /* sends the counts, once a second */

@@ -10,8 +10,16 @@
 #define BODY_LENGTH_MAX (UINT64_C(1) << 40)
 
 /* Fields that must not stand twice. */
-static const char *const SINGLE[] = {"host", "content-length", "content-type", "idempotency-key", "kms-signature", "expect", "connection", "authorization"};
-#define N_SINGLE (sizeof SINGLE / sizeof *SINGLE)
+static const char *const SINGLE[HEADSCAN_PARTS] = {
+    [HEADSCAN_HOST] = "host",
+    [HEADSCAN_CONTENT_LENGTH] = "content-length",
+    [HEADSCAN_CONTENT_TYPE] = "content-type",
+    [HEADSCAN_IDEMPOTENCY_KEY] = "idempotency-key",
+    [HEADSCAN_KMS_SIGNATURE] = "kms-signature",
+    [HEADSCAN_EXPECT] = "expect",
+    [HEADSCAN_CONNECTION] = "connection",
+    [HEADSCAN_AUTHORIZATION] = "authorization",
+};
 
 static int bad(struct headscan *s, enum err_code verdict, const char *why)
 {
@@ -29,9 +37,56 @@ static bool all_in(struct span text, const char *set)
     return text.len > 0;
 }
 
-static bool contains(struct span text, const char *what)
+static void keep(struct headscan *s, enum headscan_part part, struct span value)
 {
-    return memmem(text.data, text.len, what, strlen(what)) != NULL;
+    s->part[part].at = (uint16_t)(value.data - s->head);
+    s->part[part].len = (uint16_t)value.len;
+    s->part[part].present = true;
+}
+
+static bool is_hex(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* Every % begins an escape, and none of them is %00. */
+static bool escapes_ok(struct span t)
+{
+    for (size_t n = 0; n < t.len; n++)
+        if (t.data[n] == '%' && (t.len - n < 3 || !is_hex(t.data[n + 1]) || !is_hex(t.data[n + 2]) || !memcmp(t.data + n, "%00", 3)))
+            return false;
+    return true;
+}
+
+/* "." or "..", with %2e read as the dot it stands for. */
+static bool is_dots(struct span segment)
+{
+    unsigned dots = 0;
+
+    for (size_t n = 0; n < segment.len; dots++) {
+        bool escaped = segment.len - n >= 3 && !strncasecmp((const char *)segment.data + n, "%2e", 3);
+
+        if (!escaped && segment.data[n] != '.')
+            return false;
+        n += escaped ? 3 : 1;
+    }
+    return dots == 1 || dots == 2;
+}
+
+/* No dot segments, and none empty but the last. The path begins with /. */
+static bool segments_ok(struct span path)
+{
+    while (path.len) {
+        struct span segment = span_of(path.data + 1, path.len - 1);
+        const uint8_t *slash = memchr(segment.data, '/', segment.len);
+
+        if (slash)
+            segment.len = (size_t)(slash - segment.data);
+        if (is_dots(segment) || (slash && !segment.len))
+            return false;
+        path = span_of(path.data + 1 + segment.len, path.len - 1 - segment.len);
+    }
+    return true;
 }
 
 static int check_target(struct headscan *s, struct span t)
@@ -46,8 +101,9 @@ static int check_target(struct headscan *s, struct span t)
     for (size_t n = 0; n < t.len; n++)
         if (t.data[n] <= 0x20 || t.data[n] >= 0x7f || t.data[n] == '#')
             return bad(s, ERR_BAD_REQUEST, "the request target has a character that does not belong there");
-    if (contains(t, "%00") || contains(path, "//") || contains(path, "/./") || contains(path, "/../") || contains(path, "\\"))
-        return bad(s, ERR_BAD_REQUEST, "the request target has an empty or dot segment, a backslash or %00");
+    if (!escapes_ok(t) || !segments_ok(path) || memchr(path.data, '\\', path.len))
+        return bad(s, ERR_BAD_REQUEST, "the request target has an empty or dot segment, a backslash, %00 or a broken escape");
+    keep(s, HEADSCAN_TARGET, t);
     return 0;
 }
 
@@ -61,6 +117,7 @@ static int check_request_line(struct headscan *s, struct span line)
     if (!method || method > 15 || !all_in(span_of(line.data, method), TOKEN) || line.len < method + 1 + v ||
         memcmp(line.data + line.len - v, version, v))
         return bad(s, ERR_BAD_REQUEST, "the request line is not METHOD TARGET HTTP/1.1");
+    keep(s, HEADSCAN_METHOD, span_of(line.data, method));
     return check_target(s, span_of(line.data + method + 1, line.len - method - 1 - v));
 }
 
@@ -80,7 +137,19 @@ static struct span trim(struct span v)
     return v;
 }
 
-static int check_field(struct headscan *s, struct span line, unsigned *seen)
+static int keep_field(struct headscan *s, struct span name, struct span value)
+{
+    for (unsigned n = 0; n < HEADSCAN_PARTS; n++) {
+        if (!SINGLE[n] || !is(name, SINGLE[n]))
+            continue;
+        if (s->part[n].present)
+            return bad(s, ERR_BAD_REQUEST, "a header field that may stand once stands twice");
+        keep(s, (enum headscan_part)n, value);
+    }
+    return 0;
+}
+
+static int check_field(struct headscan *s, struct span line)
 {
     const uint8_t *colon = memchr(line.data, ':', line.len);
     struct span name = span_of(line.data, colon ? (size_t)(colon - line.data) : 0), value;
@@ -91,12 +160,8 @@ static int check_field(struct headscan *s, struct span line, unsigned *seen)
     for (size_t n = 0; n < value.len; n++)
         if ((value.data[n] < 0x20 && value.data[n] != '\t') || value.data[n] >= 0x7f)
             return bad(s, ERR_BAD_REQUEST, "a header value has a character outside printable ASCII");
-    for (size_t n = 0; n < N_SINGLE; n++)
-        if (is(name, SINGLE[n])) {
-            if (*seen & (1u << n))
-                return bad(s, ERR_BAD_REQUEST, "a header field that may stand once stands twice");
-            *seen |= 1u << n;
-        }
+    if (keep_field(s, name, value))
+        return -1;
     if (is(name, "transfer-encoding"))
         return bad(s, ERR_LENGTH_REQUIRED, "Transfer-Encoding is not accepted");
     if (is(name, "upgrade") || is(name, "trailer"))
@@ -110,22 +175,23 @@ static int check_field(struct headscan *s, struct span line, unsigned *seen)
 static int check_head(struct headscan *s)
 {
     struct span rest = span_of(s->head, s->len - 2);
-    unsigned seen = 0, fields = 0;
+    unsigned fields = 0;
 
     s->content_length = 0;
+    memset(s->part, 0, sizeof s->part);
     while (rest.len) {
         const uint8_t *lf = memchr(rest.data, '\n', rest.len);
         size_t n = lf ? (size_t)(lf - rest.data) : 0;
 
         if (!n || rest.data[n - 1] != '\r' || memchr(rest.data, '\r', n - 1) || memchr(rest.data, '\0', n))
             return bad(s, ERR_BAD_REQUEST, "lines must end with CRLF and hold no other line ends or NUL");
-        if (fields++ ? check_field(s, span_of(rest.data, n - 1), &seen) : check_request_line(s, span_of(rest.data, n - 1)))
+        if (fields++ ? check_field(s, span_of(rest.data, n - 1)) : check_request_line(s, span_of(rest.data, n - 1)))
             return -1;
         if (fields > HEAD_FIELDS_MAX + 1)
             return bad(s, ERR_HEADER_TOO_LARGE, "more than 64 header fields");
         rest = span_of(rest.data + n + 1, rest.len - n - 1);
     }
-    if (!(seen & 1u))
+    if (!s->part[HEADSCAN_HOST].present)
         return bad(s, ERR_BAD_REQUEST, "the Host header is missing");
     return 0;
 }
@@ -140,7 +206,7 @@ static bool complete(const struct headscan *s)
 
 static void end_head(struct headscan *s, struct buf *out)
 {
-    if (memcmp(s->head + s->len - 4, "\r\n\r\n", 4)) {
+    if (s->len < 4 || memcmp(s->head + s->len - 4, "\r\n\r\n", 4)) {
         bad(s, ERR_BAD_REQUEST, "lines must end with CRLF");
         return;
     }
@@ -168,20 +234,35 @@ static void feed_head(struct headscan *s, uint8_t c, struct buf *out)
         end_head(s, out);
 }
 
-void headscan_feed(struct headscan *s, struct span in, struct buf *out)
+size_t headscan_feed(struct headscan *s, struct span in, struct buf *out)
 {
-    while (in.len && s->state != HEADSCAN_BAD) {
-        size_t n = 1;
+    size_t taken = 0;
 
+    do {
+        size_t left = in.len - taken, n = 1;
+
+        if (s->state == HEADSCAN_BAD || !left)
+            return in.len;
         if (s->state == HEADSCAN_BODY) {
-            n = in.len < s->body_left ? in.len : (size_t)s->body_left;
-            buf_put(out, in.data, n);
+            n = left < s->body_left ? left : (size_t)s->body_left;
+            buf_put(out, in.data + taken, n);
             s->body_left -= n;
             if (!s->body_left)
                 s->state = HEADSCAN_HEAD;
         } else {
-            feed_head(s, in.data[0], out);
+            feed_head(s, in.data[taken], out);
         }
-        in = span_of(in.data + n, in.len - n);
-    }
+        taken += n;
+    } while (!headscan_between(s));
+    return taken;
+}
+
+bool headscan_between(const struct headscan *s)
+{
+    return s->state == HEADSCAN_HEAD && !s->len;
+}
+
+struct span headscan_part(const struct headscan *s, enum headscan_part part)
+{
+    return s->part[part].present ? span_of(s->head + s->part[part].at, s->part[part].len) : span_of(NULL, 0);
 }

@@ -55,6 +55,8 @@ static enum MHD_Result refuse(struct http_request *rq, enum err_code code, const
     buf_printf(&r.body, "\"status\":%u,\"title\":\"%s\",\"type\":\"urn:kmsd:problem:%s\"}", r.status, err_title(code), err_slug(code));
     if (rq->conn && code != ERR_BUSY)
         core_refused(rq->conn, code);
+    if (rq->conn)
+        conn_phase(rq->conn, PHASE_ANSWER);
     result = respond(rq->connection, &r, true);
     buf_free(&r.body);
     return result;
@@ -79,29 +81,42 @@ static size_t body_max(void)
     return front.door == DOOR_ADMIN ? BODY_ADMIN_MAX : (size_t)front.settings.body_bytes;
 }
 
-static enum MHD_Result begin(struct http_request *rq)
+/* Is what the library parsed the very request that the head reader let through, for the first time? */
+static bool vouched(const struct http_request *rq, const char *method)
 {
-    const struct headscan *s = rq->conn ? &rq->conn->scan : NULL;
+    const struct conn *c = rq->conn;
+
+    if (!c || !c->verified || c->phase != PHASE_REQUEST || !c->open || c->begun)
+        return false;
+    return c->scan.state == HEADSCAN_BAD ||
+           (rq->target && span_eq_str(headscan_part(&c->scan, HEADSCAN_TARGET), rq->target) && span_eq_str(headscan_part(&c->scan, HEADSCAN_METHOD), method));
+}
+
+static enum MHD_Result begin(struct http_request *rq, const char *method)
+{
+    const struct headscan *s;
 
     rq->started = true;
     rq->body = BUF_INIT(body_max());
-    if (!s || !rq->conn->verified || !rq->target || (!s->heads && s->state != HEADSCAN_BAD))
+    if (!vouched(rq, method))
         return refuse(rq, ERR_INTERNAL, "the request passed no check");
-    if (s->state == HEADSCAN_BAD && !rq->conn->ready.len)
+    rq->conn->begun = true;
+    s = &rq->conn->scan;
+    if (s->state == HEADSCAN_BAD)
         return refuse(rq, s->verdict, s->why);
-    if (s->content_length > body_max() && !rq->conn->ready.len)
+    if (s->content_length > body_max())
         return refuse(rq, ERR_TOO_LARGE, "the body is longer than this door takes");
     return MHD_YES;
 }
 
-static enum MHD_Result dispatch(struct http_request *rq, const char *method)
+static enum MHD_Result dispatch(struct http_request *rq)
 {
-    if (buf_ok(&rq->body))
-        return refuse(rq, ERR_TOO_LARGE, "the body is longer than this door takes");
-    if (core_send(rq, method))
+    if (buf_ok(&rq->body) || rq->body.len != rq->conn->scan.content_length)
+        return refuse(rq, ERR_INTERNAL, "the body is not as long as its head says");
+    if (core_send(rq))
         return refuse(rq, ERR_BUSY, "too many requests are being worked on");
     rq->sent = true;
-    conn_deadline(rq->conn, 0);
+    conn_phase(rq->conn, PHASE_WORK);
     MHD_suspend_connection(rq->connection);
     return MHD_YES;
 }
@@ -118,17 +133,17 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
     if (!rq)
         return MHD_NO;
     if (!rq->started)
-        return begin(rq);
+        return begin(rq, method);
     if (*upload_size) {
         buf_put(&rq->body, upload, *upload_size);
         *upload_size = 0;
         return MHD_YES;
     }
     if (!rq->sent)
-        return dispatch(rq, method);
+        return dispatch(rq);
     if (!rq->answered)
         return MHD_YES;
-    conn_deadline(rq->conn, IDLE_SECONDS);
+    conn_phase(rq->conn, PHASE_ANSWER);
     return respond(connection, &rq->reply, false);
 }
 
@@ -141,6 +156,12 @@ void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls
     (void)code;
     if (!rq)
         return;
+    if (rq->sent && !rq->answered)
+        core_forget(rq);
+    if (rq->conn) {
+        rq->conn->open = rq->conn->begun = false;
+        conn_phase(rq->conn, PHASE_IDLE);
+    }
     buf_free(&rq->body);
     buf_free(&rq->reply.body);
     free(rq->target);

@@ -14,15 +14,18 @@
 
 enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78 };
 
+/* Holds the largest head that passes, with a list node for each of its fields and of its up to 1,020 query parameters. */
+#define MEMORY_PER_CONNECTION ((size_t)(128u << 10))
+
 struct front front;
 
 static struct MHD_Daemon *start(void)
 {
     return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, http_handle, NULL, MHD_OPTION_LISTEN_SOCKET, LISTEN_FD,
                             MHD_OPTION_HTTPS_MEM_TRUST, tls_trust(), MHD_OPTION_HTTPS_CERT_CALLBACK, tls_certificate, MHD_OPTION_HTTPS_PRIORITIES,
-                            "NORMAL:-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS", MHD_OPTION_CONNECTION_LIMIT, (unsigned)front.settings.connections,
+                            "NORMAL:-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:%PROFILE_MEDIUM", MHD_OPTION_CONNECTION_LIMIT, (unsigned)front.settings.connections,
                             MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)front.settings.connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT, 120u,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(64u << 10), MHD_OPTION_NOTIFY_CONNECTION, conn_notify, NULL,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_PER_CONNECTION, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, NULL,
                             MHD_OPTION_NOTIFY_COMPLETED, http_completed, NULL, MHD_OPTION_URI_LOG_CALLBACK, http_target, NULL,
                             MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }

@@ -1,77 +1,107 @@
-/* Stands between GnuTLS and libmicrohttpd: this program defines gnutls_record_recv itself, so that every decrypted byte passes the strict head reader
- * before the HTTP library, which reads requests more loosely than is safe, gets to see it. A request of a connection unknown here is never answered. */
+/* Stands between GnuTLS and libmicrohttpd, which reads requests more loosely than is safe: this program defines the three GnuTLS functions through which
+ * the library reads, and the dynamic linker prefers them to GnuTLS' own. So every decrypted byte passes the strict head reader before the library sees it.
+ *
+ * - The library gets one request at a time: nothing of the next one before it said that the last one is over. Whatever it parses then is what the head
+ *   reader vouched for last; the handler compares the two and refuses what differs (http.c).
+ * - In place of a bad head it gets a harmless stand-in, for which the handler answers with the head reader's verdict, and after that the end of the stream.
+ * - Should the linker not prefer these functions, no head is ever vouched for and every request is refused. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kmsd/front/front.h"
 
-static const char CANNED[] = "GET /refused HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+#define RECORD_MAX (16u << 10)
 
-static ssize_t real_recv(gnutls_session_t session, void *data, size_t size)
+static const char STAND_IN[] = "GET /refused HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+
+static struct {
+    int (*handshake)(gnutls_session_t);
+    ssize_t (*recv)(gnutls_session_t, void *, size_t);
+    size_t (*pending)(gnutls_session_t);
+} real;
+
+/* ISO C has no conversion between object and function pointers; POSIX gives them one representation. */
+static void find(const char *name, void *function, size_t size)
 {
-    static ssize_t (*real)(gnutls_session_t, void *, size_t);
+    void *found = dlsym(RTLD_NEXT, name);
 
-    if (!real) {
-        void *found = dlsym(RTLD_NEXT, "gnutls_record_recv");
-
-        memcpy(&real, &found, sizeof real);
-        if (!real)
-            abort();
-    }
-    return real(session, data, size);
+    if (!found || size != sizeof found)
+        abort();
+    memcpy(function, &found, size);
 }
 
-static size_t real_pending(gnutls_session_t session)
+__attribute__((constructor)) static void find_all(void)
 {
-    static size_t (*real)(gnutls_session_t);
-
-    if (!real) {
-        void *found = dlsym(RTLD_NEXT, "gnutls_record_check_pending");
-
-        memcpy(&real, &found, sizeof real);
-        if (!real)
-            abort();
-    }
-    return real(session);
+    find("gnutls_handshake", &real.handshake, sizeof real.handshake);
+    find("gnutls_record_recv", &real.recv, sizeof real.recv);
+    find("gnutls_record_check_pending", &real.pending, sizeof real.pending);
 }
 
-/* A request has its time from its first byte to its last one; between requests only idle time counts. */
-static void set_clock(struct conn *c, bool was_idle)
+/* A client below TLS 1.3 is found to share no cipher suite with us. */
+static const char *reason_of(int code)
 {
-    bool idle = c->scan.state == HEADSCAN_HEAD && !c->scan.len;
+    static const struct {
+        int code;
+        const char *reason;
+    } table[] = {
+        {GNUTLS_E_NO_CERTIFICATE_FOUND, "tls-no-certificate"}, {GNUTLS_E_CERTIFICATE_REQUIRED, "tls-no-certificate"},
+        {GNUTLS_E_KEY_USAGE_VIOLATION, "tls-wrong-purpose"},   {GNUTLS_E_NO_CIPHER_SUITES, "tls-version"},
+        {GNUTLS_E_UNSUPPORTED_VERSION_PACKET, "tls-version"},  {GNUTLS_E_PREMATURE_TERMINATION, "tls-aborted"},
+        {GNUTLS_E_PULL_ERROR, "tls-aborted"},                  {GNUTLS_E_PUSH_ERROR, "tls-aborted"},
+    };
 
-    if (idle)
-        conn_deadline(c, IDLE_SECONDS);
-    else if (was_idle)
-        conn_deadline(c, (unsigned)front.settings.request_seconds);
+    for (size_t n = 0; n < sizeof table / sizeof *table; n++)
+        if (table[n].code == code)
+            return table[n].reason;
+    return "tls-handshake";
 }
 
-static ssize_t deliver(struct conn *c, void *data, size_t size)
+int gnutls_handshake(gnutls_session_t session)
 {
-    size_t n = c->ready.len < size ? c->ready.len : size;
+    struct conn *c = conn_of(session);
+    int code = real.handshake(session);
 
-    memcpy(data, c->ready.data, n);
-    buf_consume(&c->ready, n);
-    return (ssize_t)n;
+    if (c && code == GNUTLS_E_SUCCESS)
+        conn_phase(c, PHASE_IDLE);
+    else if (c && gnutls_error_is_fatal(code) && !c->tls_reason)
+        c->tls_reason = reason_of(code);
+    return code;
 }
 
+/* Decrypted bytes into c->held: what gnutls_record_recv returns. */
+static ssize_t fill(struct conn *c)
+{
+    uint8_t *room = buf_room(&c->held, RECORD_MAX);
+    ssize_t n = room ? real.recv(c->session, room, RECORD_MAX) : GNUTLS_E_MEMORY_ERROR;
+
+    if (n > 0)
+        c->held.len += (size_t)n;
+    return n;
+}
+
+/* One step from c->held to c->ready. > 0: go on. */
 static ssize_t take(struct conn *c)
 {
-    uint8_t part[16384];
-    bool was_idle = c->scan.state == HEADSCAN_HEAD && !c->scan.len;
-    ssize_t n = real_recv(c->session, part, sizeof part);
+    uint64_t heads = c->scan.heads;
+    ssize_t n = c->held.len ? 1 : fill(c);
 
     if (n <= 0)
         return n;
-    headscan_feed(&c->scan, span_of(part, (size_t)n), &c->ready);
-    explicit_bzero(part, (size_t)n);
-    set_clock(c, was_idle);
-    if (c->scan.state == HEADSCAN_BAD && !c->canned) {
-        c->canned = true;
-        buf_put(&c->ready, CANNED, sizeof CANNED - 1);
-    }
+    if (headscan_between(&c->scan))
+        conn_phase(c, PHASE_REQUEST);
+    buf_consume(&c->held, headscan_feed(&c->scan, buf_span(&c->held), &c->ready));
+    if (c->scan.state == HEADSCAN_BAD)
+        buf_put(&c->ready, STAND_IN, sizeof STAND_IN - 1);
+    c->open = c->open || c->scan.heads != heads || c->scan.state == HEADSCAN_BAD;
     return buf_ok(&c->ready) ? GNUTLS_E_MEMORY_ERROR : n;
+}
+
+/* The library reads on though the request it has is whole. It does so once when a suspended connection goes on: it may come again, and must not believe
+ * the socket empty, for no event would tell it of what already is here. Before the handler had the whole request, the two understand it differently. */
+static ssize_t too_early(const struct conn *c)
+{
+    return c->phase == PHASE_REQUEST ? GNUTLS_E_INTERNAL_ERROR : GNUTLS_E_INTERRUPTED;
 }
 
 ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t size)
@@ -80,15 +110,25 @@ ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t size)
     ssize_t n = 1;
 
     if (!c)
-        return real_recv(session, data, size);
-    while (!c->ready.len && n > 0)
+        return GNUTLS_E_INTERNAL_ERROR;
+    while (!c->ready.len && n > 0) {
+        if (c->scan.state == HEADSCAN_BAD)
+            return 0;
+        if (c->open && headscan_between(&c->scan))
+            return too_early(c);
         n = take(c);
-    return c->ready.len ? deliver(c, data, size) : n;
+    }
+    if (!c->ready.len || n < 0)
+        return n;
+    n = (ssize_t)(c->ready.len < size ? c->ready.len : size);
+    memcpy(data, c->ready.data, (size_t)n);
+    buf_consume(&c->ready, (size_t)n);
+    return n;
 }
 
 size_t gnutls_record_check_pending(gnutls_session_t session)
 {
     const struct conn *c = conn_of(session);
 
-    return real_pending(session) + (c ? c->ready.len : 0);
+    return real.pending(session) + (c ? c->held.len + c->ready.len : 0);
 }

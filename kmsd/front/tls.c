@@ -61,19 +61,52 @@ static int load_key(struct err *e)
     return failed;
 }
 
+/* What is not PEM would only make the library refuse to start, without saying why. */
+static int load_trusted(const char *path, struct err *e)
+{
+    BUF_AUTO pem = BUF_INIT(1u << 20);
+    gnutls_x509_crt_t *list = NULL;
+    gnutls_datum_t d;
+    unsigned count = 0;
+
+    if (file_read(path, &pem, e))
+        return -1;
+    d = datum(&pem);
+    if (gnutls_x509_crt_list_import2(&list, &count, &d, GNUTLS_X509_FMT_PEM, 0) < 0 || !count)
+        return err_set(e, ERR_BAD_CERTIFICATE, "%s holds no usable CA certificate", path);
+    for (unsigned n = 0; n < count; n++)
+        gnutls_x509_crt_deinit(list[n]);
+    gnutls_free(list);
+    buf_put(&tls.trust, pem.data, pem.len);
+    buf_putc(&tls.trust, '\n');
+    return 0;
+}
+
 int tls_load(struct err *e)
 {
     tls.trust = BUF_INIT(1u << 20);
-    for (unsigned n = 0; n < front.settings.n_client_ca; n++) {
-        if (file_read(front.settings.client_ca[n], &tls.trust, e))
+    for (unsigned n = 0; n < front.settings.n_client_ca; n++)
+        if (load_trusted(front.settings.client_ca[n], e))
             return -1;
-        buf_putc(&tls.trust, '\n');
-    }
+    if (buf_ok(&tls.trust))
+        return err_set(e, ERR_BAD_CERTIFICATE, "the client CA files are longer than 1 MiB together");
     return load_chain(e) || load_key(e) ? -1 : 0;
 }
 
-/* No extended key usage at all would pass the library's own check. */
-static bool has_client_auth(gnutls_session_t session)
+/* Named among the extended key usages: none at all, or any usage, would pass the library's own check. */
+static bool names_client_auth(gnutls_x509_crt_t crt)
+{
+    char oid[128];
+    size_t size = sizeof oid;
+
+    for (unsigned i = 0; gnutls_x509_crt_get_key_purpose_oid(crt, i, oid, &size, NULL) >= 0; i++, size = sizeof oid)
+        if (!strcmp(oid, GNUTLS_KP_TLS_WWW_CLIENT))
+            return true;
+    return false;
+}
+
+/* A certificate for a client, and no CA's. */
+static bool is_for_clients(gnutls_session_t session)
 {
     unsigned n = 0;
     const gnutls_datum_t *peers = gnutls_certificate_get_peers(session, &n);
@@ -83,14 +116,7 @@ static bool has_client_auth(gnutls_session_t session)
     if (!peers || !n || gnutls_x509_crt_init(&crt) < 0)
         return false;
     if (gnutls_x509_crt_import(crt, &peers[0], GNUTLS_X509_FMT_DER) >= 0)
-        for (unsigned i = 0; i < 32 && !found; i++) {
-            char oid[128];
-            size_t size = sizeof oid;
-
-            if (gnutls_x509_crt_get_key_purpose_oid(crt, i, oid, &size, NULL) < 0)
-                break;
-            found = !strcmp(oid, GNUTLS_KP_TLS_WWW_CLIENT);
-        }
+        found = gnutls_x509_crt_get_ca_status(crt, NULL) <= 0 && names_client_auth(crt);
     gnutls_x509_crt_deinit(crt);
     return found;
 }
@@ -118,7 +144,7 @@ static int verify(gnutls_session_t session)
         c->tls_reason = "tls-no-certificate";
     else if (status)
         c->tls_reason = reason_of(status);
-    else if (!has_client_auth(session))
+    else if (!is_for_clients(session))
         c->tls_reason = "tls-wrong-purpose";
     else
         c->verified = true;

@@ -17,8 +17,8 @@ static struct headscan feed(const char *text, size_t len, size_t step, struct bu
 {
     struct headscan *s = calloc(1, sizeof *s), copy;
 
-    for (size_t at = 0; at < len; at += step)
-        headscan_feed(s, span_of(text + at, len - at < step ? len - at : step), out);
+    for (size_t at = 0; at < len;)
+        at += headscan_feed(s, span_of(text + at, len - at < step ? len - at : step), out);
     copy = *s;
     free(s);
     return copy;
@@ -73,7 +73,64 @@ static void bad_heads_stop_everything(void **state)
     EXPECT("GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n", ERR_BAD_REQUEST, "");
     EXPECT("GET //a HTTP/1.1\r\nHost: a\r\n\r\n", ERR_BAD_REQUEST, "");
     EXPECT("GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", ERR_BAD_REQUEST, "");
+    EXPECT("A\n\n", ERR_BAD_REQUEST, "");
     EXPECT("\r\n" GET, ERR_BAD_REQUEST, "");
+}
+
+static void expect_target(const char *target, enum err_code verdict)
+{
+    BUF_AUTO text = BUF_INIT(HEAD_MAX);
+
+    buf_printf(&text, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", target);
+    expect(buf_str(&text), text.len, verdict, verdict ? "" : buf_str(&text));
+}
+
+static void targets(void **state)
+{
+    static const char *const good[] = {"/", "/a", "/a/", "/a/...", "/.a/a./..a", "/a?", "/a?b=//&c=../x", "/%41%2f", "/a%2e", "/?x=%25"};
+    static const char *const bad[] = {"", "a", "*", "//", "/a//", "/.", "/..", "/a/.", "/a/..", "/a/..?b", "/%2e", "/a/%2E%2e/b", "/.%2e", "/a\\b",
+                                      "/%", "/%4", "/a?%", "/%gg", "/a?b=%00", "/a#b", "/a b", "/a\tb", "/\xc3\xa4", "/\x7f"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof good / sizeof *good; n++)
+        expect_target(good[n], ERR_NONE);
+    for (size_t n = 0; n < sizeof bad / sizeof *bad; n++)
+        expect_target(bad[n], ERR_BAD_REQUEST);
+}
+
+static void one_call_takes_one_request(void **state)
+{
+    static struct headscan s;
+    BUF_AUTO out = BUF_INIT(1 << 20);
+
+    (void)state;
+    assert_true(headscan_between(&s));
+    assert_int_equal(headscan_feed(&s, span_str(POST GET), &out), sizeof(POST) - 1);
+    assert_true(headscan_between(&s));
+    assert_string_equal(buf_str(&out), POST);
+    assert_int_equal(headscan_feed(&s, span_str("G"), &out), 1);
+    assert_false(headscan_between(&s));
+    assert_int_equal(headscan_feed(&s, span_str(""), &out), 0);
+}
+
+static void parts_are_what_was_read_last(void **state)
+{
+    static struct headscan s;
+    BUF_AUTO out = BUF_INIT(1 << 20);
+
+    (void)state;
+    (void)headscan_feed(&s, span_str("PUT /x?y HTTP/1.1\r\nHOST: a\r\nidempotency-key:\t k \r\nKms-Signature:\r\nContent-Length: 1\r\n\r\nx"), &out);
+    assert_true(span_eq_str(headscan_part(&s, HEADSCAN_METHOD), "PUT"));
+    assert_true(span_eq_str(headscan_part(&s, HEADSCAN_TARGET), "/x?y"));
+    assert_true(span_eq_str(headscan_part(&s, HEADSCAN_IDEMPOTENCY_KEY), "k"));
+    assert_non_null(headscan_part(&s, HEADSCAN_KMS_SIGNATURE).data);
+    assert_int_equal(headscan_part(&s, HEADSCAN_KMS_SIGNATURE).len, 0);
+    assert_null(headscan_part(&s, HEADSCAN_CONTENT_TYPE).data);
+    assert_int_equal(s.content_length, 1);
+    (void)headscan_feed(&s, span_str(GET), &out);
+    assert_null(headscan_part(&s, HEADSCAN_IDEMPOTENCY_KEY).data);
+    assert_int_equal(s.content_length, 0);
+    assert_int_equal(s.heads, 2);
 }
 
 static void lengths_are_one_number(void **state)
@@ -107,6 +164,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_requests_pass_unchanged), cmocka_unit_test(nothing_passes_before_the_head_is_whole), cmocka_unit_test(bad_heads_stop_everything),
         cmocka_unit_test(lengths_are_one_number),       cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(targets),                      cmocka_unit_test(one_call_takes_one_request),
+        cmocka_unit_test(parts_are_what_was_read_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
