@@ -38,8 +38,8 @@ struct headscan {
     enum err_code verdict;   /* why it is HEADSCAN_BAD */
     const char *why;
 };
-/* Takes bytes as they come off the wire, at most to the end of the request they belong to, and appends what the HTTP library may see to out: the whole
- * checked head, then the body. Returns how many it took. A bad head takes all, and nothing is passed on from then on. */
+/* Takes bytes as they come off the wire, at most to the end of the request they belong to, and appends what the HTTP library may see to out: the
+ * whole checked head, then the body. Returns how many it took. A bad head takes all, and nothing is passed on from then on. */
 size_t headscan_feed(struct headscan *s, struct span in, struct buf *out);
 /* Is it between two requests: the last one whole, nothing yet of the next? */
 bool headscan_between(const struct headscan *s);

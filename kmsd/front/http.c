@@ -88,8 +88,10 @@ static bool vouched(const struct http_request *rq, const char *method)
 
     if (!c || !c->verified || c->phase != PHASE_REQUEST || !c->open || c->begun)
         return false;
-    return c->scan.state == HEADSCAN_BAD ||
-           (rq->target && span_eq_str(headscan_part(&c->scan, HEADSCAN_TARGET), rq->target) && span_eq_str(headscan_part(&c->scan, HEADSCAN_METHOD), method));
+    if (c->scan.state == HEADSCAN_BAD)
+        return true;
+    return rq->target && span_eq_str(headscan_part(&c->scan, HEADSCAN_TARGET), rq->target) &&
+           span_eq_str(headscan_part(&c->scan, HEADSCAN_METHOD), method);
 }
 
 static enum MHD_Result begin(struct http_request *rq, const char *method)

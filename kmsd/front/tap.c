@@ -1,9 +1,10 @@
-/* Stands between GnuTLS and libmicrohttpd, which reads requests more loosely than is safe: this program defines the three GnuTLS functions through which
- * the library reads, and the dynamic linker prefers them to GnuTLS' own. So every decrypted byte passes the strict head reader before the library sees it.
+/* Stands between GnuTLS and libmicrohttpd, which reads requests more loosely than is safe: this program defines the three GnuTLS functions through
+ * which the library reads, and the dynamic linker prefers them to GnuTLS' own. So every decrypted byte passes the strict head reader first.
  *
- * - The library gets one request at a time: nothing of the next one before it said that the last one is over. Whatever it parses then is what the head
- *   reader vouched for last; the handler compares the two and refuses what differs (http.c).
- * - In place of a bad head it gets a harmless stand-in, for which the handler answers with the head reader's verdict, and after that the end of the stream.
+ * - The library gets one request at a time: nothing of the next one before it said that the last one is over. Whatever it parses then is what the
+ *   head reader vouched for last; the handler compares the two and refuses what differs (http.c).
+ * - In place of a bad head it gets a harmless stand-in, for which the handler answers with the head reader's verdict, and after that the end of the
+ *   stream.
  * - Should the linker not prefer these functions, no head is ever vouched for and every request is refused. */
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -97,8 +98,9 @@ static ssize_t take(struct conn *c)
     return buf_ok(&c->ready) ? GNUTLS_E_MEMORY_ERROR : n;
 }
 
-/* The library reads on though the request it has is whole. It does so once when a suspended connection goes on: it may come again, and must not believe
- * the socket empty, for no event would tell it of what already is here. Before the handler had the whole request, the two understand it differently. */
+/* The library reads on though the request it has is whole. It does so once when a suspended connection goes on: it may come again, and must not
+ * believe the socket empty, for no event would tell it of what already is here. Before the handler had the whole request, the two understand it
+ * differently. */
 static ssize_t too_early(const struct conn *c)
 {
     return c->phase == PHASE_REQUEST ? GNUTLS_E_INTERNAL_ERROR : GNUTLS_E_INTERRUPTED;

@@ -148,7 +148,7 @@ def test_content_type(kms, content_type, good):
     ("ci", "GET", "/v1/whoami/", 404, "not-found"), ("ci", "GET", "/v2/whoami", 404, "not-found"),
     ("ci", "GET", "/v1/../v1/whoami", 400, "bad-request"),
     ("ci", "GET", "/v1/keys/" + "a" * 65, 404, "not-found"), ("ci", "GET", "/v1/keys/a/b/public", 404, "not-found"),
-    ("ci", "GET", "/v1/keys/%72elease", 400, "bad-name"), ("ci", "GET", "/v1/keys/..", 400, "bad-name"),
+    ("ci", "GET", "/v1/keys/%72elease", 400, "bad-name"), ("ci", "GET", "/v1/keys/..", 400, "bad-request"),
     ("ci", "GET", "/v1/policy", 404, "not-found"), ("ci", "PUT", "/v1/policy", 404, "not-found"), ("ci", "POST", "/v1/nonce", 404, "not-found"),
     ("ci", "GET", "/v1/identities", 404, "not-found"), ("ci", "POST", "/v1/keys", 405, "method-not-allowed"),
     ("admin", "POST", "/v1/sign", 404, "not-found"),
