@@ -176,3 +176,17 @@ int csr_check(struct span csr_der, struct buf *spki, struct err *e)
     ERR_clear_error();
     return failed;
 }
+
+bool x509_names_subject(struct span der, bool csr)
+{
+    const unsigned char *at = der.data;
+    X509_REQ *req = csr && der.len ? d2i_X509_REQ(NULL, &at, (long)der.len) : NULL;
+    X509 *crt = !csr && der.len ? d2i_X509(NULL, &at, (long)der.len) : NULL;
+    const X509_NAME *name = req ? X509_REQ_get_subject_name(req) : crt ? X509_get_subject_name(crt) : NULL;
+    bool named = !name || X509_NAME_entry_count(name) > 0;
+
+    X509_REQ_free(req);
+    X509_free(crt);
+    ERR_clear_error();
+    return named;
+}

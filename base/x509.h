@@ -23,6 +23,8 @@ struct cert_facts {
 int cert_facts(struct span der, struct cert_facts *out, struct err *e) __attribute__((warn_unused_result));
 /* Is the certificate signed with the public key of this SPKI (DER)? 0 = yes. */
 int cert_signed_by(struct span cert_der, struct span spki_der, struct err *e) __attribute__((warn_unused_result));
+/* Does a certificate (csr false) or signing request (csr true) name a subject? Such text may be a person's name. True for what does not parse. */
+bool x509_names_subject(struct span der, bool csr);
 /* SPKI (DER) of a certificate, appended. */
 int cert_spki(struct span cert_der, struct buf *spki, struct err *e) __attribute__((warn_unused_result));
 /* One PEM block of that label ("CERTIFICATE", "CERTIFICATE REQUEST", "PUBLIC KEY") -> DER. Anything but white space around it is refused. */

@@ -71,6 +71,15 @@ static int take_ssh(const json_t *list, struct identity *i, struct err *e)
     return 0;
 }
 
+/* The body of this request stays in the log for good; a person's name must not be in it. */
+static int check_nameless(const struct enrol *n, struct span der, bool csr, struct err *e)
+{
+    if (strcmp(n->kind, "human") || !x509_names_subject(der, csr))
+        return 0;
+    return err_set(e, ERR_BAD_CERTIFICATE, "%s names its subject, and the log keeps this request: make one without (openssl req -subj /)",
+                   csr ? "the signing request of a person" : "the certificate of a person");
+}
+
 static void bind_certificate(struct credential *cr, const struct cert_facts *f, bool issued)
 {
     cr->kind = CREDENTIAL_CERTIFICATE;
@@ -94,7 +103,8 @@ static int by_certificate(struct core *c, const struct enrol *n, struct identity
     BUF_AUTO der = BUF_INIT(PEM_MAX);
     struct cert_facts f;
 
-    if (pem_to_der(span_str(n->certificate), "CERTIFICATE", &der, e) || cert_facts(buf_span(&der), &f, e))
+    if (pem_to_der(span_str(n->certificate), "CERTIFICATE", &der, e) || cert_facts(buf_span(&der), &f, e) ||
+        check_nameless(n, buf_span(&der), false, e))
         return err_context(e, "certificate");
     if (!f.client_auth || f.is_ca || f.not_after <= c->now)
         return err_set(e, ERR_BAD_CERTIFICATE, "certificate: %s", f.is_ca ? "it is a CA" : f.client_auth ? "it has expired" : "it lacks the extended key usage clientAuth");
@@ -206,7 +216,8 @@ static int issue(struct core *c, struct request *rq, const struct enrol *n, stru
     struct lane_op *op;
     size_t mark;
 
-    if (pem_to_der(span_str(n->csr), "CERTIFICATE REQUEST", &der, e) || csr_check(buf_span(&der), NULL, e))
+    if (pem_to_der(span_str(n->csr), "CERTIFICATE REQUEST", &der, e) || csr_check(buf_span(&der), NULL, e) ||
+        check_nameless(n, buf_span(&der), true, e))
         return err_context(e, "csr");
     json_canonical(&text, p);
     op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ISSUE, c->now + ISSUE_TIME, 1, on_issued, rq);

@@ -240,15 +240,15 @@ class Instance:
 
     # what tests often need
 
-    def csr(self, stem):
-        """Makes a P-256 key and a signing request in the directory; returns (key file, PEM text)."""
+    def csr(self, stem, subject="/CN=ignored"):
+        """Makes a P-256 key and a signing request in the directory; returns (key file, PEM text). A person's names no subject: "/"."""
         key = self.dir / f"{stem}.test.key"
         run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
-        return key, run("openssl", "req", "-new", "-key", key, "-subj", "/CN=ignored").stdout.decode()
+        return key, run("openssl", "req", "-new", "-key", key, "-subj", subject).stdout.decode()
 
     def new_identity(self, stem, kind="ci", **members):
         """An identity with a certificate that the service issues; returns its Client."""
-        key, csr = self.csr(stem)
+        key, csr = self.csr(stem, "/" if kind == "human" else "/CN=ignored")
         body = {"kind": kind, "csr": csr, **members}
         ssh_key = None
         if kind == "human":

@@ -336,3 +336,12 @@ def test_log_verifies(kms):
         assert signed(kms, "POST", f"/v1/identities/{name}/{verb}", {"reason": reason}).status == 200
     done = run(BIN / "kms-audit", "verify", kms.dir, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_person_stays_nameless(kms):
+    """A signing request with a subject would put a name into the log for good."""
+    _, csr = kms.csr(fresh("named"), "/CN=Jane Doe")
+    line = (kms.dir / "admin_ssh.pub").read_text().strip()
+    answer = kms.signed("POST", "/v1/identities", {"kind": "human", "csr": csr, "ssh": [line]}, source=new_source())
+    assert answer.slug == "bad-certificate" and "subject" in answer.json["detail"]
+    assert all("request" not in r for r in kms.records(event="identity.create", req=answer.request_id))
