@@ -13,7 +13,7 @@
 #define NUMBER_TAGS (T(TAG_STATUS) | T(TAG_RETRY_AFTER) | T(TAG_COUNT) | T(TAG_CLASS) | T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_CODE))
 #define TEXT_TAGS (T(TAG_METHOD) | T(TAG_TARGET) | T(TAG_SOURCE) | T(TAG_IDEMPOTENCY) | T(TAG_KMS_SIGNATURE) | T(TAG_CONTENT_TYPE) \
     | T(TAG_LOCATION) | T(TAG_REQUEST_ID) | T(TAG_REASON) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL) | T(TAG_BIRTH) | T(TAG_PROFILE) \
-    | T(TAG_TOKEN) | T(TAG_OBJECTS))
+    | T(TAG_TOKEN) | T(TAG_OBJECTS) | T(TAG_STATE))
 
 static const char *const tag_names[FRAME_TAG_LIMIT] = {
 #define X(name, number) [number] = #name,
@@ -23,7 +23,7 @@ static const char *const tag_names[FRAME_TAG_LIMIT] = {
 
 struct type {
     const char *name; /* NULL: no such type */
-    uint32_t required, optional;
+    uint64_t required, optional;
 };
 static const struct type types[256] = {
 #define X(name, number, required, optional) [number] = {#name, (required), (optional)},

@@ -39,11 +39,13 @@
     X(INDEX, 28)        /* u64: number of a child within its role */ \
     X(PID, 29)          /* u64 */ \
     X(OBJECTS, 30)      /* canonical JSON array */ \
-    X(CODE, 31)         /* u64 enum err_code, for problems raised by a front */
-#define FRAME_TAG_LIMIT 32
+    X(CODE, 31)         /* u64 enum err_code, for problems raised by a front */ \
+    X(STATE, 32)        /* canonical JSON: what the service can do now */ \
+    X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */
+#define FRAME_TAG_LIMIT 64
 
 /* X(name, number, required tags, optional tags) */
-#define T(tag) (1u << (tag))
+#define T(tag) (UINT64_C(1) << (tag))
 #define FRAME_TYPES(X) \
     /* front -> core */ \
     X(REQUEST, 1, T(TAG_METHOD) | T(TAG_TARGET) | T(TAG_SOURCE) | T(TAG_CERT), T(TAG_BODY) | T(TAG_IDEMPOTENCY) | T(TAG_KMS_SIGNATURE) | T(TAG_CONTENT_TYPE)) \
@@ -53,6 +55,10 @@
     X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION)) \
     /* any child -> core, once, when it is ready */ \
     X(HELLO, 5, 0, T(TAG_TOKEN)) \
+    /* lane -> core, before its HELLO: it waits for its token, looking every 250 ms */ \
+    X(AWAY, 6, T(TAG_REASON), 0) \
+    /* core -> health door, whenever it changes */ \
+    X(STATE, 7, T(TAG_STATE), 0) \
     /* core -> lane */ \
     X(LOAD, 16, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_SPKI), 0) \
     X(SIGN, 17, T(TAG_KEY_ID) | T(TAG_SCHEME) | T(TAG_INPUT), 0) \
@@ -62,15 +68,16 @@
     X(GENERATE, 21, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL), 0) /* administrative lane only, as the next two */ \
     X(LIST, 22, 0, 0) \
     X(ISSUE, 23, T(TAG_CSR) | T(TAG_PROFILE), 0) \
+    X(ANCHOR, 24, 0, T(TAG_ANCHOR)) /* administrative lane: with the field replaces the anchor on the token, without it reads */ \
     /* lane -> core, same id */ \
-    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS)) \
+    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR)) \
     X(ERROR, 33, T(TAG_CLASS) | T(TAG_REASON), 0) \
     /* supervisor -> core (CHILD carries the core's end of the socket pair as SCM_RIGHTS) */ \
     X(CHILD, 48, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) \
     X(CHILD_GONE, 49, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), T(TAG_REASON)) \
     X(STOP, 50, 0, T(TAG_REASON)) \
     /* core -> supervisor */ \
-    X(READY, 51, 0, 0) \
+    X(READY, 51, 0, T(TAG_REASON)) /* everything works; with a reason: the service answers, but this is missing */ \
     X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0)
 
 enum frame_tag {
@@ -84,7 +91,7 @@ enum frame_type {
 #undef X
 };
 
-enum child_role { CHILD_CORE = 0, CHILD_FRONT_CI = 1, CHILD_FRONT_ADMIN = 2, CHILD_LANE_ADMIN = 3, CHILD_LANE_SIGN = 4 };
+enum child_role { CHILD_CORE = 0, CHILD_FRONT_CI = 1, CHILD_FRONT_ADMIN = 2, CHILD_LANE_ADMIN = 3, CHILD_LANE_SIGN = 4, CHILD_FRONT_HEALTH = 5 };
 
 /* Why a lane failed, as the core must treat it. */
 enum lane_error {

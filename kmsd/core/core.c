@@ -144,7 +144,7 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
 
 static const char *role_name(enum child_role role)
 {
-    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign"};
+    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health"};
 
     return names[role];
 }

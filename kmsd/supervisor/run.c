@@ -42,17 +42,10 @@ static void log_child(enum log_level level, const struct child *c, const char *w
 
 static const char *program_of(enum child_role role)
 {
-    switch (role) {
-    case CHILD_CORE:
-        return "kmsd-core";
-    case CHILD_FRONT_CI:
-    case CHILD_FRONT_ADMIN:
-        return "kmsd-front";
-    case CHILD_LANE_ADMIN:
-    case CHILD_LANE_SIGN:
-        return "kmsd-token";
-    }
-    return "";
+    static const char *const names[] = {[CHILD_CORE] = "kmsd-core",        [CHILD_FRONT_CI] = "kmsd-front",   [CHILD_FRONT_ADMIN] = "kmsd-front",
+                                        [CHILD_LANE_ADMIN] = "kmsd-token", [CHILD_LANE_SIGN] = "kmsd-token", [CHILD_FRONT_HEALTH] = "kmsd-front"};
+
+    return names[role];
 }
 
 static pid_t spawn(struct supervisor *s, struct child *c, int socket_fd, struct err *e)
