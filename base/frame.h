@@ -78,7 +78,8 @@
     X(STOP, 50, 0, T(TAG_REASON)) \
     /* core -> supervisor */ \
     X(READY, 51, 0, T(TAG_REASON)) /* everything works; with a reason: the service answers, but this is missing */ \
-    X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0)
+    X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0) \
+    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0)    /* that lane has shown that it works: its pauses start from the beginning */
 
 enum frame_tag {
 #define X(name, number) TAG_##name = number,
@@ -92,6 +93,14 @@ enum frame_type {
 };
 
 enum child_role { CHILD_CORE = 0, CHILD_FRONT_CI = 1, CHILD_FRONT_ADMIN = 2, CHILD_LANE_ADMIN = 3, CHILD_LANE_SIGN = 4, CHILD_FRONT_HEALTH = 5 };
+
+/* How a lane's process ends when it knows why. */
+enum lane_exit {
+    LANE_EXIT_TOKEN = 75,   /* its token failed or went away */
+    LANE_EXIT_SEALED = 77,  /* the token refused the PIN: no other attempt before `kmsd unseal` */
+    LANE_EXIT_SETTINGS = 78
+};
+#define REASON_SEALED "sealed" /* CHILD_GONE's reason for LANE_EXIT_SEALED */
 
 /* Why a lane failed, as the core must treat it. */
 enum lane_error {

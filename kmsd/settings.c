@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fsutil.h"
 #include "base/num.h"
@@ -33,6 +34,7 @@ static const struct row {
     {"tokens.keys.pin_file", PATH, AT(keys.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"},
     {"tokens.keys.softhsm_conf", PATH, AT(keys.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"},
     {"tokens.keys.sync", PATH, AT(keys.sync), 0, 0, 0, false, "directory to sync after a key was made"},
+    {"tokens.keys.lanes", NUMBER, AT(keys.lanes), 0, LANES_MAX, 0, false, "signing lanes; 0 = one per processor"},
     {"tokens.checkpoint.module", PATH, AT(checkpoint.module), 0, 0, 0, true, "PKCS#11 module"},
     {"tokens.checkpoint.label", TEXT, AT(checkpoint.label), 0, 0, 0, true, "token label"},
     {"tokens.checkpoint.pin_file", PATH, AT(checkpoint.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"},
@@ -179,6 +181,26 @@ int settings_load(const char *file, struct settings *out, struct err *e)
         return -1;
     r.doc = doc;
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
+}
+
+unsigned settings_lanes(const struct settings *s)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (s->keys.lanes)
+        return (unsigned)s->keys.lanes;
+    return cores < 1 ? 1 : cores > LANES_MAX ? LANES_MAX : (unsigned)cores;
+}
+
+int settings_latch(const struct settings *s, char *out, size_t size)
+{
+    char dir[PATH_MAX];
+    char *slash;
+
+    memcpy(dir, s->tokens_lock, sizeof dir);
+    slash = strrchr(dir, '/');
+    slash[slash == dir] = '\0';
+    return path_join(out, size, dir, "sealed");
 }
 
 int settings_write(const char *file, const char *instance, const char *listen_ci, const char *listen_admin, const char *module, struct err *e)

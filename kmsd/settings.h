@@ -9,12 +9,14 @@
 
 #define SETTINGS_CA_MAX 8
 #define SETTINGS_TEXT 256
+#define LANES_MAX 8
 
 struct token_settings {
     char module[PATH_MAX];         /* PKCS#11 module */
     char label[33];                /* CKA token label */
     char pin_file[PATH_MAX];
     char softhsm_conf[PATH_MAX];   /* "" = not SoftHSM; else exported as SOFTHSM2_CONF in the token processes */
+    uint64_t lanes;                /* signing lanes, 0 = one per processor */
     char sync[PATH_MAX];           /* directory to syncfs after key generation, "" = none */
 };
 /* Paths are absolute after loading (relative ones count from the file's directory). */
@@ -32,6 +34,10 @@ struct settings {
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */
 int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));
+/* How many signing lanes run: at most LANES_MAX, one per processor unless set. */
+unsigned settings_lanes(const struct settings *s);
+/* The file beside tokens.lock that says that a token refused its PIN; as long as it is there no PIN is tried. */
+int settings_latch(const struct settings *s, char *out, size_t size) __attribute__((warn_unused_result));
 /* Writes a fresh kmsd.yaml (used by init and dev). listen_* may have port 0. */
 int settings_write(const char *file, const char *instance, const char *listen_ci, const char *listen_admin, const char *module, struct err *e) __attribute__((warn_unused_result));
 

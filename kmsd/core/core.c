@@ -121,25 +121,29 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
     return 0;
 }
 
-int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us)
+static int from_lane(struct core *c, enum child_role role, unsigned index, const struct frame *f)
 {
-    struct lane *l;
+    struct lane *l = lane_of(c, role, index);
 
-    see_time(c, now_us);
-    if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN)
-        return from_front(c, role, f);
-    l = lane_of(c, role, index);
     if (!l)
         return -1;
-    if (f->type == FRAME_HELLO) {
-        if (l->state != LANE_STARTING)
-            return -1;
-        lane_hello(c, l);
-        return 0;
+    switch (f->type) {
+    case FRAME_HELLO: return lane_hello(c, l);
+    case FRAME_AWAY: return lane_away(c, l, f);
+    case FRAME_RESULT:
+    case FRAME_ERROR: return lane_answer(c, l, f);
+    default: return -1;
     }
-    if (f->type != FRAME_RESULT && f->type != FRAME_ERROR)
-        return -1;
-    return lane_answer(c, l, f);
+}
+
+int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us)
+{
+    int result;
+
+    see_time(c, now_us);
+    result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
+    lanes_settle(c);
+    return result;
 }
 
 static const char *role_name(enum child_role role)
@@ -179,14 +183,18 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     l = lane_of(c, role, index);
     if (!l)
         return;
-    lane_lost(c, l);
-    l->state = up ? LANE_STARTING : LANE_DOWN;
+    if (up)
+        lane_up(c, l);
+    else
+        lane_down(c, l, reason);
+    lanes_settle(c);
 }
 
 void core_on_disk(struct core *c, int64_t now_us)
 {
     see_time(c, now_us);
     commit_done(c);
+    lanes_settle(c);
 }
 
 static void write_stop(struct core *c)
@@ -212,6 +220,7 @@ void core_on_tick(struct core *c, int64_t now_us)
     waiters_expire(c);
     nonces_expire(c);
     refusals_summarise(c, false);
+    lanes_settle(c);
     if (c->stopping && !c->n_requests)
         write_stop(c);
 }
@@ -227,15 +236,27 @@ void core_on_stop(struct core *c, const char *reason, int64_t now_us)
         write_stop(c);
 }
 
-bool core_ready(const struct core *c)
+static bool serving(const struct core *c)
 {
-    unsigned lanes = 0, fronts = 0;
+    unsigned fronts = 0;
 
-    for (unsigned n = 0; n < c->n_lanes; n++)
-        lanes += c->lane[n].state == LANE_READY;
     for (unsigned n = 0; n < 2; n++)
         fronts += c->front[n].hello;
-    return c->durable > c->start_seq && lanes >= c->start.lanes && fronts >= c->start.fronts;
+    return c->durable > c->start_seq && fronts >= c->start.fronts;
+}
+
+bool core_ready(const struct core *c)
+{
+    return serving(c) && lanes_ready(c) >= c->start.lanes;
+}
+
+const char *core_lacks(const struct core *c)
+{
+    if (!serving(c))
+        return NULL;
+    if (lanes_any(c, LANE_SEALED))
+        return "the token refused its PIN; correct the PIN, then run kmsd unseal";
+    return lanes_any(c, LANE_AWAY) ? c->away_reason : NULL;
 }
 
 bool core_finished(const struct core *c)

@@ -32,6 +32,8 @@ struct core_io {
     void (*append)(void *ctx, const struct core_group *group);
     /* Asks for the end of a child that does not answer. */
     void (*kill)(void *ctx, enum child_role role, unsigned index, const char *reason);
+    /* A lane has shown that it works. */
+    void (*proved)(void *ctx, enum child_role role, unsigned index);
     void (*note)(void *ctx, enum core_note level, const char *event, const char *text);
 };
 /* What daemon.start records. */
@@ -53,7 +55,9 @@ void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */
 void core_on_stop(struct core *c, const char *reason, int64_t now_us);
 /* End of a turn of the host's loop: hands over the next group if there is one and none is under way. */
 void core_turn(struct core *c);
-bool core_ready(const struct core *c);    /* everything said HELLO and daemon.start is durable */
+bool core_ready(const struct core *c);    /* daemon.start is durable, every front said HELLO and every lane works */
+/* What keeps an otherwise serving core from being ready and will not pass by itself; NULL = nothing of the kind. */
+const char *core_lacks(const struct core *c);
 bool core_finished(const struct core *c); /* daemon.stop is durable: the host may leave */
 /* For tests and the host: the fold as of the last appended record, and what is durable. */
 const struct state *core_state(const struct core *c);

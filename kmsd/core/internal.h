@@ -89,7 +89,8 @@ struct after {
 struct lane_op {
     struct lane_op *next;
     uint64_t id;
-    int64_t deadline;
+    int64_t deadline;              /* how long it may wait for a lane */
+    unsigned patience;             /* ticks that a lane may be silent over it */
     unsigned attempts, attempts_max;
     enum child_role role;
     struct buf frame;              /* as sent; its id is filled in anew for each attempt */
@@ -98,15 +99,28 @@ struct lane_op {
     void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e);
     struct request *rq;
 };
-enum lane_state { LANE_DOWN, LANE_STARTING, LANE_READY };
+enum lane_state {
+    LANE_DOWN,
+    LANE_STARTING,
+    LANE_AWAY,                     /* it runs and looks for its token */
+    LANE_SEALED,                   /* the token refused its PIN: not started again before somebody acts */
+    LANE_PROVING,                  /* logged in; works once it has shown that */
+    LANE_READY
+};
 struct lane {
     enum child_role role;
     unsigned index;
     enum lane_state state;
-    bool killed;
+    bool killed;                   /* its end was asked for: what it still says is ignored */
+    unsigned silent;               /* ticks since it said anything, or since it was given something to do */
+    unsigned loaded, not_loaded;   /* keys, since its HELLO */
     struct lane_op *first, *last;  /* outstanding, oldest first */
     unsigned outstanding;
 };
+struct lane_queue {
+    struct lane_op *first, *last;
+};
+#define LANE_QUEUES 2              /* signing lanes, administrative lane */
 
 struct nonce {
     struct nonce *next;
@@ -140,7 +154,8 @@ struct core {
     struct { bool up, hello; uint64_t epoch; } front[2];
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
-    struct lane_op *queue_first, *queue_last;
+    struct lane_queue queue[LANE_QUEUES];
+    char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
     /* requests */
     struct request *requests;
@@ -220,17 +235,29 @@ void waiters_expire(struct core *c);
 void refusal_record(struct core *c, struct request *rq, const struct err *e);
 void refusal_count(struct core *c, const char *name, const char *cred, const char *src, const char *reason, uint64_t n);
 void refusals_summarise(struct core *c, bool force);
-/* lanes.c */
-struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
-void lane_hello(struct core *c, struct lane *l);
-int lane_answer(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
-void lane_lost(struct core *c, struct lane *l);
-void lanes_tick(struct core *c);
-void lanes_free(struct core *c);
+/* lanes.c: work for the lanes */
 struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
                             void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq);
 void lane_submit(struct core *c, struct lane_op *op);   /* takes op */
+void lane_give(struct core *c, struct lane *l, struct lane_op *op); /* to this lane, whatever its state; takes op */
+int lane_answer(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
+void lane_return(struct core *c, struct lane *l);       /* what it was given goes to others, or fails */
+void lanes_settle(struct core *c);                      /* end of an event: fails what waits where there is nothing to wait for */
+void lanes_expire(struct core *c);
+void lanes_free(struct core *c);
+/* lanelife.c: the lanes themselves */
+struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
+int lane_hello(struct core *c, struct lane *l) __attribute__((warn_unused_result));
+int lane_away(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
+void lane_up(struct core *c, struct lane *l);
+void lane_down(struct core *c, struct lane *l, const char *reason);
+void lane_loaded(struct core *c, struct lane *l, bool well);
+void lane_probed(struct core *c, struct lane *l, bool well);
+void lane_end(struct core *c, struct lane *l, const char *reason);
+void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
+unsigned lanes_ready(const struct core *c);
+bool lanes_any(const struct core *c, enum lane_state state);
 /* the handlers */
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);

@@ -1,27 +1,36 @@
-/* Hands work to the token lanes, keeps their deadlines, and moves work that a lane lost to another one, once. */
+/* Hands work to the token lanes, and moves work that a lane lost to another one, once. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/enc.h"
 #include "kmsd/core/internal.h"
 
-#define LOAD_TIME (10 * TIME_SECOND_US)
 #define LANE_OUTSTANDING_MAX 256
-#define LANE_QUEUE_MAX 8192
+
+/* How many ticks a lane may be silent while it works on one of these. Whatever it says starts the count again. */
+static const struct {
+    enum frame_type type;
+    unsigned ticks;
+} PATIENCE[] = {
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_GENERATE, 600},
+};
+#define PATIENCE_OTHER 100
 
 /* How a lane's failure reads to the caller. */
 static const struct {
     enum lane_error class;
     enum err_code code;
+    bool alarm, again; /* again: another lane may do better */
     const char *text;
 } FAILURES[] = {
-    {LANE_TOKEN, ERR_TOKEN_UNAVAILABLE, "the token does not answer"},
-    {LANE_HUMAN, ERR_TOKEN_UNAVAILABLE, "the token refuses its PIN; an operator must act"},
-    {LANE_BUG, ERR_INTERNAL, "the token refused the operation"},
-    {LANE_INPUT, ERR_INTERNAL, "the token lane refused the form of its input"},
-    {LANE_KEY, ERR_TOKEN_UNAVAILABLE, "the token does not have the key as it was recorded"},
-    {LANE_VERIFY, ERR_INTERNAL, "the token made a signature that does not verify; it was not released"},
+    {LANE_TOKEN, ERR_TOKEN_UNAVAILABLE, false, true, "the token does not answer"},
+    {LANE_HUMAN, ERR_TOKEN_UNAVAILABLE, true, false, "the token refuses its PIN; an operator must act"},
+    {LANE_BUG, ERR_INTERNAL, true, false, "the token refused the operation"},
+    {LANE_INPUT, ERR_INTERNAL, true, false, "the token lane refused the form of its input"},
+    {LANE_KEY, ERR_TOKEN_UNAVAILABLE, true, false, "the token does not have the key as it was recorded"},
+    {LANE_VERIFY, ERR_INTERNAL, true, true, "the token made a signature that does not verify; it was not released"},
 };
+#define N_FAILURES (sizeof FAILURES / sizeof *FAILURES)
 
 struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
                             void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq)
@@ -33,6 +42,10 @@ struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t 
     op->role = role;
     op->type = type;
     op->deadline = deadline;
+    op->patience = PATIENCE_OTHER;
+    for (size_t n = 0; n < sizeof PATIENCE / sizeof *PATIENCE; n++)
+        if (PATIENCE[n].type == type)
+            op->patience = PATIENCE[n].ticks;
     op->attempts_max = attempts_max;
     op->done = done;
     op->rq = rq;
@@ -61,18 +74,28 @@ static void fail(struct core *c, struct lane_op *op, enum err_code code, const c
     finish(c, op, NULL, &e);
 }
 
-struct lane *lane_of(struct core *c, enum child_role role, unsigned index)
+static struct lane_queue *queue_of(struct core *c, enum child_role role)
 {
-    struct lane *l;
+    return &c->queue[role == CHILD_LANE_ADMIN];
+}
 
-    for (unsigned n = 0; n < c->n_lanes; n++)
-        if (c->lane[n].role == role && c->lane[n].index == index)
-            return &c->lane[n];
-    if (c->n_lanes == CORE_LANES_MAX)
-        return NULL;
-    l = &c->lane[c->n_lanes++];
-    *l = (struct lane){.role = role, .index = index};
-    return l;
+static void enqueue(struct lane_queue *q, struct lane_op *op)
+{
+    op->next = NULL;
+    if (q->last)
+        q->last->next = op;
+    else
+        q->first = op;
+    q->last = op;
+}
+
+static struct lane_op *dequeue(struct lane_queue *q)
+{
+    struct lane_op *op = q->first;
+
+    if (op && !(q->first = op->next))
+        q->last = NULL;
+    return op;
 }
 
 static struct lane *pick(struct core *c, enum child_role role)
@@ -82,10 +105,26 @@ static struct lane *pick(struct core *c, enum child_role role)
     for (unsigned n = 0; n < c->n_lanes; n++) {
         struct lane *l = &c->lane[n];
 
-        if (l->role == role && l->state == LANE_READY && !l->killed && l->outstanding < LANE_OUTSTANDING_MAX && (!best || l->outstanding < best->outstanding))
+        if (l->role == role && l->state == LANE_READY && l->outstanding < LANE_OUTSTANDING_MAX && (!best || l->outstanding < best->outstanding))
             best = l;
     }
     return best;
+}
+
+/* Nothing to wait for: no lane works, and those that run know that their token is away, or wait for a person. */
+static const char *hopeless(const struct core *c, enum child_role role)
+{
+    bool away = false, sealed = false;
+
+    for (unsigned n = 0; n < c->n_lanes; n++) {
+        const struct lane *l = &c->lane[n];
+
+        if (l->role == role && l->state == LANE_READY)
+            return NULL;
+        away |= l->role == role && l->state == LANE_AWAY;
+        sealed |= l->role == role && l->state == LANE_SEALED;
+    }
+    return sealed ? "the token refused its PIN; an operator must act" : away ? "the token does not answer" : NULL;
 }
 
 static void put_id(struct lane_op *op)
@@ -94,118 +133,53 @@ static void put_id(struct lane_op *op)
         op->frame.data[5 + n] = (uint8_t)(op->id >> (56 - 8 * n));
 }
 
-static void give(struct core *c, struct lane *l, struct lane_op *op)
+void lane_give(struct core *c, struct lane *l, struct lane_op *op)
 {
     op->id = ++c->next_op;
     op->attempts++;
     op->next = NULL;
     put_id(op);
-    if (l->last)
+    if (l->last) {
         l->last->next = op;
-    else
+    } else {
         l->first = op;
+        l->silent = 0;
+    }
     l->last = op;
     l->outstanding++;
     c->io.send(c->io.ctx, l->role, l->index, &op->frame);
 }
 
-static void enqueue(struct core *c, struct lane_op *op)
+static void pump(struct core *c, enum child_role role)
 {
-    op->next = NULL;
-    if (c->queue_last)
-        c->queue_last->next = op;
-    else
-        c->queue_first = op;
-    c->queue_last = op;
+    struct lane_queue *q = queue_of(c, role);
+    struct lane *l;
+
+    while (q->first && (l = pick(c, role)))
+        lane_give(c, l, dequeue(q));
 }
 
-static void pump(struct core *c)
+void lanes_settle(struct core *c)
 {
-    struct lane_op *list = c->queue_first, *next;
+    static const enum child_role roles[LANE_QUEUES] = {CHILD_LANE_SIGN, CHILD_LANE_ADMIN};
 
-    c->queue_first = c->queue_last = NULL;
-    for (struct lane_op *op = list; op; op = next) {
-        struct lane *l = pick(c, op->role);
+    for (unsigned n = 0; n < LANE_QUEUES; n++) {
+        const char *why = hopeless(c, roles[n]);
+        struct lane_op *op;
 
-        next = op->next;
-        if (l)
-            give(c, l, op);
-        else
-            enqueue(c, op);
+        while (why && (op = dequeue(queue_of(c, roles[n]))))
+            fail(c, op, ERR_TOKEN_UNAVAILABLE, why);
     }
 }
 
 void lane_submit(struct core *c, struct lane_op *op)
 {
-    struct lane *l = c->queue_first ? NULL : pick(c, op->role);
-
-    if (buf_ok(&op->frame))
+    if (buf_ok(&op->frame)) {
         fail(c, op, ERR_INTERNAL, "the work for the token did not fit its frame");
-    else if (l)
-        give(c, l, op);
-    else {
-        enqueue(c, op);
-        pump(c);
-    }
-}
-
-/* A lane that cannot load one key serves the others; a signature with that key then fails by name. */
-static void on_loaded(struct core *c, struct request *rq, const struct frame *result, struct err *e)
-{
-    (void)rq;
-    if (!result)
-        c->io.note(c->io.ctx, CORE_NOTE_WARNING, "lane.load", e->detail);
-}
-
-static void load(struct core *c, struct lane *l, const struct key *k)
-{
-    struct lane_op *op = lane_op_new(l->role, FRAME_LOAD, c->now + LOAD_TIME, 1, on_loaded, NULL);
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
-
-    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id)) {
-        free(op);
         return;
     }
-    mark = frame_begin(&op->frame, FRAME_LOAD, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
-    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
-    frame_end(&op->frame, mark);
-    if (buf_ok(&op->frame))
-        op_free(op);
-    else
-        give(c, l, op);
-}
-
-struct loading {
-    struct core *c;
-    struct lane *l;
-};
-
-static bool load_one(void *ctx, struct key *k)
-{
-    struct loading *to = ctx;
-
-    if (k->active && !strcmp(k->purpose, "release"))
-        load(to->c, to->l, k);
-    return true;
-}
-
-void lane_hello(struct core *c, struct lane *l)
-{
-    l->state = LANE_READY;
-    if (l->role == CHILD_LANE_SIGN)
-        state_each_key(c->state, "", load_one, &(struct loading){c, l});
-    pump(c);
-}
-
-void lanes_load_key(struct core *c, const struct key *k)
-{
-    for (unsigned n = 0; n < c->n_lanes; n++)
-        if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state == LANE_READY)
-            load(c, &c->lane[n], k);
+    enqueue(queue_of(c, op->role), op);
+    pump(c, op->role);
 }
 
 static struct lane_op *take(struct lane *l, uint64_t id)
@@ -227,91 +201,78 @@ static struct lane_op *take(struct lane *l, uint64_t id)
     return NULL;
 }
 
-/* Back to the queue for another lane, or over. */
-static void lost(struct core *c, struct lane_op *op)
-{
-    if (op->attempts < op->attempts_max && c->now < op->deadline)
-        enqueue(c, op);
-    else
-        fail(c, op, ERR_TOKEN_UNAVAILABLE, "the token lane ended while it worked");
-}
-
 static void answer_error(struct core *c, struct lane_op *op, uint64_t class)
 {
-    if (class == LANE_TOKEN && op->attempts < op->attempts_max) {
-        enqueue(c, op);
+    for (size_t n = 0; n < N_FAILURES; n++) {
+        if (FAILURES[n].class != class)
+            continue;
+        if (FAILURES[n].alarm)
+            c->io.note(c->io.ctx, CORE_NOTE_ALARM, "lane.error", FAILURES[n].text);
+        if (FAILURES[n].again && op->attempts < op->attempts_max)
+            enqueue(queue_of(c, op->role), op);
+        else
+            fail(c, op, FAILURES[n].code, FAILURES[n].text);
         return;
     }
-    for (size_t n = 0; n < sizeof FAILURES / sizeof *FAILURES; n++)
-        if (FAILURES[n].class == class) {
-            if (class == LANE_BUG || class == LANE_VERIFY || class == LANE_KEY || class == LANE_INPUT)
-                c->io.note(c->io.ctx, CORE_NOTE_ALARM, "lane.error", FAILURES[n].text);
-            fail(c, op, FAILURES[n].code, FAILURES[n].text);
-            return;
-        }
     fail(c, op, ERR_INTERNAL, "the token lane failed in an unknown way");
 }
 
 int lane_answer(struct core *c, struct lane *l, const struct frame *f)
 {
-    struct lane_op *op = take(l, f->id);
+    struct lane_op *op;
     struct err none = {0};
+    uint64_t class = f->type == FRAME_ERROR ? frame_u64(f, TAG_CLASS) : 0;
 
+    if (l->killed)
+        return 0;
+    op = take(l, f->id);
     if (!op)
         return -1;
-    if (f->type == FRAME_ERROR) {
-        uint64_t class = frame_u64(f, TAG_CLASS);
-
-        if (class == LANE_TOKEN || class == LANE_HUMAN)
-            l->state = LANE_DOWN; /* it exits after this answer */
+    l->silent = 0;
+    if (class == LANE_TOKEN || class == LANE_HUMAN)
+        l->state = LANE_DOWN; /* it exits after this answer */
+    if (op->type == FRAME_PROBE || op->type == FRAME_LOAD) {
+        (op->type == FRAME_PROBE ? lane_probed : lane_loaded)(c, l, !class);
+        op_free(op);
+    } else if (class) {
         answer_error(c, op, class);
     } else {
         finish(c, op, f, &none);
     }
-    pump(c);
+    pump(c, l->role);
     return 0;
 }
 
-void lane_lost(struct core *c, struct lane *l)
+void lane_return(struct core *c, struct lane *l)
 {
     struct lane_op *list = l->first, *next;
 
-    l->state = LANE_DOWN;
-    l->killed = false;
     l->first = l->last = NULL;
     l->outstanding = 0;
     for (struct lane_op *op = list; op; op = next) {
         next = op->next;
-        lost(c, op);
-    }
-    pump(c);
-}
-
-static void expire_queue(struct core *c)
-{
-    struct lane_op *list = c->queue_first, *next;
-
-    c->queue_first = c->queue_last = NULL;
-    for (struct lane_op *op = list; op; op = next) {
-        next = op->next;
-        if (c->now < op->deadline)
-            enqueue(c, op);
+        if (op->attempts < op->attempts_max && c->now < op->deadline)
+            enqueue(queue_of(c, op->role), op);
         else
-            fail(c, op, ERR_TOKEN_UNAVAILABLE, "no token lane is ready");
+            fail(c, op, ERR_TOKEN_UNAVAILABLE, "the token lane ended while it worked");
     }
+    pump(c, l->role);
 }
 
-void lanes_tick(struct core *c)
+void lanes_expire(struct core *c)
 {
-    for (unsigned n = 0; n < c->n_lanes; n++) {
-        struct lane *l = &c->lane[n];
+    for (unsigned n = 0; n < LANE_QUEUES; n++) {
+        struct lane_queue all = c->queue[n];
+        struct lane_op *op;
 
-        if (l->state != LANE_READY || l->killed || !l->first || c->now < l->first->deadline)
-            continue;
-        l->killed = true;
-        c->io.kill(c->io.ctx, l->role, l->index, "deadline");
+        c->queue[n] = (struct lane_queue){0};
+        while ((op = dequeue(&all))) {
+            if (c->now < op->deadline)
+                enqueue(&c->queue[n], op);
+            else
+                fail(c, op, ERR_TOKEN_UNAVAILABLE, "no token lane is ready");
+        }
     }
-    expire_queue(c);
 }
 
 static void free_list(struct lane_op *op)
@@ -324,7 +285,8 @@ static void free_list(struct lane_op *op)
 
 void lanes_free(struct core *c)
 {
-    free_list(c->queue_first);
+    for (unsigned n = 0; n < LANE_QUEUES; n++)
+        free_list(c->queue[n].first);
     for (unsigned n = 0; n < c->n_lanes; n++)
         free_list(c->lane[n].first);
 }

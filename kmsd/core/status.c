@@ -3,7 +3,8 @@
 
 #include "kmsd/core/internal.h"
 
-static const char *const LANE_STATE[] = {[LANE_DOWN] = "down", [LANE_STARTING] = "starting", [LANE_READY] = "ready"};
+static const char *const LANE_STATE[] = {[LANE_DOWN] = "down",     [LANE_STARTING] = "starting", [LANE_AWAY] = "away",
+                                         [LANE_SEALED] = "sealed", [LANE_PROVING] = "proving",   [LANE_READY] = "ready"};
 
 static json_t *lanes_view(const struct core *c)
 {

@@ -81,6 +81,20 @@ static void check_token(struct report *r, const char *area, const struct token_s
     }
 }
 
+static void check_latch(struct report *r)
+{
+    BUF_AUTO text = BUF_INIT(8192), said = BUF_INIT(1024);
+    char path[PATH_MAX];
+    struct err e = {0};
+
+    if (settings_latch(r->s, path, sizeof path) || !file_exists(path))
+        return;
+    if (file_read(path, &said, &e))
+        buf_clear(&said);
+    buf_printf(&text, "%.*s: correct the PIN, then run kmsd unseal", (int)strcspn(buf_str(&said), "\n"), buf_str(&said));
+    problem(r, "sealed", buf_str(&text));
+}
+
 /* Reads only: the whole check of a log is kms-audit's work. */
 static void check_log(struct report *r)
 {
@@ -119,6 +133,7 @@ int command_check(int argc, char **argv)
     good("settings", s.file);
     check_token(&r, "keys", &s.keys);
     check_token(&r, "checkpoint", &s.checkpoint);
+    check_latch(&r);
     check_private(&r, "tls", s.tls_key);
     check_certificate(&r, s.tls_certificate);
     for (unsigned n = 0; n < s.n_client_ca; n++)

@@ -48,3 +48,15 @@ pid_t child_spawn(const char *const argv[], int socket_fd, int listen_fd, struct
         execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
 }
+
+void child_frame(struct buf *b, enum frame_type type, const struct child *c, pid_t pid, const char *reason)
+{
+    size_t mark = frame_begin(b, type, 0);
+
+    frame_put_u64(b, TAG_ROLE, c->role);
+    frame_put_u64(b, TAG_INDEX, c->index);
+    frame_put_u64(b, TAG_PID, (uint64_t)pid);
+    if (reason)
+        frame_put_str(b, TAG_REASON, reason);
+    frame_end(b, mark);
+}

@@ -7,12 +7,13 @@
 
 #include "base/stream.h"
 
-#define CHILDREN_MAX 8
+#define CHILDREN_MAX 16
 #define BACKOFF_FIRST_US INT64_C(100000)
 #define BACKOFF_MAX_US INT64_C(30000000)
 #define BACKOFF_LIVED_US INT64_C(10000000) /* who lived longer starts again at once */
+#define TOKEN_PAUSE_MAX_US INT64_C(1000000)
 
-enum { EXIT_PIN_REFUSED = 77, EXIT_REFUSES = 78 };
+enum { EXIT_REFUSES = 78 };
 
 struct child {
     enum child_role role;
@@ -20,7 +21,7 @@ struct child {
     pid_t pid;                 /* 0 = not running */
     int64_t started, retry_at; /* retry_at: when it is started again; 0 = not waiting */
     int64_t backoff;           /* the next pause */
-    bool latched;              /* not started again until kmsd itself is */
+    bool latched;              /* not started again before `kmsd unseal` */
 };
 
 /* Pure: how long to wait before the next start of a child that lived from started to died; *backoff is the pause it had (0 = none yet) and becomes the next one. */
@@ -29,6 +30,8 @@ int64_t backoff_next(int64_t *backoff, int64_t started, int64_t died);
 /* fork and exec: socket becomes descriptor 3, listen_fd (when >= 0) descriptor 4; everything else is closed. argv[0] is a path. The pid, or -1. */
 pid_t child_spawn(const char *const argv[], int socket_fd, int listen_fd, struct err *e);
 const char *child_name(enum child_role role);
+/* Appends CHILD (reason NULL) or CHILD_GONE. */
+void child_frame(struct buf *b, enum frame_type type, const struct child *c, pid_t pid, const char *reason);
 
 /* listen.c: binds "ADDRESS:PORT" or "[v6]:PORT" (numeric) and listens; the descriptor, or -1 with e. */
 int listen_on(const char *address, struct err *e);

@@ -56,24 +56,30 @@ static void exec_daemon(const struct devserver *d, const char *notify, const cha
     _exit(127);
 }
 
+/* Waits until everything works. What is missing by then is the error. */
 static int await_ready(int fd, pid_t pid, struct err *e)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    char text[256];
+    char text[512] = "", *status = NULL;
 
     for (int waited = 0; waited < READY_MS; waited += STEP_MS) {
-        int status, n = poll(&p, 1, STEP_MS);
+        int end, n = poll(&p, 1, STEP_MS);
         ssize_t got = n > 0 ? recv(fd, text, sizeof text - 1, 0) : 0;
 
         if (got > 0) {
             text[got] = '\0';
-            if (strstr(text, "READY=1"))
+            status = strstr(text, "STATUS=");
+            if (status && !strcmp(status, "STATUS=ready\n"))
                 return 0;
+            if (status && strstr(status, "PIN"))
+                break; /* waiting cures that not */
         }
-        if (waitpid(pid, &status, WNOHANG) == pid)
+        if (waitpid(pid, &end, WNOHANG) == pid)
             return err_set(e, ERR_INTERNAL, "the daemon ended while it started; its messages say why");
     }
     kill(pid, SIGTERM);
+    if (status)
+        return err_set(e, ERR_INTERNAL, "the daemon does not become ready: %.*s", (int)strcspn(status + 7, "\n"), status + 7);
     return err_set(e, ERR_INTERNAL, "the daemon is not ready after %d seconds", READY_MS / 1000);
 }
 

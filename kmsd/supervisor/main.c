@@ -14,6 +14,7 @@ static const struct {
     {"run", command_run, "run the service of a directory made by init"},
     {"init", command_init, "create an instance: tokens, CA, first administrator, first log record"},
     {"check", command_check, "say in words what is wrong with settings, files, certificates and log"},
+    {"unseal", command_unseal, "let kmsd try a token's PIN again after it was refused"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
 };
 #define N_COMMANDS (sizeof COMMANDS / sizeof *COMMANDS)

@@ -18,134 +18,15 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "kmsd/settings.h"
-#include "kmsd/supervisor/children.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
+#include "kmsd/supervisor/supervisor.h"
 
-enum { LOCK_WAIT_MS = 5000, STOP_US = 12000000, START_US = 60000000 };
-
-struct supervisor {
-    struct settings settings;
-    struct child core, child[CHILDREN_MAX];
-    unsigned n_children;
-    struct stream control;
-    int signals, listen[2];
-    bool ready, stopping, core_latched;
-    int64_t stop_by, start_by;
-    int result;
-};
-
-static void log_child(enum log_level level, const struct child *c, const char *what)
-{
-    log_line(level, "child", "name=%s index=%u pid=%d text=\"%s\"", child_name(c->role), c->index, (int)c->pid, what);
-}
-
-static const char *program_of(enum child_role role)
-{
-    static const char *const names[] = {[CHILD_CORE] = "kmsd-core",        [CHILD_FRONT_CI] = "kmsd-front",   [CHILD_FRONT_ADMIN] = "kmsd-front",
-                                        [CHILD_LANE_ADMIN] = "kmsd-token", [CHILD_LANE_SIGN] = "kmsd-token", [CHILD_FRONT_HEALTH] = "kmsd-front"};
-
-    return names[role];
-}
-
-static pid_t spawn(struct supervisor *s, struct child *c, int socket_fd, struct err *e)
-{
-    char path[PATH_MAX];
-    BUF_AUTO parent = BUF_INIT(32), index = BUF_INIT(32);
-    const char *argv[12] = {path, "--settings", s->settings.file, "--parent"};
-    int n = 5, listen_fd = -1;
-
-    buf_printf(&parent, "%d", (int)getpid());
-    buf_printf(&index, "%u", c->index);
-    argv[4] = buf_str(&parent);
-    if (c->role == CHILD_FRONT_CI || c->role == CHILD_FRONT_ADMIN) {
-        argv[n++] = "--door";
-        argv[n++] = c->role == CHILD_FRONT_CI ? "ci" : "admin";
-        listen_fd = s->listen[c->role == CHILD_FRONT_ADMIN];
-    } else if (c->role != CHILD_CORE) {
-        argv[n++] = "--lane";
-        argv[n++] = c->role == CHILD_LANE_ADMIN ? "admin" : "sign";
-        argv[n++] = "--index";
-        argv[n++] = buf_str(&index);
-    }
-    if (program_path(program_of(c->role), true, path, sizeof path, e))
-        return -1;
-    return child_spawn(argv, socket_fd, listen_fd, e);
-}
-
-static void put_child(struct buf *b, enum frame_type type, const struct child *c, pid_t pid, const char *reason)
-{
-    size_t mark = frame_begin(b, type, 0);
-
-    frame_put_u64(b, TAG_ROLE, c->role);
-    frame_put_u64(b, TAG_INDEX, c->index);
-    frame_put_u64(b, TAG_PID, (uint64_t)pid);
-    if (reason)
-        frame_put_str(b, TAG_REASON, reason);
-    frame_end(b, mark);
-}
-
-/* The core's end goes to the core, the other becomes the child's descriptor 3. */
-static int start_child(struct supervisor *s, struct child *c, struct err *e)
-{
-    BUF_AUTO frame = BUF_INIT(1024);
-    int pair[2], failed;
-
-    c->retry_at = 0;
-    c->started = clock_boot_us();
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        return err_errno(e, ERR_INTERNAL, errno, "a socket pair");
-    c->pid = spawn(s, c, pair[1], e);
-    close(pair[1]);
-    if (c->pid < 0) {
-        c->pid = 0;
-        close(pair[0]);
-        return -1;
-    }
-    put_child(&frame, FRAME_CHILD, c, c->pid, NULL);
-    failed = stream_send_fd(&s->control, &frame, pair[0]);
-    close(pair[0]);
-    return failed ? err_set(e, ERR_INTERNAL, "the core does not take a child") : 0;
-}
-
-static int start_core(struct supervisor *s, struct err *e)
-{
-    int pair[2], failed = 0;
-
-    s->core.retry_at = 0;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        return err_errno(e, ERR_INTERNAL, errno, "a socket pair");
-    s->core.pid = spawn(s, &s->core, pair[1], e);
-    close(pair[1]);
-    s->core.started = clock_boot_us();
-    if (s->core.pid < 0) {
-        s->core.pid = 0;
-        close(pair[0]);
-        return -1;
-    }
-    stream_init(&s->control, pair[0]);
-    for (unsigned n = 0; n < s->n_children; n++) {
-        struct child *c = &s->child[n];
-
-        if (c->latched || !start_child(s, c, e))
-            continue;
-        failed = -1;
-        c->retry_at = c->pid ? 0 : c->started + BACKOFF_FIRST_US;
-    }
-    return failed;
-}
+enum { LOCK_WAIT_MS = 5000 };
 
 static void add_child(struct supervisor *s, enum child_role role, unsigned index)
 {
     s->child[s->n_children++] = (struct child){.role = role, .index = index};
-}
-
-static void end(struct supervisor *s, int result)
-{
-    if (!s->stopping)
-        s->stop_by = clock_boot_us() + STOP_US;
-    s->stopping = true;
-    s->result = result ? result : s->result;
 }
 
 /* Asks the core to drain and record its stop; without a core there is nothing to drain. */
@@ -161,92 +42,6 @@ static void ask_stop(struct supervisor *s)
     (void)!stream_flush(&s->control);
 }
 
-static void kill_children(struct supervisor *s)
-{
-    for (unsigned n = 0; n < s->n_children; n++)
-        if (s->child[n].pid > 0)
-            kill(s->child[n].pid, SIGKILL);
-}
-
-static void describe_end(int status, char *out, size_t size)
-{
-    BUF_AUTO b = BUF_INIT(size - 1);
-
-    if (WIFSIGNALED(status))
-        buf_printf(&b, "signal %d", WTERMSIG(status));
-    else
-        buf_printf(&b, "exit %d", WEXITSTATUS(status));
-    memcpy(out, buf_str(&b), b.len + 1);
-}
-
-static void on_core_end(struct supervisor *s, int status)
-{
-    char how[32];
-
-    describe_end(status, how, sizeof how);
-    log_child(s->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, &s->core, how);
-    s->core.pid = 0;
-    stream_close(&s->control);
-    kill_children(s);
-    if (s->stopping)
-        return;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_REFUSES) {
-        log_line(LOG_LEVEL_ERROR, "stop", "text=\"the core refuses to start; its message above says why\"");
-        end(s, 1);
-        return;
-    }
-    s->core.retry_at = clock_boot_us() + backoff_next(&s->core.backoff, s->core.started, clock_boot_us());
-}
-
-static void on_child_end(struct supervisor *s, struct child *c, int status)
-{
-    BUF_AUTO frame = BUF_INIT(1024);
-    char how[32];
-    pid_t pid = c->pid;
-
-    describe_end(status, how, sizeof how);
-    if (!s->stopping)
-        log_child(LOG_LEVEL_WARNING, c, how);
-    c->pid = 0;
-    if (s->core.pid && !s->stopping) {
-        put_child(&s->control.out, FRAME_CHILD_GONE, c, pid, how);
-        (void)!stream_flush(&s->control);
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_PIN_REFUSED) {
-        c->latched = true;
-        log_child(LOG_LEVEL_ERROR, c, "the token refused its PIN; it is not tried again. Correct the PIN file, then start kmsd again");
-        if (!s->ready) {
-            kill_children(s); /* at once: another lane may be about to try the same PIN */
-            end(s, 1);
-        }
-        return;
-    }
-    if (!s->core.pid)
-        return; /* killed because the core ended: it starts again with the core, and its own pauses do not grow */
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_REFUSES && !s->ready) {
-        log_child(LOG_LEVEL_ERROR, c, "it refuses these settings; its message above says why");
-        end(s, 1);
-        return;
-    }
-    c->retry_at = clock_boot_us() + backoff_next(&c->backoff, c->started, clock_boot_us());
-}
-
-static void reap(struct supervisor *s)
-{
-    int status;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == s->core.pid) {
-            on_core_end(s, status);
-            continue;
-        }
-        for (unsigned n = 0; n < s->n_children; n++)
-            if (s->child[n].pid == pid)
-                on_child_end(s, &s->child[n], status);
-    }
-}
-
 static void on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
@@ -259,90 +54,57 @@ static void on_signal(struct supervisor *s)
     }
 }
 
-/* systemd's readiness protocol: one datagram (sd_notify(3)). */
-static void notify(const char *text)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    union {
-        struct sockaddr any;
-        struct sockaddr_un un;
-    } a = {.un.sun_family = AF_UNIX};
-    size_t n = path ? strlen(path) : 0;
-    int fd;
-
-    if (!n || n >= sizeof a.un.sun_path || (path[0] != '/' && path[0] != '@'))
-        return;
-    memcpy(a.un.sun_path, path, n);
-    if (path[0] == '@')
-        a.un.sun_path[0] = '\0';
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    (void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, &a.any, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-    close(fd);
-}
-
-static void kill_named(struct supervisor *s, const struct frame *f)
+static struct child *named(struct supervisor *s, const struct frame *f)
 {
     for (unsigned n = 0; n < s->n_children; n++) {
         struct child *c = &s->child[n];
 
         if (c->role == (enum child_role)frame_u64(f, TAG_ROLE) && c->index == frame_u64(f, TAG_INDEX) && c->pid > 0 &&
-            (uint64_t)c->pid == frame_u64(f, TAG_PID)) {
-            log_child(LOG_LEVEL_WARNING, c, "the core asked for its end");
-            kill(c->pid, SIGKILL);
-        }
+            (uint64_t)c->pid == frame_u64(f, TAG_PID))
+            return c;
     }
+    return NULL;
+}
+
+/* The core serves; what it lacks, if anything, a service manager can show. */
+static void on_ready(struct supervisor *s, const struct frame *f)
+{
+    BUF_AUTO text = BUF_INIT(512);
+
+    if (frame_text(f, TAG_REASON, s->lacks, sizeof s->lacks))
+        s->lacks[0] = '\0';
+    s->ready = true;
+    s->start_by = 0;
+    if (s->lacks[0])
+        log_line(LOG_LEVEL_ERROR, "not-ready", "text=\"%s\"", s->lacks);
+    else
+        log_line(LOG_LEVEL_INFO, "ready", "ci=%s admin=%s", s->settings.listen_ci, s->settings.listen_admin);
+    buf_printf(&text, "READY=1\nSTATUS=%s\n", s->lacks[0] ? s->lacks : "ready");
+    notify(buf_str(&text));
 }
 
 static void on_control(struct supervisor *s)
 {
     struct frame f;
     struct err e = {0};
-    int got = stream_fill(&s->control);
+    int more, got = stream_fill(&s->control);
 
-    while (stream_next(&s->control, &f, &e) > 0) {
-        if (f.type == FRAME_READY && !s->ready) {
-            s->ready = true;
-            log_line(LOG_LEVEL_INFO, "ready", "ci=%s admin=%s", s->settings.listen_ci, s->settings.listen_admin);
-            notify("READY=1\n");
-        } else if (f.type == FRAME_KILL) {
-            kill_named(s, &f);
+    while ((more = stream_next(&s->control, &f, &e)) > 0) {
+        struct child *c = f.type == FRAME_KILL || f.type == FRAME_PROVED ? named(s, &f) : NULL;
+
+        if (f.type == FRAME_READY) {
+            on_ready(s, &f);
+        } else if (c && f.type == FRAME_PROVED) {
+            c->backoff = 0;
+        } else if (c) {
+            log_child(LOG_LEVEL_WARNING, c, "the core asked for its end");
+            kill(c->pid, SIGKILL);
         }
     }
-    if (got < 0 && s->core.pid)
-        kill(s->core.pid, SIGKILL);
-}
-
-static bool none_left(const struct supervisor *s)
-{
-    for (unsigned n = 0; n < s->n_children; n++)
-        if (s->child[n].pid)
-            return false;
-    return !s->core.pid;
-}
-
-/* What could not even be started (no process, no descriptor) is tried again like what died. */
-static void start_failed(struct child *c, int64_t now, const struct err *e)
-{
-    log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e->detail);
-    if (!c->pid)
-        c->retry_at = now + backoff_next(&c->backoff, now, now);
-}
-
-static void start_due(struct supervisor *s, int64_t now)
-{
-    struct err e = {0};
-
-    if (!s->core.pid) {
-        /* The whole set starts anew, once the old children are gone. */
-        if (none_left(s) && s->core.retry_at && now >= s->core.retry_at && start_core(s, &e))
-            start_failed(&s->core, now, &e);
-        return;
-    }
-    for (unsigned n = 0; n < s->n_children; n++)
-        if (s->child[n].retry_at && now >= s->child[n].retry_at && !s->child[n].latched && start_child(s, &s->child[n], &e))
-            start_failed(&s->child[n], now, &e);
+    if (more < 0)
+        log_line(LOG_LEVEL_ERROR, "control", "text=\"the core does not speak as it should: %s\"", e.detail);
+    if (((got < 0 && !s->stopping) || more < 0) && s->core.pid)
+        kill(s->core.pid, SIGKILL); /* one that stops has closed its end, and is about to be reaped */
 }
 
 static void check_times(struct supervisor *s, int64_t now)
@@ -354,13 +116,14 @@ static void check_times(struct supervisor *s, int64_t now)
             kill_children(s);
         return;
     }
-    if (!s->ready && now > s->start_by) {
-        log_line(LOG_LEVEL_ERROR, "start", "text=\"not ready after %d seconds\"", START_US / 1000000);
-        end(s, 1);
-        if (s->core.pid)
-            kill(s->core.pid, SIGKILL);
+    if (s->start_by && now > s->start_by && s->core.pid) {
+        log_line(LOG_LEVEL_ERROR, "start", "text=\"the core said nothing for %d seconds\"", (int)(START_US / 1000000));
+        kill(s->core.pid, SIGKILL);
+        if (!s->ready)
+            end(s, 1);
         return;
     }
+    latch_watch(s);
     start_due(s, now);
 }
 
@@ -404,7 +167,11 @@ static int set_up(struct supervisor *s, struct err *e)
     add_child(s, CHILD_FRONT_CI, 0);
     add_child(s, CHILD_FRONT_ADMIN, 0);
     add_child(s, CHILD_LANE_ADMIN, 0);
-    add_child(s, CHILD_LANE_SIGN, 0);
+    for (unsigned n = 0; n < settings_lanes(&s->settings); n++)
+        add_child(s, CHILD_LANE_SIGN, n);
+    if (settings_latch(&s->settings, s->latch, sizeof s->latch))
+        return err_set(e, ERR_BAD_REQUEST, "the path of tokens.lock is too long");
+    s->latch_on_disk = file_exists(s->latch);
     s->start_by = clock_boot_us() + START_US;
     return start_core(s, e);
 }

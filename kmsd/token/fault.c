@@ -64,6 +64,7 @@ int fault_set(struct fault *f, enum lane_error class, const char *fmt, ...)
 
     f->class = class;
     f->heal = HEAL_NONE;
+    f->untried = false;
     va_start(ap, fmt);
     (void)vsnprintf(f->reason, sizeof f->reason, fmt, ap);
     va_end(ap);

@@ -15,6 +15,7 @@ enum fault_heal { HEAL_NONE, HEAL_SESSION, HEAL_LOGIN };
 struct fault {
     enum lane_error class;
     enum fault_heal heal;
+    bool untried;                  /* LANE_HUMAN, but no PIN was tried: a file of this instance must be mended */
     char reason[FAULT_REASON_MAX]; /* never holds a CK_RV: those go to stderr only */
 };
 

@@ -3,16 +3,23 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
 #include "base/log.h"
+#include "base/num.h"
+#include "kmsd/token/latch.h"
 
 #define LOCK_WAIT_MS 30000
+#define AWAY_MS 250
+#define AWAY_TRIES "KMSD_AWAY_TRIES" /* how often this process has looked before, in the environment of the next image */
+#define AWAY_QUIET 240               /* told once a minute */
+#define AWAY_REASON_MAX 150
 #define EXIT_BROKEN 1
 
-/* Two processes that log in at the same moment can miss the token: lanes start one after another. A lane that failed keeps the lock until its
- * process ends, so that kmsd hears of a refused PIN, and stops the others, before the next lane has come as far as trying it. */
+/* Two processes that log in at the same moment can miss the token: lanes start one after another. A refused PIN sets the latch before the lock is let
+ * go, so that the next lane does not try it again. */
 static int open_locked(struct lane *l, struct fault *f)
 {
     struct err e = {0};
@@ -20,10 +27,56 @@ static int open_locked(struct lane *l, struct fault *f)
 
     if (lock < 0)
         return fault_err(f, LANE_TOKEN, &e);
-    bad = token_open(&l->token, &l->settings->keys, f);
-    if (!bad)
-        (void)close(lock);
+    bad = latch_check(l->settings, f) || token_open(&l->token, &l->settings->keys, f);
+    if (bad && f->class == LANE_HUMAN && !f->untried)
+        latch_set(l->settings, f->reason);
+    (void)close(lock);
     return bad;
+}
+
+/* Until everything is written nothing more is read, so that what waits for the core stays bounded. -1 = the core is gone. */
+static int flush_all(struct lane *l)
+{
+    struct pollfd p = {.fd = l->stream.fd, .events = POLLOUT};
+    int more;
+
+    while ((more = stream_flush(&l->stream)) > 0)
+        if (poll(&p, 1, -1) < 0)
+            (void)0; /* interrupted: flush says what is the matter */
+    return more;
+}
+
+static void say_away(struct lane *l, const char *reason)
+{
+    size_t n = strnlen(reason, AWAY_REASON_MAX), mark = frame_begin(&l->stream.out, FRAME_AWAY, 0);
+
+    while (reason[n] && n && ((uint8_t)reason[n] & 0xC0) == 0x80)
+        n--; /* not through the middle of a character */
+    frame_put(&l->stream.out, TAG_REASON, span_of(reason, n));
+    frame_end(&l->stream.out, mark);
+}
+
+/* Tells the core, waits, and begins anew. Comes back only when the core is gone (0) or the program cannot be run again. */
+static int look_again(struct lane *l, char **argv, const struct fault *f)
+{
+    struct pollfd core = {.fd = l->stream.fd, .events = POLLIN};
+    const char *before = getenv(AWAY_TRIES);
+    BUF_AUTO tries = BUF_INIT(32);
+    uint64_t n = 0;
+
+    if (before && num_parse_u64(before, strlen(before), 0, UINT32_MAX, &n))
+        n = 0;
+    if (n % AWAY_QUIET == 0)
+        log_line(LOG_LEVEL_WARNING, "lane-away", "lane=%s-%u reason=\"%s\"", l->admin ? "admin" : "sign", l->index, f->reason);
+    buf_printf(&tries, "%llu", (unsigned long long)n + 1);
+    say_away(l, f->reason);
+    /* The core says nothing before HELLO: what can be read is its end. */
+    if (flush_all(l) || poll(&core, 1, AWAY_MS) > 0)
+        return 0;
+    if (!setenv(AWAY_TRIES, buf_str(&tries), 1))
+        (void)execv(argv[0], argv);
+    log_line(LOG_LEVEL_ERROR, "lane-away", "text=\"this program cannot be started again\"");
+    return EXIT_BROKEN;
 }
 
 /* Without its certificate authority the lane still makes keys; ISSUE says what is missing. */
@@ -68,18 +121,6 @@ static int serve_all(struct lane *l)
     return EXIT_BROKEN;
 }
 
-/* Until everything is written nothing more is read, so that what waits for the core stays bounded. -1 = the core is gone. */
-static int flush_all(struct lane *l)
-{
-    struct pollfd p = {.fd = l->stream.fd, .events = POLLOUT};
-    int more;
-
-    while ((more = stream_flush(&l->stream)) > 0)
-        if (poll(&p, 1, -1) < 0)
-            (void)0; /* interrupted: flush says what is the matter */
-    return more;
-}
-
 static int serve_loop(struct lane *l)
 {
     struct pollfd p = {.fd = l->stream.fd, .events = POLLIN};
@@ -109,7 +150,16 @@ static void close_lane(struct lane *l)
     stream_close(&l->stream);
 }
 
-int lane_run(const struct settings *s, bool admin, unsigned index)
+/* Why the lane could not start, as an exit code; a token that is away is waited for. */
+static int not_started(struct lane *l, char **argv, const struct fault *f)
+{
+    if (f->class == LANE_TOKEN)
+        return look_again(l, argv, f);
+    log_line(LOG_LEVEL_ERROR, "lane-start", "lane=%s-%u reason=\"%s\"", l->admin ? "admin" : "sign", l->index, f->reason);
+    return f->class != LANE_HUMAN ? EXIT_BROKEN : f->untried ? LANE_EXIT_SETTINGS : LANE_EXIT_SEALED;
+}
+
+int lane_run(const struct settings *s, bool admin, unsigned index, char **argv)
 {
     struct lane l = {.settings = s, .admin = admin, .index = index};
     struct fault f = {0};
@@ -117,8 +167,7 @@ int lane_run(const struct settings *s, bool admin, unsigned index)
 
     stream_init(&l.stream, LANE_FD);
     if (open_locked(&l, &f)) {
-        log_line(LOG_LEVEL_ERROR, "lane-start", "lane=%s-%u reason=\"%s\"", admin ? "admin" : "sign", index, f.reason);
-        code = f.class == LANE_HUMAN ? EXIT_PIN : EXIT_BROKEN;
+        code = not_started(&l, argv, &f);
     } else {
         if (admin)
             open_authority(&l);

@@ -8,8 +8,6 @@
 #define LANE_KEYS_MAX 4096
 #define LANE_FD 3
 
-#define EXIT_PIN 77
-
 struct lane {
     const struct settings *settings;
     bool admin;
@@ -21,8 +19,9 @@ struct lane {
     size_t n_keys, cap_keys;
 };
 
-/* Starts the lane on LANE_FD and serves until the core closes it. The exit code of the process. */
-int lane_run(const struct settings *s, bool admin, unsigned index);
+/* Starts the lane on LANE_FD and serves until the core closes it. A lane whose token is away looks for it every 250 ms, each time as a fresh
+ * process image (argv again, same process): what a module keeps of a token that went away is gone with it. The exit code of the process. */
+int lane_run(const struct settings *s, bool admin, unsigned index, char **argv);
 
 /* Writes the answer to one frame into the stream's buffer. 0 = go on; above 0 = the answer is an ERROR after which the process
  * must end with this exit code; -1 = the frame is none for a lane, nothing was written. */

@@ -123,5 +123,5 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "kmsd-token: %s\n", e.detail);
         return EXIT_SETTINGS;
     }
-    return a.set_up ? run_setup(&settings, &a.setup) : lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index);
+    return a.set_up ? run_setup(&settings, &a.setup) : lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index, argv);
 }

@@ -31,11 +31,11 @@ int token_find(struct token *t, struct fault *f)
         return fault_set(f, LANE_TOKEN, "%u tokens are labelled %s, exactly one must be; check tokens in kmsd.yaml", hits, t->settings->label);
     t->slot_id = PKCS11_get_slotid_from_slot(t->slot);
     if (t->slot->token->userPinLocked)
-        return fault_set(f, LANE_HUMAN, "the PIN of token %s is locked; have the security officer reset it, write it to %s, then start again",
+        return fault_set(f, LANE_HUMAN, "the PIN of token %s is locked; have the security officer reset it, write it to %s, then run kmsd unseal",
                          t->settings->label, t->settings->pin_file);
     if (t->slot->token->userPinFinalTry)
         return fault_set(f, LANE_HUMAN, "one try is left for the PIN of token %s and it is not spent unasked; log in by hand with the PIN of %s, "
-                                        "then start again",
+                                        "then run kmsd unseal",
                          t->settings->label, t->settings->pin_file);
     return 0;
 }
@@ -43,7 +43,7 @@ int token_find(struct token *t, struct fault *f)
 static int pin_refused(const struct token *t, struct fault *f)
 {
     return fault_set(f, LANE_HUMAN, "token %s refused the PIN in %s; one attempt was made and no other will be; put the right PIN into that file "
-                                    "(mode 0600), then start again",
+                                    "(mode 0600), then run kmsd unseal",
                      t->settings->label, t->settings->pin_file);
 }
 
@@ -94,7 +94,11 @@ static int read_pin(const struct token *t, struct secret *pin, struct fault *f)
 {
     struct err e = {0};
 
-    return secret_read_file(pin, t->settings->pin_file, &e) ? fault_err(f, LANE_HUMAN, &e) : 0;
+    if (!secret_read_file(pin, t->settings->pin_file, &e))
+        return 0;
+    fault_err(f, LANE_HUMAN, &e);
+    f->untried = true;
+    return -1;
 }
 
 int token_open(struct token *t, const struct token_settings *s, struct fault *f)

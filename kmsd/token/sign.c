@@ -15,6 +15,7 @@ struct operation {
     uint8_t raw[RAW_SIGNATURE_MAX];
 };
 
+/* SoftHSM takes the login again though its directory is away; then it has no objects. Whether the key is gone for good a fresh process finds out. */
 static int resolve(struct token *t, struct key *k, struct fault *f)
 {
     struct object o;
@@ -22,7 +23,7 @@ static int resolve(struct token *t, struct key *k, struct fault *f)
     if (k->epoch == t->epoch)
         return 0;
     if (object_find(t, CKO_PRIVATE_KEY, k->algorithm->type, span_of(k->id, sizeof k->id), &o, f))
-        return -1;
+        return f->class == LANE_KEY ? fault_set(f, LANE_TOKEN, "a key that was on the token is not there any more") : -1;
     k->handle = o.handle;
     k->epoch = t->epoch;
     return 0;

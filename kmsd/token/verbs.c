@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
+#include "kmsd/token/latch.h"
 #include "kmsd/token/statement.h"
 
 #define RANDOM_MAX 1024
@@ -265,5 +266,7 @@ int verb_serve(struct lane *l, const struct frame *in)
     out->len = start; /* the verbs put fields last, yet nothing of a failed one may stay */
     put_error(out, in->id, &f);
     log_line(LOG_LEVEL_ERROR, "verb", "type=%u class=%u reason=\"%s\"", in->type, (unsigned)f.class, f.reason);
-    return f.class == LANE_HUMAN ? EXIT_PIN : f.class == LANE_TOKEN ? 1 : 0;
+    if (f.class == LANE_HUMAN && !f.untried)
+        latch_set(l->settings, f.reason);
+    return f.class == LANE_HUMAN ? (f.untried ? LANE_EXIT_SETTINGS : LANE_EXIT_SEALED) : f.class == LANE_TOKEN ? LANE_EXIT_TOKEN : 0;
 }

@@ -61,6 +61,13 @@ static void on_kill(void *ctx, enum child_role role, unsigned index, const char 
         }
 }
 
+static void on_proved(void *ctx, enum child_role role, unsigned index)
+{
+    (void)ctx;
+    (void)role;
+    (void)index;
+}
+
 static void on_note(void *ctx, enum core_note level, const char *event, const char *text)
 {
     if (level == CORE_NOTE_ALARM)
@@ -164,7 +171,7 @@ static void hello(struct sim *s, enum child_role role, unsigned index)
 
 void sim_boot(struct sim *s)
 {
-    const struct core_io io = {.ctx = s, .send = on_send, .random = on_random, .append = on_append, .kill = on_kill, .note = on_note};
+    const struct core_io io = {.ctx = s, .send = on_send, .random = on_random, .append = on_append, .kill = on_kill, .proved = on_proved, .note = on_note};
     struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs};
     JSON_AUTO *recovered = NULL;
     struct state *state;

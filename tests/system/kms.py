@@ -162,12 +162,18 @@ class Instance:
         return found
 
     def child(self, program, **options):
-        """pid of the one child that runs that program with these options, e.g. child("kmsd-token", lane="sign")."""
+        """pid of the one child that runs that program with these options, e.g. child("kmsd-token", lane="sign"): the first signing lane."""
+        if options.get("lane") == "sign":
+            options.setdefault("index", 0)
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         pids = [pid for pid, argv in self.children().items() if argv and argv[0].endswith(program) and
-                all(word in argv for word in words)]
+                all(pair in zip(argv, argv[1:]) for pair in zip(words[::2], words[1::2]))]
         assert len(pids) == 1, (program, options, self.children())
         return pids[0]
+
+    def lanes(self):
+        """pids of the signing lanes."""
+        return [pid for pid, argv in self.children().items() if argv[0].endswith("kmsd-token") and ("--lane", "sign") in zip(argv, argv[1:])]
 
     def kill(self, pid, sig=signal.SIGKILL):
         """Signals one of our own processes."""

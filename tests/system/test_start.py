@@ -133,58 +133,85 @@ def spied(stopped, tmp_path):
     return stopped, {**os.environ, "PKCS11SPY": module, "PKCS11SPY_OUTPUT": str(out)}, out
 
 
-@pytest.mark.parametrize("command", ["run", "dev"])
-def test_a_wrong_pin_is_tried_once(spied, command):
+WRONG = "00000000000000000000000000000000\n"
+
+
+def served(kms, log, *options, env=None):
+    """`kmsd run` in the background; what it says goes to a file."""
+    return subprocess.Popen([BIN / "kmsd", "run", "--settings", kms.dir / "kmsd.yaml", "--allow-dev", *options], env=env, stderr=open(log, "wb"))
+
+
+def ended(daemon):
+    daemon.terminate()
+    return daemon.wait(15)
+
+
+def test_a_wrong_pin_is_tried_once(spied, tmp_path):
+    """kmsd stays up, tries no PIN again, not even when started again, and says so; after kmsd unseal it makes one attempt."""
     kms, env, out = spied
-    (kms.dir / "pin-keys").write_text("00000000000000000000000000000000\n")
-    before = len(kms.lines())
-    begin = time.monotonic()
-    if command == "run":
-        code, _, said = serve(kms.dir, "--allow-dev", env=env)
-    else:
-        code, _, said = kmsd("dev", "--dir", kms.dir, "--detach", env=env)
-        assert "kmsd.log" in said
-        said += (kms.dir / "kmsd.log").read_text()
-    assert code == 1, said
-    assert time.monotonic() - begin < 30
-    assert "PIN" in said and "pin-keys" in said, said
-    count = logins(out)
-    time.sleep(1)
-    assert (count, logins(out)) == (1, 1), said
+    pin, before = (kms.dir / "pin-keys").read_text(), len(kms.lines())
+    (kms.dir / "pin-keys").write_text(WRONG)
+    for number in range(3):
+        log = tmp_path / f"log{number}"
+        daemon = served(kms, log, env=env)
+        try:
+            kms.wait(lambda: "event=not-ready" in log.read_text(), 20, "the refusal")
+            time.sleep(0.5)
+            assert daemon.poll() is None and logins(out) == 1
+            said = log.read_text()
+            assert "PIN" in said and "kmsd unseal" in said and "000000" not in said, said
+            code, report, _ = kmsd("check", "--dir", kms.dir)
+            assert code == 1 and "refused" in report and "kmsd unseal" in report
+        finally:
+            assert ended(daemon) == 0
+    latch = (kms.dir / "tokens/sealed").read_text()
+    assert "pin-keys" in latch and "000000" not in latch
+    daemon = served(kms, tmp_path / "log", env=env)
+    try:
+        code, told, _ = kmsd("unseal", "--dir", kms.dir)
+        assert code == 0 and "pin-keys" in told
+        kms.wait(lambda: logins(out) == 2, 10, "one more attempt")
+        kms.wait(lambda: (kms.dir / "tokens/sealed").exists(), 10, "the latch, again")
+        time.sleep(0.5)
+        assert logins(out) == 2
+        (kms.dir / "pin-keys").write_text(pin)
+        kmsd("unseal", "--settings", kms.dir / "kmsd.yaml")
+        kms.wait(lambda: "event=ready" in (tmp_path / "log").read_text(), 10, "readiness")
+    finally:
+        assert ended(daemon) == 0
     assert not any(record["event"] == "sign.release" for record in kms.records()[before:])
 
 
-def test_the_right_pin_again(stopped):
-    """After the cure the instance starts."""
-    pin = (stopped.dir / "pin-keys").read_text()
-    (stopped.dir / "pin-keys").write_text("00000000000000000000000000000000\n")
-    assert serve(stopped.dir, "--allow-dev")[0] == 1
-    (stopped.dir / "pin-keys").write_text(pin)
-    stopped.start()
-    assert stopped.sign("2.0.0").status == 200
-    stopped.stop()
-    run(BIN / "kms-audit", "verify", stopped.dir)
+def test_dev_says_that_the_pin_is_refused(stopped):
+    (stopped.dir / "pin-keys").write_text(WRONG)
+    begin = time.monotonic()
+    code, _, said = kmsd("dev", "--dir", stopped.dir, "--detach")
+    assert code == 1 and "kmsd.log" in said and "PIN" in said and "kmsd unseal" in said, said
+    assert time.monotonic() - begin < 30
 
 
 def test_a_pin_refused_while_running(own_kms):
-    """The lane that had to be started again tries once and stays away; the others go on, and the cure is a new start."""
+    """The lane that had to be started again tries once; the others go on."""
     kms, pin = own_kms, (own_kms.dir / "pin-keys").read_text()
     assert kms.sign("1.0.0").status == 200
-    (kms.dir / "pin-keys").write_text("00000000000000000000000000000000\n")
-    lane = kms.child("kmsd-token", lane="sign")
-    kms.kill(lane)
+    (kms.dir / "pin-keys").write_text(WRONG)
+    kms.kill(kms.lanes()[0])
     kms.wait(lambda: "refused its PIN" in (kms.dir / "kmsd.log").read_text(), 10, "the refusal")
-    time.sleep(1.5)
-    assert len(kms.children()) == 4
+    assert kms.sign("1.0.1").status == 200, "the lanes that are logged in serve on"
+    for lane in kms.lanes():
+        kms.kill(lane)
+    kms.wait(lambda: not kms.lanes(), 10, "no lane is left")
+    time.sleep(1)
     said = (kms.dir / "kmsd.log").read_text()
     assert said.count("call=C_Login") == 1 and "0000000000000000" not in said
     answer = kms.sign("1.1.0")
-    assert (answer.status, answer.slug) == (503, "token-unavailable")
+    assert (answer.status, answer.slug) == (503, "token-unavailable") and "PIN" in answer.json["detail"]
     assert kms.request("admin", "GET", "/v1/whoami").status == 200
-    kms.stop()
+    states = {lane["state"] for lane in kms.request("admin", "GET", "/v1/status").json["lanes"] if lane["role"] == "sign"}
+    assert states == {"sealed"}
     (kms.dir / "pin-keys").write_text(pin)
-    kms.start()
-    assert kms.sign("1.1.0").status == 200
+    assert kmsd("unseal", "--dir", kms.dir)[0] == 0
+    kms.wait(lambda: kms.sign("1.1.0").status == 200, 10, "signing")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
@@ -192,7 +219,7 @@ def test_a_pin_file_that_others_may_read(stopped, mode):
     file = stopped.dir / "pin-keys"
     file.chmod(mode)
     code, _, err = serve(stopped.dir, "--allow-dev")
-    assert code == 1 and f"chmod 0600 {file}" in err, err
+    assert code == 78 and f"chmod 0600 {file}" in err, err
     code, out, _ = kmsd("check", "--dir", stopped.dir)
     assert code == 1 and f"chmod 0600 {file}" in out, out
 
@@ -202,7 +229,7 @@ def test_a_pin_file_that_is_a_link(stopped):
     file.rename(stopped.dir / "elsewhere")
     file.symlink_to("elsewhere")
     code, _, err = serve(stopped.dir, "--allow-dev")
-    assert code == 1 and "symbolic link" in err, err
+    assert code == 78 and "symbolic link" in err, err
 
 
 # Stopping
@@ -281,7 +308,7 @@ def test_a_damaged_log_is_not_served(stopped, damage):
     data = b"".join(line + b"\n" for line in lines)
     file.write_bytes(data)
     code, _, err = serve(stopped.dir, "--allow-dev")
-    assert code == 1 and ("damaged" in err or "record" in err), err
+    assert code == 78 and ("damaged" in err or "record" in err), err
     assert file.read_bytes() == data
     assert not list((stopped.dir / "audit").glob("torn-*"))
     assert run(BIN / "kms-audit", "verify", stopped.dir, check=False).returncode == 1

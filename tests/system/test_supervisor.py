@@ -22,7 +22,7 @@ listen: {ci: '127.0.0.1:0', admin: '127.0.0.1:0'}
 tls: {certificate: tls/server.pem, key: tls/server.key, client_ca: [tls/ca.pem]}
 tokens:
   lock: tokens/lock
-  keys: {module: module.so, label: kmsd-keys, pin_file: pin-keys}
+  keys: {module: module.so, label: kmsd-keys, pin_file: pin-keys, lanes: 1}
   checkpoint: {module: module.so, label: kmsd-checkpoint, pin_file: pin-checkpoint}
 audit: {directory: audit}
 """
@@ -52,6 +52,7 @@ class Directory:
         self.dir, self.libexec, self.daemons = path / "dir", path / "libexec", []
         (self.dir / "audit").mkdir(parents=True)
         self.libexec.mkdir()
+        (self.dir / "tokens").mkdir()
         for name in ("core", "front", "token"):
             shutil.copy(HERE / "fake_child.py", self.libexec / f"kmsd-{name}")
             (self.libexec / f"kmsd-{name}").chmod(0o755)
@@ -67,7 +68,7 @@ class Directory:
             daemon = subprocess.Popen([KMSD, "run", "--settings", self.dir / "kmsd.yaml"], stderr=log, env=env)
         self.daemons.append(daemon)
         if wait_ready:
-            assert notify.recv(64) == b"READY=1\n", self.log
+            assert notify.recv(64) == b"READY=1\nSTATUS=ready\n", self.log
         notify.close()
         return daemon
 
@@ -244,7 +245,7 @@ def test_kill_9_ends_all_and_a_restart_succeeds(running):
 def test_core_that_refuses_stops_kmsd(instance):
     instance.wish("core.exit", "78")
     daemon = instance.start(wait_ready=False)
-    assert daemon.wait(10) == 1
+    assert daemon.wait(10) == 78
     assert len(instance.starts("core")) == 1, "it is not tried again"
     wait(lambda: not instance.living(), 2)
 
@@ -252,17 +253,29 @@ def test_core_that_refuses_stops_kmsd(instance):
 def test_core_that_refuses_after_a_crash_stops_kmsd(running):
     running.wish("core.exit", "78")
     os.kill(running.pid("core"), signal.SIGKILL)
-    assert running.daemon.wait(10) == 1
+    assert running.daemon.wait(10) == 78
     assert "the core refuses to start" in running.log
 
 
-def test_refused_pin_at_start_stops_kmsd(instance):
+def unseal(directory):
+    return subprocess.run([KMSD, "unseal", "--settings", directory / "kmsd.yaml"], capture_output=True, text=True, timeout=10, check=True).stdout
+
+
+def test_refused_pin_seals_until_unsealed(instance):
+    """kmsd stays up and tries no PIN again: not after a while, not after a restart, only after kmsd unseal."""
     instance.wish("lane-sign.exit", "77")
     instance.wish("core.silent", "")
     daemon = instance.start(wait_ready=False)
-    assert daemon.wait(10) == 1
-    assert "refused its PIN" in instance.log and len(instance.starts("lane-sign")) == 1
-    wait(lambda: not instance.living(), 2)
+    wait(lambda: "refused its PIN" in instance.log)
+    assert (instance.dir / "tokens/sealed").exists()
+    (instance.dir / "lane-sign.exit").unlink()
+    time.sleep(0.5)
+    assert len(instance.starts("lane-sign")) == 1 and daemon.poll() is None
+    assert [line["reason"] for line in instance.reports("CHILD_GONE")] == ["sealed"]
+    assert "unsealed" in unseal(instance.dir) and "not sealed" in unseal(instance.dir)
+    wait(lambda: len(instance.starts("lane-sign")) == 2)
+    daemon.terminate()
+    assert daemon.wait(10) == 0
 
 
 def test_refused_pin_later_latches_the_lane(running):
@@ -276,6 +289,8 @@ def test_refused_pin_later_latches_the_lane(running):
     wait(lambda: len(running.starts("lane-admin")) == 2)
     time.sleep(0.3)
     assert len(running.starts("lane-sign")) == 2, "a new core does not bring the lane back"
+    unseal(running.dir)
+    wait(lambda: len(running.starts("lane-sign")) == 3)
     running.daemon.terminate()
     assert running.daemon.wait(10) == 0
 

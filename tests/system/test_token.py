@@ -323,7 +323,7 @@ def test_lax_pin_file_is_refused(fresh):
     directory, _ = fresh
     (directory / "pin-keys").chmod(0o644)
     with Lane(directory, "sign", wait=False) as lane:
-        assert lane.process.wait(20) == 77
+        assert lane.process.wait(20) == 78
         assert "pin-keys" in lane.err_text()
 
 
@@ -653,7 +653,7 @@ def test_session_and_login_heal_once(faulty_sign, tmp_path, call, rv):
     faulty.plan(f"{call} {rv} 9")
     lane.refused(TOKEN, "SIGN", **fields)
     assert faulty.left() == 7
-    assert lane.read() is None and lane.process.wait(10) == 1
+    assert lane.read() is None and lane.process.wait(10) == 75
 
 
 @pytest.mark.parametrize("rv", [0x30, 0x31, 0x32, 0xE0, 0xE1, 0x190, 0x05, 0x06, 0x02])
@@ -662,7 +662,7 @@ def test_token_gone_ends_the_lane(faulty_sign, rv):
     faulty.plan(f"C_SignInit {rv} 9")
     lane.refused(TOKEN, "SIGN", **fields)
     assert faulty.left() == 8
-    assert lane.read() is None and lane.process.wait(10) == 1
+    assert lane.read() is None and lane.process.wait(10) == 75
 
 
 @pytest.mark.parametrize("call", ["C_SignInit", "C_Sign"])

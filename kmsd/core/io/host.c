@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -78,6 +79,21 @@ static void kill_child(void *ctx, enum child_role role, unsigned index, const ch
     frame_end(&h->control.out, mark);
 }
 
+static void proved(void *ctx, enum child_role role, unsigned index)
+{
+    struct host *h = ctx;
+    struct host_child *ch = find(h, role, index);
+    size_t mark;
+
+    if (!ch)
+        return;
+    mark = frame_begin(&h->control.out, FRAME_PROVED, 0);
+    frame_put_u64(&h->control.out, TAG_ROLE, role);
+    frame_put_u64(&h->control.out, TAG_INDEX, index);
+    frame_put_u64(&h->control.out, TAG_PID, ch->pid);
+    frame_end(&h->control.out, mark);
+}
+
 static void note(void *ctx, enum core_note level, const char *event, const char *text)
 {
     static const enum log_level levels[] = {LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR};
@@ -88,7 +104,7 @@ static void note(void *ctx, enum core_note level, const char *event, const char 
 
 struct core_io host_io(struct host *h)
 {
-    return (struct core_io){.ctx = h, .send = send_frame, .random = take_random, .append = append, .kill = kill_child, .note = note};
+    return (struct core_io){.ctx = h, .send = send_frame, .random = take_random, .append = append, .kill = kill_child, .proved = proved, .note = note};
 }
 
 static void drop_child(struct host *h, struct host_child *ch)
@@ -207,14 +223,21 @@ static void flush_all(struct host *h)
         log_line(LOG_LEVEL_ERROR, "control", "text=\"the supervisor does not listen\"");
 }
 
+/* Tells the supervisor when everything works, and when something that will not pass by itself is missing. */
 static void say_ready(struct host *h)
 {
-    size_t mark;
+    const char *lacks = core_lacks(h->core);
+    bool ready = core_ready(h->core);
+    size_t mark, n = lacks ? strnlen(lacks, sizeof h->lacks - 1) : 0;
 
-    if (h->ready_sent || !core_ready(h->core))
+    if ((!ready && !lacks) || (ready == h->ready && strlen(h->lacks) == n && !memcmp(h->lacks, lacks ? lacks : "", n)))
         return;
-    h->ready_sent = true;
+    h->ready = ready;
+    memcpy(h->lacks, lacks ? lacks : "", n);
+    h->lacks[n] = '\0';
     mark = frame_begin(&h->control.out, FRAME_READY, 0);
+    if (!ready)
+        frame_put_str(&h->control.out, TAG_REASON, h->lacks);
     frame_end(&h->control.out, mark);
 }
 

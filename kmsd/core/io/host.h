@@ -5,7 +5,7 @@
 #include "base/stream.h"
 #include "kmsd/core/io/disk.h"
 
-#define HOST_CHILDREN_MAX 16
+#define HOST_CHILDREN_MAX 24
 
 struct host_child {
     bool used;
@@ -21,7 +21,8 @@ struct host {
     struct stream control;             /* to the supervisor */
     struct host_child child[HOST_CHILDREN_MAX];
     int epoll, disk_fd, timer_fd;
-    bool ready_sent;
+    bool ready;                        /* what the supervisor was told last */
+    char lacks[160];
 };
 
 /* Fills the effects for core_new. */

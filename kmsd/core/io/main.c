@@ -79,7 +79,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     s->programs = b->programs;
     s->recovered = b->recovered;
     s->fronts = 2;
-    s->lanes = 2;
+    s->lanes = 1 + settings_lanes(&b->settings);
     return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
                ? -1
                : hash_programs(b->programs, e);
