@@ -84,6 +84,12 @@ static const struct rv_row *rv_find(CK_RV rv)
     return &rv_other;
 }
 
+void fault_class(struct fault *f, CK_RV rv)
+{
+    f->class = rv_find(rv)->class;
+    f->heal = rv_find(rv)->heal;
+}
+
 int fault_rv(struct fault *f, CK_RV rv, const char *call)
 {
     const struct rv_row *row = rv_find(rv);

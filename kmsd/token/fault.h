@@ -23,6 +23,8 @@ struct fault {
 int fault_set(struct fault *f, enum lane_error class, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Takes the text of an err; returns -1. */
 int fault_err(struct fault *f, enum lane_error class, const struct err *e);
+/* Class and cure of a return value, nothing else. */
+void fault_class(struct fault *f, CK_RV rv);
 /* Classifies what `call` returned, writes call and value to the operational log; returns -1. */
 int fault_rv(struct fault *f, CK_RV rv, const char *call);
 /* Puts "context: " before the reason; returns -1. */

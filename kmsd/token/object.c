@@ -66,25 +66,57 @@ static bool given(const CK_ATTRIBUTE *a, size_t max)
     return a->ulValueLen != CK_UNAVAILABLE_INFORMATION && a->ulValueLen <= max;
 }
 
+/* One object that cannot be read must not keep the others from being used: key generation that was cut short leaves such objects behind on some
+ * tokens. Each attribute by itself then; what cannot be read stays empty, so that the object is nobody's. */
+static void describe_damaged(struct token *t, struct object *o, CK_ATTRIBUTE *a, size_t n, CK_RV rv)
+{
+    log_line(LOG_LEVEL_WARNING, "object-damaged", "handle=%lu rv=0x%lx", (unsigned long)o->handle, (unsigned long)rv);
+    for (size_t k = 0; k < n; k++) {
+        CK_ULONG size = a[k].ulValueLen;
+
+        if (t->f->C_GetAttributeValue(t->session, o->handle, &a[k], 1) != CKR_OK || a[k].ulValueLen > size)
+            a[k].ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    }
+}
+
+/* Failures that say something of one object, not of token, session or login. */
+static bool of_object(CK_RV rv)
+{
+    struct fault f;
+
+    fault_class(&f, rv);
+    return f.class == LANE_BUG || rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED;
+}
+
 /* 1 = the object is gone (another process removed it), 0 = filled. A missing or over-long attribute stays empty. */
 static int describe(struct token *t, struct object *o, struct fault *f)
 {
+    const size_t id_max = sizeof o->id, label_max = sizeof o->label - 1;
     CK_ATTRIBUTE a[] = {
         {CKA_CLASS, &o->class, sizeof o->class},
         {CKA_KEY_TYPE, &o->type, sizeof o->type},
-        {CKA_ID, o->id, sizeof o->id},
-        {CKA_LABEL, o->label, sizeof o->label - 1},
+        {CKA_ID, o->id, id_max},
+        {CKA_LABEL, o->label, label_max},
     };
-    CK_RV rv = t->f->C_GetAttributeValue(t->session, o->handle, a, sizeof a / sizeof *a);
+    const size_t n = sizeof a / sizeof *a;
+    const CK_ULONG room[] = {sizeof o->class, sizeof o->type, id_max, label_max};
+    CK_RV rv = t->f->C_GetAttributeValue(t->session, o->handle, a, n);
 
     if (rv == CKR_OBJECT_HANDLE_INVALID)
         return 1;
-    if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE && rv != CKR_BUFFER_TOO_SMALL)
-        return fault_rv(f, rv, "C_GetAttributeValue");
+    if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE && rv != CKR_BUFFER_TOO_SMALL) {
+        if (!of_object(rv))
+            return fault_rv(f, rv, "C_GetAttributeValue");
+        for (size_t k = 0; k < n; k++)
+            a[k].ulValueLen = room[k];
+        describe_damaged(t, o, a, n, rv);
+    }
+    if (!given(&a[0], sizeof o->class))
+        o->class = CK_UNAVAILABLE_INFORMATION;
     if (!given(&a[1], sizeof o->type))
         o->type = CK_UNAVAILABLE_INFORMATION;
-    o->id_len = given(&a[2], sizeof o->id) ? a[2].ulValueLen : 0;
-    o->label[given(&a[3], sizeof o->label - 1) ? a[3].ulValueLen : 0] = 0;
+    o->id_len = given(&a[2], id_max) ? a[2].ulValueLen : 0;
+    o->label[given(&a[3], label_max) ? a[3].ulValueLen : 0] = 0;
     return 0;
 }
 
