@@ -88,6 +88,7 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
 
     if (f->type == FRAME_HELLO) {
         c->front[role == CHILD_FRONT_ADMIN].hello = true;
+        c->io.proved(c->io.ctx, role, 0);
         return 0;
     }
     if (f->type == FRAME_TLS_REFUSED) {

@@ -75,6 +75,8 @@ static void on_ready(struct supervisor *s, const struct frame *f)
         s->lacks[0] = '\0';
     s->ready = true;
     s->start_by = 0;
+    if (!s->lacks[0])
+        s->core.backoff = 0; /* it has shown that it works */
     if (s->lacks[0])
         log_line(LOG_LEVEL_ERROR, "not-ready", "text=\"%s\"", s->lacks);
     else

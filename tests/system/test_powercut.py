@@ -37,7 +37,8 @@ class Volume:
 
     def unmount(self):
         if self.mounted:
-            run("umount", self.at)
+            if run("umount", self.at, check=False).returncode:
+                run("umount", "-l", self.at)
         self.mounted = False
 
     def cut(self):
