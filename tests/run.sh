@@ -14,7 +14,15 @@ one() { # name, command...
     if "$@" >"$log" 2>&1; then ok "$name"; else bad "$name"; tail -n 40 "$log" | sed 's/^/      /'; fi
 }
 run_unit() { for t in tests/unit/test_*.c; do n=$(basename "$t" .c); one "unit/$n" timeout 120 "$B/tests/unit/$n"; done; }
-run_sim() { one sim/schedules timeout 900 "$B/tests/sim/sim" 1 "${SIM_SEEDS:-400}" 150; grep -h '^simulation' "$B/test-log/sim-schedules"; }
+# SIM_SEEDS schedules, a half in each of two processes, and the seeds that once found something.
+run_sim() {
+    local half=$((${SIM_SEEDS:-10000} / 2)) seed steps
+    one sim/schedules tests/sim/halves.sh "$B/tests/sim/sim" "$half" 150
+    grep -h '^simulation' "$B/test-log/sim-schedules"
+    while read -r seed steps _; do
+        [ "$seed" = '#' ] || one "sim/seed-$seed" "$B/tests/sim/sim" "$seed" 1 "$steps"
+    done <tests/sim/seeds
+}
 run_bugs() { one sim/seeded-bugs timeout 600 tests/sim/bugs.sh; cat "$B/test-log/sim-seeded-bugs" 2>/dev/null; }
 run_rules() { one rules tests/check-rules.sh "$B"; }
 run_fuzz() {

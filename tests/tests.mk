@@ -33,7 +33,7 @@ sim-program: $(B)/tests/sim/sim
 $(B)/tests/sim/sim: $(SIM) $(SIM_REPLACE) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
 soak: sim-program
-	$(B)/tests/sim/sim 1 $(or $(SEEDS),100000) 400
+	@tests/sim/halves.sh $(B)/tests/sim/sim $$(( $(or $(SEEDS),100000) / 2 )) 400
 
 # Fuzzers: clang's libFuzzer over the parsers, compiled from source with sanitizers.
 FUZZ_CC := clang

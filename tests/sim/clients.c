@@ -26,6 +26,7 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
 
     r->used = true;
     r->id = ++s->next_id;
+    r->asked = s->steps;
     mark = frame_begin(&frame, FRAME_REQUEST, r->id);
     frame_put_str(&frame, TAG_METHOD, method);
     frame_put_str(&frame, TAG_TARGET, target);
@@ -34,6 +35,12 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
     if (body.len) {
         frame_put(&frame, TAG_BODY, body);
         frame_put_str(&frame, TAG_CONTENT_TYPE, type);
+    }
+    if (r->idem) {
+        BUF_AUTO key = BUF_INIT(64);
+
+        buf_printf(&key, "idem-%u-%u", r->person, r->idem);
+        frame_put_str(&frame, TAG_IDEMPOTENCY, buf_str(&key));
     }
     if (r->kind != SIM_SIGN && r->kind != SIM_NONCE) {
         sha256_hex(body.data, body.len, hash);
@@ -61,6 +68,14 @@ static void ask_sign(struct sim *s, struct sim_request *r)
     r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
     r->name = (unsigned)sim_random(s, 3);
     r->digest = (unsigned)sim_random(s, 2);
+    /* One key names one body: the rest of the request follows from it. */
+    if (!sim_random(s, 3)) {
+        r->idem = 1 + s->signed_ok % (SIM_IDEMS - 1);
+        r->person = r->idem % 2;
+        r->version = 1 + r->idem / 4;
+        r->name = r->idem % 3;
+        r->digest = r->idem % 2;
+    }
     seed = (uint8_t)r->digest;
     sha256_hex(&seed, 1, digest);
     buf_printf(&body, "{\"key\":\"release\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
@@ -80,6 +95,14 @@ static void ask_change(struct sim *s, struct sim_request *r)
         return;
     }
     s->changes++;
+    if (!sim_random(s, 4)) {
+        BUF_AUTO body = BUF_INIT(256);
+
+        r->kind = SIM_KEY;
+        buf_printf(&body, "{\"name\":\"k%u\",\"algorithm\":\"p256\",\"scheme\":\"statement\"}", (unsigned)sim_random(s, 12));
+        send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
+        return;
+    }
     if (sim_random(s, 2)) {
         r->kind = SIM_POLICY;
         r->policy = (unsigned)sim_random(s, SIM_POLICIES);
@@ -97,6 +120,7 @@ void sim_client_step(struct sim *s)
 
     if (!r)
         return;
+    *r = (struct sim_request){0};
     if (sim_random(s, 6))
         ask_sign(s, r);
     else
@@ -104,7 +128,7 @@ void sim_client_step(struct sim *s)
 }
 
 /* An acknowledgement is a promise: its record must be durable now and for ever. */
-static void acknowledge(struct sim *s, const json_t *body)
+static void acknowledge(struct sim *s, const struct sim_request *r, const json_t *body)
 {
     const json_t *record = json_object_get(body, "record");
     BUF_AUTO seq = BUF_INIT(32);
@@ -115,6 +139,15 @@ static void acknowledge(struct sim *s, const json_t *body)
         return;
     }
     json_object_set(s->acknowledged, buf_str(&seq), json_object_get(record, "hash"));
+    if (r->idem) {
+        struct sim_idem *i = &s->idem[r->idem];
+        const char *hash = json_string_value(json_object_get(record, "hash"));
+
+        if (i->answered && strcmp(i->hash, hash))
+            sim_fail(s, "a request repeated under its Idempotency-Key was answered with another record");
+        i->answered = true;
+        memcpy(i->hash, hash, SHA256_HEX);
+    }
 }
 
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
@@ -134,7 +167,10 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
             return;
         }
         if (frame_u64(f, TAG_STATUS) / 100 != 2) {
+            const char *type = json_string_value(json_object_get(body, "type"));
+
             s->refused++;
+            sim_explain(s, r, type ? type + sizeof "urn:kmsd:problem:" - 1 : "");
             return;
         }
         if (r->kind == SIM_NONCE) {
@@ -144,7 +180,8 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
             return;
         }
         s->signed_ok += r->kind == SIM_SIGN;
-        acknowledge(s, body);
+        s->keys_made += r->kind == SIM_KEY;
+        acknowledge(s, r, body);
         return;
     }
     sim_fail(s, "a reply came for a request that nobody made");

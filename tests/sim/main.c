@@ -26,28 +26,40 @@ void sim_fail(struct sim *s, const char *fmt, ...)
     va_end(ap);
 }
 
+static void tick(struct sim *s)
+{
+    core_on_tick(s->core, s->now += 100000);
+}
+
+static void pause(struct sim *s)
+{
+    s->now += (int64_t)sim_random(s, 70) * 1000000;
+}
+
+static void turn(struct sim *s)
+{
+    core_turn(s->core);
+}
+
+/* What happens next, in thousandths. */
+static const struct {
+    unsigned until;
+    void (*event)(struct sim *s);
+} EVENTS[] = {
+    {350, sim_client_step}, {650, sim_lane_step}, {890, sim_disk_step}, {950, tick}, {970, sim_lane_fault}, {973, sim_front_kill},
+    {976, sim_clock_step},  {980, pause},         {992, turn},          {1000, sim_kill},
+};
+
 static void step(struct sim *s)
 {
-    uint64_t dice = sim_random(s, 100);
+    uint64_t dice = sim_random(s, 1000);
+    size_t n = 0;
 
     s->now += (int64_t)sim_random(s, 5000);
     s->steps++;
-    if (dice < 35)
-        sim_client_step(s);
-    else if (dice < 65)
-        sim_lane_step(s);
-    else if (dice < 90)
-        sim_disk_step(s);
-    else if (dice < 94)
-        core_on_tick(s->core, s->now += 100000);
-    else if (dice < 96)
-        sim_lane_kill(s);
-    else if (dice < 97)
-        s->now += (int64_t)sim_random(s, 70) * 1000000;
-    else if (dice < 99)
-        core_turn(s->core);
-    else
-        sim_kill(s);
+    while (dice >= EVENTS[n].until)
+        n++;
+    EVENTS[n].event(s);
 }
 
 static void sim_free(struct sim *s)
@@ -59,12 +71,13 @@ static void sim_free(struct sim *s)
     json_decref(s->group_blobs);
     json_decref(s->acknowledged);
     json_decref(s->programs);
+    json_decref(s->model.keys);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
 }
 
 struct totals {
-    unsigned long steps, kills, acknowledged, refused;
+    unsigned long steps, kills, acknowledged, refused, keys, faults;
 };
 
 /* 0 = every promise held. */
@@ -89,12 +102,18 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
         step(s);
         sim_check(s);
     }
+    if (!s->failure[0])
+        sim_drain(s);
+    if (!s->failure[0])
+        sim_check_all(s);
     failed = s->failure[0] != '\0';
     if (failed)
         printf("seed %llu, step %u: %s\n", (unsigned long long)seed, s->steps, s->failure);
     t->steps += s->steps;
     t->kills += s->kills;
     t->refused += s->refused;
+    t->keys += s->keys_made;
+    t->faults += s->faults;
     t->acknowledged += json_object_size(s->acknowledged);
     sim_free(s);
     free(s);
@@ -114,7 +133,7 @@ int main(int argc, char **argv)
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);
-    printf("simulation: %lu schedules, %lu steps, %lu kills, %lu acknowledged, %lu refused: %s\n", count, t.steps, t.kills, t.acknowledged, t.refused,
+    printf("simulation: %lu schedules, %lu steps, %lu kills, %lu other faults, %lu acknowledged (%lu of them keys), %lu refused: %s\n", count, t.steps, t.kills, t.faults, t.acknowledged, t.keys, t.refused,
            failed ? "BROKEN" : "all promises held");
     return failed;
 }

@@ -4,15 +4,7 @@
 
 #include "tests/sim/sim.h"
 
-/* The model: which policy holds, who is disabled, and what the channel's newest version holds. */
-struct model {
-    unsigned policy;
-    bool disabled[2];
-    unsigned version;
-    char digest[8][SHA256_HEX];
-    uint64_t seq;
-    char prev[SHA256_HEX];
-};
+#define REFUSALS_MAX 64 /* singly recorded in one minute: 10 each for the three who ask, from one address, and again after a restart */
 
 static const char *text(const json_t *j, const char *member)
 {
@@ -26,7 +18,7 @@ static unsigned ci_of(const char *name)
     return !strcmp(name, "ci-b");
 }
 
-static void see_signature(struct sim *s, struct model *m, const json_t *record)
+static void see_signature(struct sim *s, struct sim_model *m, const json_t *record)
 {
     unsigned who = ci_of(text(json_object_get(record, "actor"), "name"));
     unsigned version = (unsigned)strtoul(text(json_object_get(record, "artifact"), "version") + 4, NULL, 10);
@@ -41,17 +33,59 @@ static void see_signature(struct sim *s, struct model *m, const json_t *record)
     if (version > m->version)
         memset(m->digest, 0, sizeof m->digest);
     m->version = version;
-    if (name >= 8 || m->digest[name][0])
+    if (name >= SIM_NAMES || m->digest[name][0])
         sim_fail(s, "promise 4: record %llu signs a name twice in one version", (unsigned long long)m->seq);
     else
         memcpy(m->digest[name], digest, strlen(digest) + 1);
 }
 
-static void see(struct sim *s, struct model *m, const json_t *record)
+/* An intent first, then one result; a key that exists is made no second time. */
+static void see_key(struct sim *s, struct sim_model *m, const json_t *record)
 {
-    const char *event = text(record, "event"), *name = text(json_object_get(record, "detail"), "name");
+    const char *name = text(json_object_get(record, "key"), "name"), *outcome = text(record, "outcome");
+    json_t *known = json_object_get(m->keys, name), *intent = json_object_get(record, "intent_seq");
 
-    if (strcmp(text(record, "outcome"), "ok"))
+    if (!strcmp(outcome, "intent")) {
+        if (known)
+            sim_fail(s, "record %llu: an intent for a key that is there already", (unsigned long long)m->seq);
+        json_object_set_new(m->keys, name, json_integer((json_int_t)m->seq));
+        return;
+    }
+    if (!intent)
+        return; /* refused before anything was intended */
+    if (!json_is_integer(known) || json_integer_value(known) != json_integer_value(intent))
+        sim_fail(s, "record %llu: the result of a key creation without its intent", (unsigned long long)m->seq);
+    if (!strcmp(outcome, "ok"))
+        json_object_set_new(m->keys, name, json_true());
+    else
+        json_object_del(m->keys, name);
+}
+
+/* Promise 8: single refusals are few; the rest are counts. */
+static void see_refusal(struct sim *s, struct sim_model *m, const json_t *record)
+{
+    const char *time = text(record, "time");
+
+    if (strncmp(m->minute, time, 16)) {
+        memcpy(m->minute, time, 16);
+        m->refusals = 0;
+    }
+    if (++m->refusals > REFUSALS_MAX * (s->kills + 1))
+        sim_fail(s, "promise 8: more than %u refusals were recorded one by one in %s", REFUSALS_MAX, m->minute);
+}
+
+static void see(struct sim *s, struct sim_model *m, const json_t *record)
+{
+    const char *event = text(record, "event"), *name = text(json_object_get(record, "detail"), "name"), *outcome = text(record, "outcome");
+
+    if (strcmp(m->time, text(record, "time")) > 0)
+        sim_fail(s, "record %llu goes back in time", (unsigned long long)m->seq);
+    (void)snprintf(m->time, sizeof m->time, "%s", text(record, "time"));
+    if (!strcmp(outcome, "denied"))
+        see_refusal(s, m, record);
+    if (!strcmp(event, "key.create"))
+        see_key(s, m, record);
+    if (strcmp(outcome, "ok"))
         return;
     if (!strcmp(event, "sign.release"))
         see_signature(s, m, record);
@@ -63,7 +97,7 @@ static void see(struct sim *s, struct model *m, const json_t *record)
         m->disabled[ci_of(name)] = false;
 }
 
-static void see_line(struct sim *s, struct model *m, const char *line, size_t len, size_t *found)
+static void see_line(struct sim *s, struct sim_model *m, const char *line, size_t len)
 {
     json_t *record = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
     const char *promised;
@@ -79,7 +113,7 @@ static void see_line(struct sim *s, struct model *m, const char *line, size_t le
     (void)snprintf(seq, sizeof seq, "%llu", (unsigned long long)m->seq);
     promised = json_string_value(json_object_get(s->acknowledged, seq));
     if (promised) {
-        ++*found;
+        m->found++;
         if (strcmp(promised, hash))
             sim_fail(s, "promise 1: record %s was acknowledged with another hash", seq);
     }
@@ -88,20 +122,52 @@ static void see_line(struct sim *s, struct model *m, const char *line, size_t le
     m->seq++;
 }
 
-void sim_check(struct sim *s)
+void sim_model_clear(struct sim_model *m)
 {
-    struct model m = {0};
-    size_t at = 0, found = 0;
+    json_decref(m->keys);
+    *m = (struct sim_model){.keys = json_object()};
+    memset(m->prev, '0', SHA256_HEX - 1);
+}
 
-    memset(m.prev, '0', SHA256_HEX - 1);
-    while (at < s->durable.len && !s->failure[0]) {
-        const char *start = (const char *)s->durable.data + at, *end = memchr(start, '\n', s->durable.len - at);
+static void read_on(struct sim *s, struct sim_model *m)
+{
+    while (m->at < s->durable.len && !s->failure[0]) {
+        const char *start = (const char *)s->durable.data + m->at, *end = memchr(start, '\n', s->durable.len - m->at);
 
         if (!end)
             break;
-        see_line(s, &m, start, (size_t)(end - start), &found);
-        at += (size_t)(end - start) + 1;
+        see_line(s, m, start, (size_t)(end - start));
+        m->at += (size_t)(end - start) + 1;
     }
-    if (!s->failure[0] && found != json_object_size(s->acknowledged))
-        sim_fail(s, "promise 1: %zu acknowledged records are not in the durable log", json_object_size(s->acknowledged) - found);
+}
+
+/* A record is acknowledged after it is durable: what was read before it was acknowledged is looked up when the whole log is read. */
+void sim_check(struct sim *s)
+{
+    if (!s->model.keys || s->durable.len < s->model.at)
+        sim_model_clear(&s->model);
+    read_on(s, &s->model);
+}
+
+void sim_check_all(struct sim *s)
+{
+    sim_model_clear(&s->model);
+    read_on(s, &s->model);
+    if (!s->failure[0] && s->model.found != json_object_size(s->acknowledged))
+        sim_fail(s, "promise 1: %zu acknowledged records are not in the durable log", json_object_size(s->acknowledged) - s->model.found);
+}
+
+void sim_explain(struct sim *s, const struct sim_request *r, const char *slug)
+{
+    const struct sim_model *m = &s->model;
+
+    sim_check(s);
+    if (r->kind != SIM_SIGN)
+        return;
+    if (!strcmp(slug, "version-not-newer") && r->version >= m->version)
+        sim_fail(s, "promise 4: version %u was refused as not newer, but the log stands at %u", r->version, m->version);
+    if (!strcmp(slug, "digest-conflict") && (r->version > m->version || (r->version == m->version && !m->digest[r->name][0])))
+        sim_fail(s, "promise 4: a digest conflict was answered for a name that the log does not have in version %u", r->version);
+    if (!strcmp(slug, "forbidden") && !m->disabled[r->person] && !(r->person == 1 && m->policy == 1) && s->changes == 0)
+        sim_fail(s, "promise 2: a signature was refused though nothing ever changed");
 }

@@ -9,6 +9,7 @@
 #define SIM_LANES 2       /* signing lanes; one administrative lane comes on top */
 #define SIM_PENDING_MAX 256
 #define SIM_PEOPLE 3      /* 0: CI "ci-a", 1: CI "ci-b", 2: the administrator */
+#define SIM_IDEMS 64
 #define SIM_POLICIES 2    /* 0 lets both CI identities sign, 1 only ci-a */
 
 /* Key material of one person or job; made once, the schedule does not depend on it. */
@@ -31,13 +32,46 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE };
+enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY };
 struct sim_request {
     bool used;
     enum sim_kind kind;
-    unsigned person, version, name, digest, policy;
+    unsigned person, version, name, digest, policy, idem;  /* idem: number of its Idempotency-Key, 0 = none */
     enum child_role door;
     uint64_t id;
+    unsigned asked;       /* step */
+};
+/* One lane as the world has it. */
+enum sim_lane_mode {
+    SIM_WORKS,
+    SIM_MUTE,             /* reads, never answers */
+    SIM_AWAY,             /* looks for its token */
+    SIM_ENDS              /* told to end, or ending by itself: the core hears of it later */
+};
+struct sim_lane {
+    enum child_role role;
+    unsigned index;
+    enum sim_lane_mode mode;
+};
+/* What was answered under an Idempotency-Key. */
+struct sim_idem {
+    bool answered;
+    char hash[SHA256_HEX];
+};
+/* What the oracle knows of the log: which policy holds, who is disabled, which keys exist, and what the channel's newest version holds. */
+#define SIM_NAMES 8
+struct sim_model {
+    unsigned policy;
+    bool disabled[2];
+    unsigned version;
+    char digest[SIM_NAMES][SHA256_HEX];
+    uint64_t seq;
+    char prev[SHA256_HEX];
+    char time[32];
+    json_t *keys;         /* name → seq of its intent, while open; true once made */
+    char minute[20];      /* refusals recorded one by one in it */
+    unsigned refusals;
+    size_t at, found;     /* bytes read; acknowledged records met */
 };
 struct sim_lane_job {
     bool used;
@@ -60,12 +94,17 @@ struct sim {
     json_t *group_blobs;
     /* children */
     struct sim_lane_job job[SIM_PENDING_MAX];
+    struct sim_lane lane[SIM_LANES + 1]; /* the last one is the administrative lane */
+    bool calm;                 /* no more faults */
+    bool alarm_due;            /* an injected failure that the core must raise an alarm for */
     struct sim_request request[SIM_PENDING_MAX];
     uint64_t next_id;
     char nonce[64];
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
-    unsigned signed_ok, refused, kills, steps, changes;
+    struct sim_idem idem[SIM_IDEMS];
+    struct sim_model model;
+    unsigned signed_ok, refused, kills, steps, changes, keys_made, faults;
     char failure[512];
 };
 uint64_t sim_random(struct sim *s, uint64_t below);
@@ -75,12 +114,25 @@ void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf,
 void sim_boot(struct sim *s);              /* from the durable bytes; first time: writes genesis */
 void sim_kill(struct sim *s);              /* the core dies now; unsynced bytes survive in part or not at all */
 void sim_disk_step(struct sim *s);
-void sim_lane_step(struct sim *s);
-void sim_lane_kill(struct sim *s);
+void sim_clock_step(struct sim *s);        /* the wall clock jumps, either way */
+void sim_front_kill(struct sim *s);        /* a door dies with whatever waits at it, and comes back */
+void sim_drain(struct sim *s);             /* a calm world: everything that was asked must be answered */
+/* lanes.c */
+void sim_lanes_boot(struct sim *s);
+void sim_lanes_clear(struct sim *s);
+void sim_lane_take(struct sim *s, enum child_role role, unsigned index, const struct buf *frame);
+void sim_lane_told_to_end(struct sim *s, enum child_role role, unsigned index);
+void sim_lane_step(struct sim *s);         /* one lane answers, or one that ended is started again */
+void sim_lane_fault(struct sim *s);
+void sim_lanes_heal(struct sim *s);
 /* clients.c */
 void sim_client_step(struct sim *s);
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f);
 /* oracle.c: reads the durable log with a model of its own. */
-void sim_check(struct sim *s);
+void sim_check(struct sim *s);             /* what has become durable since the last time */
+void sim_check_all(struct sim *s);         /* from the first byte */
+void sim_model_clear(struct sim_model *m);
+/* A refusal must be explained by the log as it is durable when it is heard. */
+void sim_explain(struct sim *s, const struct sim_request *r, const char *slug);
 
 #endif

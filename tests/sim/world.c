@@ -18,16 +18,7 @@ static void on_send(void *ctx, enum child_role role, unsigned index, const struc
             sim_on_reply(s, role, &f);
         return;
     }
-    for (unsigned n = 0; n < SIM_PENDING_MAX; n++) {
-        struct sim_lane_job *j = &s->job[n];
-
-        if (j->used)
-            continue;
-        *j = (struct sim_lane_job){.used = true, .role = role, .index = index, .frame = BUF_INIT(FRAME_MAX)};
-        buf_put(&j->frame, frame->data, frame->len);
-        return;
-    }
-    sim_fail(s, "more than %d frames wait for the lanes", SIM_PENDING_MAX);
+    sim_lane_take(s, role, index, frame);
 }
 
 static void on_random(void *ctx, void *out, size_t len)
@@ -51,14 +42,8 @@ static void on_append(void *ctx, const struct core_group *group)
 
 static void on_kill(void *ctx, enum child_role role, unsigned index, const char *reason)
 {
-    struct sim *s = ctx;
-
     (void)reason;
-    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
-        if (s->job[n].used && s->job[n].role == role && s->job[n].index == index) {
-            buf_free(&s->job[n].frame);
-            s->job[n].used = false;
-        }
+    sim_lane_told_to_end(ctx, role, index);
 }
 
 static void on_proved(void *ctx, enum child_role role, unsigned index)
@@ -70,7 +55,11 @@ static void on_proved(void *ctx, enum child_role role, unsigned index)
 
 static void on_note(void *ctx, enum core_note level, const char *event, const char *text)
 {
-    if (level == CORE_NOTE_ALARM)
+    struct sim *s = ctx;
+
+    if (level == CORE_NOTE_ALARM && s->alarm_due)
+        s->alarm_due = false;
+    else if (level == CORE_NOTE_ALARM)
         sim_fail(ctx, "the core raised an alarm: %s: %s", event, text);
 }
 
@@ -160,12 +149,12 @@ static struct state *fold(struct sim *s, json_t **recovered)
     return state;
 }
 
-static void hello(struct sim *s, enum child_role role, unsigned index)
+static void front_up(struct sim *s, enum child_role role)
 {
     struct frame f = {.type = FRAME_HELLO};
 
-    core_on_child(s->core, role, index, true, "", s->now);
-    if (core_on_frame(s->core, role, index, &f, s->now))
+    core_on_child(s->core, role, 0, true, "", s->now);
+    if (core_on_frame(s->core, role, 0, &f, s->now))
         sim_fail(s, "HELLO was refused");
 }
 
@@ -187,11 +176,9 @@ void sim_boot(struct sim *s)
         return;
     }
     s->alive = true;
-    hello(s, CHILD_FRONT_CI, 0);
-    hello(s, CHILD_FRONT_ADMIN, 0);
-    hello(s, CHILD_LANE_ADMIN, 0);
-    for (unsigned n = 0; n < SIM_LANES; n++)
-        hello(s, CHILD_LANE_SIGN, n);
+    front_up(s, CHILD_FRONT_CI);
+    front_up(s, CHILD_FRONT_ADMIN);
+    sim_lanes_boot(s);
 }
 
 static void keep_blobs(struct sim *s, bool all)
@@ -221,9 +208,7 @@ void sim_kill(struct sim *s)
     core_free(s->core);
     s->core = NULL;
     memset(s->request, 0, sizeof s->request);
-    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
-        buf_free(&s->job[n].frame);
-    memset(s->job, 0, sizeof s->job);
+    sim_lanes_clear(s);
     s->nonce[0] = '\0';
     sim_boot(s);
 }
@@ -240,62 +225,41 @@ void sim_disk_step(struct sim *s)
     core_on_disk(s->core, s->now);
 }
 
-static void sign(const struct sim *s, struct span message, struct buf *frame)
+void sim_clock_step(struct sim *s)
 {
-    uint8_t sig[128];
-    size_t n = sizeof sig;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int64_t by = ((int64_t)sim_random(s, 7200) - 3600) * 1000000;
 
-    if (!EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, s->keys->release) || !EVP_DigestSign(ctx, sig, &n, message.data, message.len))
-        abort();
-    EVP_MD_CTX_free(ctx);
-    frame_put(frame, TAG_OUTPUT, span_of(sig, n));
+    s->now += by;
+    s->faults++;
 }
 
-static void answer(struct sim *s, struct sim_lane_job *j)
+void sim_front_kill(struct sim *s)
 {
-    BUF_AUTO frame = BUF_INIT(FRAME_MAX);
-    struct frame in, out;
-    struct err e = {0};
-    size_t mark;
+    enum child_role door = sim_random(s, 2) ? CHILD_FRONT_CI : CHILD_FRONT_ADMIN;
 
-    if (frame_parse(buf_span(&j->frame), &in, &e)) {
-        sim_fail(s, "the core sent a lane a malformed frame: %s", e.detail);
-        return;
+    s->faults++;
+    core_on_child(s->core, door, 0, false, "killed", s->now);
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        if (s->request[n].door == door)
+            s->request[n].used = false;
+    front_up(s, door);
+}
+
+/* Nothing may be left waiting: no answer outlives its deadline once the world is calm. */
+void sim_drain(struct sim *s)
+{
+    unsigned left = 0;
+
+    sim_lanes_heal(s);
+    for (unsigned n = 0; n < 400 && !s->failure[0]; n++) {
+        s->now += 100000;
+        core_on_tick(s->core, s->now);
+        for (unsigned k = 0; k < 16; k++)
+            sim_lane_step(s);
+        sim_disk_step(s);
     }
-    mark = frame_begin(&frame, FRAME_RESULT, in.id);
-    if (in.type == FRAME_SIGN)
-        sign(s, in.field[TAG_INPUT], &frame);
-    frame_end(&frame, mark);
-    if (frame_parse(buf_span(&frame), &out, &e))
-        abort();
-    j->used = false;
-    if (core_on_frame(s->core, j->role, j->index, &out, s->now))
-        sim_fail(s, "the core refused a lane's answer");
-    buf_free(&j->frame);
-}
-
-/* A random lane answers its oldest frame. */
-void sim_lane_step(struct sim *s)
-{
-    unsigned from = (unsigned)sim_random(s, SIM_PENDING_MAX);
-
-    for (unsigned n = 0; n < SIM_PENDING_MAX; n++) {
-        struct sim_lane_job job = s->job[(from + n) % SIM_PENDING_MAX];
-
-        if (!job.used)
-            continue;
-        s->job[(from + n) % SIM_PENDING_MAX] = (struct sim_lane_job){0};
-        answer(s, &job);
-        return;
-    }
-}
-
-void sim_lane_kill(struct sim *s)
-{
-    unsigned lane = (unsigned)sim_random(s, SIM_LANES);
-
-    on_kill(s, CHILD_LANE_SIGN, lane, "");
-    core_on_child(s->core, CHILD_LANE_SIGN, lane, false, "killed", s->now);
-    hello(s, CHILD_LANE_SIGN, lane);
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        left += s->request[n].used;
+    if (left)
+        sim_fail(s, "promise 6: %u requests were never answered", left);
 }

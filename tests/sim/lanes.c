@@ -1,0 +1,201 @@
+/* The simulated lanes: they answer late, in any order, wrongly or never; they die, lose their token, and are started again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/enc.h"
+#include "tests/sim/sim.h"
+
+/* What an injected failure says, and whether the core must raise an alarm for it and the lane end after it. */
+static const struct {
+    enum lane_error class;
+    bool alarm, ends;
+} ERRORS[] = {{LANE_TOKEN, false, true}, {LANE_TOKEN, false, true}, {LANE_BUG, true, false}, {LANE_KEY, true, false}, {LANE_VERIFY, true, false}, {LANE_HUMAN, true, true}};
+
+static struct sim_lane *lane(struct sim *s, enum child_role role, unsigned index)
+{
+    return &s->lane[role == CHILD_LANE_ADMIN ? SIM_LANES : index];
+}
+
+static void forget(struct sim *s, const struct sim_lane *l)
+{
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        if (s->job[n].used && s->job[n].role == l->role && s->job[n].index == l->index) {
+            buf_free(&s->job[n].frame);
+            s->job[n].used = false;
+        }
+}
+
+static void say(struct sim *s, struct sim_lane *l, const struct frame *f)
+{
+    if (core_on_frame(s->core, l->role, l->index, f, s->now))
+        sim_fail(s, "the core refused what a lane said: type %u", f->type);
+}
+
+static void say_hello(struct sim *s, struct sim_lane *l)
+{
+    l->mode = SIM_WORKS;
+    say(s, l, &(struct frame){.type = FRAME_HELLO});
+}
+
+static void start(struct sim *s, struct sim_lane *l)
+{
+    core_on_child(s->core, l->role, l->index, true, "", s->now);
+    if (sim_random(s, 8)) {
+        say_hello(s, l);
+        return;
+    }
+    l->mode = SIM_AWAY;
+    say(s, l, &(struct frame){.type = FRAME_AWAY, .field = {[TAG_REASON] = span_str("away")}});
+}
+
+/* The core hears of the end, and of the lane that takes its place. */
+static void replace(struct sim *s, struct sim_lane *l)
+{
+    forget(s, l);
+    core_on_child(s->core, l->role, l->index, false, "killed", s->now);
+    start(s, l);
+}
+
+void sim_lanes_boot(struct sim *s)
+{
+    for (unsigned n = 0; n <= SIM_LANES; n++) {
+        s->lane[n] = (struct sim_lane){.role = n == SIM_LANES ? CHILD_LANE_ADMIN : CHILD_LANE_SIGN, .index = n == SIM_LANES ? 0 : n};
+        start(s, &s->lane[n]);
+    }
+}
+
+void sim_lanes_clear(struct sim *s)
+{
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        buf_free(&s->job[n].frame);
+    memset(s->job, 0, sizeof s->job);
+    s->alarm_due = false;
+}
+
+void sim_lane_take(struct sim *s, enum child_role role, unsigned index, const struct buf *frame)
+{
+    if (lane(s, role, index)->mode == SIM_ENDS)
+        return;
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++) {
+        struct sim_lane_job *j = &s->job[n];
+
+        if (j->used)
+            continue;
+        *j = (struct sim_lane_job){.used = true, .role = role, .index = index, .frame = BUF_INIT(FRAME_MAX)};
+        buf_put(&j->frame, frame->data, frame->len);
+        return;
+    }
+    sim_fail(s, "more than %d frames wait for the lanes", SIM_PENDING_MAX);
+}
+
+void sim_lane_told_to_end(struct sim *s, enum child_role role, unsigned index)
+{
+    lane(s, role, index)->mode = SIM_ENDS;
+    forget(s, lane(s, role, index));
+}
+
+static void sign(const struct sim *s, struct span message, struct buf *frame)
+{
+    uint8_t sig[128];
+    size_t n = sizeof sig;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    if (!EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, s->keys->release) || !EVP_DigestSign(ctx, sig, &n, message.data, message.len))
+        abort();
+    EVP_MD_CTX_free(ctx);
+    frame_put(frame, TAG_OUTPUT, span_of(sig, n));
+}
+
+static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
+{
+    size_t mark = frame_begin(frame, FRAME_RESULT, in->id);
+
+    if (in->type == FRAME_SIGN)
+        sign(s, in->field[TAG_INPUT], frame);
+    if (in->type == FRAME_GENERATE) {
+        frame_put(frame, TAG_SPKI, buf_span(&s->keys->release_spki));
+        frame_put_str(frame, TAG_BIRTH, "{}");
+    }
+    frame_end(frame, mark);
+}
+
+static void put_error(struct sim *s, struct sim_lane *l, const struct frame *in, struct buf *frame)
+{
+    size_t which = sim_random(s, sizeof ERRORS / sizeof *ERRORS), mark = frame_begin(frame, FRAME_ERROR, in->id);
+
+    frame_put_u64(frame, TAG_CLASS, ERRORS[which].class);
+    frame_put_str(frame, TAG_REASON, "injected");
+    frame_end(frame, mark);
+    s->faults++;
+    s->alarm_due = ERRORS[which].alarm;
+    if (ERRORS[which].ends)
+        l->mode = SIM_ENDS;
+}
+
+static void answer(struct sim *s, struct sim_lane *l, struct sim_lane_job *j, bool well)
+{
+    BUF_AUTO frame = BUF_INIT(FRAME_MAX);
+    struct frame in, out;
+    struct err e = {0};
+
+    if (frame_parse(buf_span(&j->frame), &in, &e)) {
+        sim_fail(s, "the core sent a lane a malformed frame: %s", e.detail);
+    } else {
+        if (well)
+            put_result(s, &in, &frame);
+        else
+            put_error(s, l, &in, &frame);
+        if (frame_parse(buf_span(&frame), &out, &e))
+            abort();
+        say(s, l, &out);
+        s->alarm_due = false;
+        if (l->mode == SIM_ENDS)
+            forget(s, l);
+    }
+    buf_free(&j->frame);
+}
+
+/* A lane that works answers one of its frames; one that ended is replaced; one without its token finds it. */
+void sim_lane_step(struct sim *s)
+{
+    unsigned from = (unsigned)sim_random(s, SIM_PENDING_MAX);
+    struct sim_lane *l = &s->lane[sim_random(s, SIM_LANES + 1)];
+
+    if (l->mode == SIM_ENDS) {
+        replace(s, l);
+        return;
+    }
+    if (l->mode == SIM_AWAY && !sim_random(s, 4)) {
+        say_hello(s, l);
+        return;
+    }
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++) {
+        struct sim_lane_job job = s->job[(from + n) % SIM_PENDING_MAX];
+
+        if (!job.used || lane(s, job.role, job.index)->mode != SIM_WORKS)
+            continue;
+        s->job[(from + n) % SIM_PENDING_MAX] = (struct sim_lane_job){0};
+        answer(s, lane(s, job.role, job.index), &job, s->calm || sim_random(s, 30));
+        return;
+    }
+}
+
+void sim_lane_fault(struct sim *s)
+{
+    struct sim_lane *l = &s->lane[sim_random(s, SIM_LANES + 1)];
+
+    s->faults++;
+    switch (sim_random(s, 3)) {
+    case 0: replace(s, l); break;
+    case 1: l->mode = l->mode == SIM_WORKS ? SIM_MUTE : l->mode; break;
+    default: sim_lane_told_to_end(s, l->role, l->index); break;
+    }
+}
+
+void sim_lanes_heal(struct sim *s)
+{
+    s->calm = true;
+    for (unsigned n = 0; n <= SIM_LANES; n++)
+        if (s->lane[n].mode == SIM_MUTE)
+            s->lane[n].mode = SIM_WORKS;
+}
