@@ -17,7 +17,7 @@ class Acks:
         while time.monotonic() < end:
             try:
                 last = ask()
-            except (OSError, http.client.HTTPException) as failure:
+            except (OSError, http.client.HTTPException, AssertionError) as failure:  # the last one: no nonce was to be had
                 last = failure
             else:
                 if last.status < 300:
