@@ -625,7 +625,11 @@ class Faulty:
         self.plan_file.write_text(text + "\n")
 
     def left(self):
-        return int(self.plan_file.read_text().split()[-1])
+        """How often the fault of the first line would still occur."""
+        return int(self.plan_file.read_text().splitlines()[0].split()[-1])
+
+    def logins(self):
+        return len(Path(f"{self.plan_file}.logins").read_bytes())
 
 
 @pytest.fixture()
@@ -675,6 +679,69 @@ def test_refused_call_is_not_repeated(faulty_sign, call):
     lane.ok("SIGN", **fields)
 
 
+# The operation was open: whatever the module says but that the call was wrong, a fresh session gets one more try.
+@pytest.mark.parametrize("rv,lane_class", [(0x05, TOKEN), (0x30, TOKEN), (0x32, TOKEN), (0x50, BUG), (0x150, BUG), (0x80000001, BUG)])
+def test_failure_inside_an_operation_is_tried_again_once(faulty_sign, tmp_path, rv, lane_class):
+    lane, faulty, fields, spki = faulty_sign
+    faulty.plan(f"C_Sign {rv} 1")
+    verify(tmp_path, spki, STATEMENT, lane.ok("SIGN", **fields)["OUTPUT"])
+    faulty.plan(f"C_Sign {rv} 9")
+    lane.refused(lane_class, "SIGN", **fields)
+    assert faulty.left() == 7
+
+
+def test_login_that_went_away_is_made_again(faulty_sign, tmp_path):
+    lane, faulty, fields, spki = faulty_sign
+    before = faulty.logins()
+    faulty.plan("logout 1 1")
+    verify(tmp_path, spki, STATEMENT, lane.ok("SIGN", **fields)["OUTPUT"])
+    assert faulty.logins() == before + 1
+    faulty.plan(f"C_SignInit {0x101} 1")
+    lane.ok("SIGN", **fields)
+    assert faulty.logins() == before + 1, "who is logged in already does not try the PIN again"
+
+
+@pytest.mark.parametrize("plan,lane_class", [
+    (f"C_GetTokenInfo {0xE0} 9", TOKEN), (f"C_GetTokenInfo {0x05} 9", TOKEN), (f"C_GetTokenInfo {0x21} 9", TOKEN), ("other 1 9", TOKEN),
+    ("locked 1 9", HUMAN), ("final 1 9", HUMAN), ("change 1 9", HUMAN)])
+def test_login_again_looks_before_it_spends_a_try(faulty_sign, plan, lane_class):
+    lane, faulty, fields, _ = faulty_sign
+    before = faulty.logins()
+    faulty.plan(f"logout 1 1\n{plan}")
+    lane.refused(lane_class, "SIGN", **fields)
+    assert faulty.left() == 0 and faulty.logins() == before
+    assert lane.read() is None
+
+
+@pytest.mark.parametrize("rv,lane_class", [(0xA0, HUMAN), (0xA2, HUMAN), (0xA4, HUMAN), (0x102, TOKEN), (0x05, TOKEN)])
+def test_login_again_is_tried_once(faulty_sign, rv, lane_class):
+    lane, faulty, fields, _ = faulty_sign
+    before = faulty.logins()
+    faulty.plan(f"logout 1 1\nC_Login {rv} 9")
+    lane.refused(lane_class, "SIGN", **fields)
+    assert faulty.logins() == before + 1
+    assert lane.read() is None
+
+
+def test_key_is_compared_again_after_a_login(faulty_sign):
+    lane, faulty, fields, _ = faulty_sign
+    faulty.plan("logout 1 1\npoint 1 1")
+    assert "OUTPUT" not in lane.refused(KEY, "SIGN", **fields)
+    lane.ok("SIGN", **fields)
+
+
+@pytest.mark.parametrize("count,logins", [(1, 2), (9, 2)])
+def test_missing_pin_is_looked_at_twice_at_start(faulty, count, logins):
+    faulty.plan(f"C_Login {0x102} {count}")
+    with faulty.lane("sign", wait=False) as lane:
+        hello = lane.read()
+        if count == 1:
+            assert hello["type"] == "HELLO"
+        else:
+            assert hello is None and lane.process.wait(20) == 77 and "no user PIN" in lane.err_text()
+    assert faulty.logins() == logins
+
+
 def test_pin_refused_later_ends_the_lane(faulty_sign):
     lane, faulty, fields, _ = faulty_sign
     faulty.plan(f"C_SignInit {0xA4} 1")
@@ -697,7 +764,7 @@ def test_other_verbs_heal_too(faulty_sign):
         assert faulty.left() == 0
 
 
-@pytest.mark.parametrize("flag,words", [("locked", "is locked"), ("final", "one try is left")])
+@pytest.mark.parametrize("flag,words", [("locked", "is locked"), ("final", "one try left"), ("change", "must be changed")])
 def test_pin_flags_are_looked_at_before_login(faulty, flag, words):
     faulty.plan(f"{flag} 1 99")
     with faulty.lane("sign", wait=False) as lane:
