@@ -72,10 +72,22 @@ int token_random(struct token *t, void *out, size_t len, struct fault *f)
     return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GenerateRandom");
 }
 
+/* A module may answer from memory long after its token went away; an object it must look up. */
+static int probe_object(struct token *t, struct fault *f)
+{
+    CK_OBJECT_CLASS class;
+    CK_ATTRIBUTE a = {CKA_CLASS, &class, sizeof class};
+    CK_RV rv;
+
+    if (!t->objects || !t->objects->n || t->objects->epoch != t->epoch)
+        return 0;
+    rv = t->f->C_GetAttributeValue(t->session, t->objects->list[0].handle, &a, 1);
+    return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GetAttributeValue");
+}
+
 int token_probe(struct token *t, struct fault *f)
 {
     CK_SESSION_INFO info;
-    CK_TOKEN_INFO token;
     uint8_t byte;
     CK_RV rv = t->f->C_GetSessionInfo(t->session, &info);
 
@@ -83,10 +95,9 @@ int token_probe(struct token *t, struct fault *f)
         return fault_rv(f, rv, "C_GetSessionInfo");
     if (info.state != CKS_RW_USER_FUNCTIONS)
         return fault_rv(f, CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo");
-    rv = t->f->C_GetTokenInfo(t->slot_id, &token);
-    if (rv != CKR_OK)
-        return fault_rv(f, rv, "C_GetTokenInfo");
-    return token_random(t, &byte, 1, f);
+    if (token_present(t, f) || (t->info.flags & CKF_RNG && token_random(t, &byte, 1, f)))
+        return -1;
+    return probe_object(t, f);
 }
 
 int token_sync(const struct token *t, struct fault *f)

@@ -53,7 +53,8 @@ int token_retry(struct token *t, int (*op)(struct token *t, void *arg, struct fa
     __attribute__((warn_unused_result));
 
 int token_random(struct token *t, void *out, size_t len, struct fault *f) __attribute__((warn_unused_result));
-/* Session logged in, token there, one random byte. */
+/* What shows without a key that the token still works: session logged in, the token in its slot, random bytes where it has them, and the first
+ * object of the index still readable. A signature shows more: see key_probe. */
 int token_probe(struct token *t, struct fault *f) __attribute__((warn_unused_result));
 /* syncfs of the directory in the settings, so that a new key survives a power cut. */
 int token_sync(const struct token *t, struct fault *f) __attribute__((warn_unused_result));

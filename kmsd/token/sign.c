@@ -8,6 +8,7 @@
 #include "kmsd/token/key.h"
 
 #define DER_SIGNATURE_MAX 80
+#define PROBE_TEXT "kmsd probe\n" /* begins like neither a pre-authentication encoding nor a certificate */
 
 struct operation {
     struct key *key;
@@ -107,4 +108,11 @@ int key_sign(struct token *t, struct key *k, struct span message, struct buf *si
         return fault_set(f, LANE_VERIFY, "the signature does not verify");
     buf_put(signature, prehash ? der : op.raw, prehash ? len : sizeof op.raw);
     return buf_ok(signature) ? fault_set(f, LANE_TOKEN, "out of memory") : 0;
+}
+
+int key_probe(struct token *t, struct key *k, struct fault *f)
+{
+    BUF_AUTO signature = BUF_INIT(128);
+
+    return key_sign(t, k, span_str(PROBE_TEXT), &signature, f);
 }

@@ -742,6 +742,57 @@ def test_missing_pin_is_looked_at_twice_at_start(faulty, count, logins):
     assert faulty.logins() == logins
 
 
+@pytest.mark.parametrize("loaded", [True, False])
+def test_probe_notices_a_token_that_went_away_unused(fresh, tmp_path, loaded):
+    directory, _ = fresh
+    with Lane(directory, "admin") as lane:
+        key_id, spki, _ = lane.generate()
+        lane.ok("PROBE")
+    for kind in ("sign", "admin"):
+        with Lane(directory, kind) as lane:
+            if loaded and kind == "sign":
+                lane.load(key_id, spki)
+            lane.ok("PROBE")
+            (directory / "tokens/keys/store").rename(tmp_path / "away")
+            lane.refused(TOKEN, "PROBE")
+            assert lane.read() is None
+            (tmp_path / "away").rename(directory / "tokens/keys/store")
+    with Lane(directory, "sign") as lane:
+        lane.load(key_id, spki)
+        lane.ok("PROBE")
+
+
+@pytest.mark.parametrize("verb", ["SIGN", "LOAD", "PUBLIC", "LIST"])
+def test_token_that_went_away_is_no_missing_key(fresh, tmp_path, verb):
+    directory, _ = fresh
+    with Lane(directory, "admin") as lane:
+        key_id, spki, _ = lane.generate()
+    with Lane(directory, "admin" if verb == "LIST" else "sign") as lane:
+        if verb in ("SIGN", "LOAD"):
+            lane.load(key_id, spki)
+        (directory / "tokens/keys/store").rename(tmp_path / "away")
+        if verb == "LIST":
+            lane.refused(TOKEN, verb)
+            return
+        fields = {"SIGN": {"SCHEME": "statement", "INPUT": STATEMENT}, "LOAD": {"ALGORITHM": "p256", "SCHEME": "statement", "SPKI": spki}, "PUBLIC": {}}[verb]
+        lane.refused(TOKEN, verb, KEY_ID=key_id, **fields)
+        assert lane.read() is None
+
+
+@pytest.mark.parametrize("plan,lane_class", [("wrong 1 1", VERIFY), (f"C_Sign {0x21} 1", BUG), (f"C_SignInit {0x30} 1", TOKEN)])
+def test_probe_signs_with_a_loaded_key(faulty_sign, plan, lane_class):
+    lane, faulty, _, _ = faulty_sign
+    faulty.plan(plan)
+    lane.refused(lane_class, "PROBE")
+    assert faulty.left() == 0
+
+
+def test_probe_of_the_administrative_lane_signs_too(faulty):
+    with faulty.lane("admin") as lane:
+        faulty.plan("wrong 1 1")
+        lane.refused(VERIFY, "PROBE")
+
+
 def test_pin_refused_later_ends_the_lane(faulty_sign):
     lane, faulty, fields, _ = faulty_sign
     faulty.plan(f"C_SignInit {0xA4} 1")
