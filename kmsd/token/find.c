@@ -2,27 +2,60 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "kmsd/token/p11.h"
+#include "kmsd/token/uri.h"
+
+/* The slots whose token fits, the last of them in t->slot. */
+static int count_hits(struct token *t, const struct token_uri *uri, struct fault *f)
+{
+    int hits = 0;
+
+    for (unsigned n = 0; n < t->n_slots; n++) {
+        const PKCS11_TOKEN *tok = t->slots[n].token;
+        bool fits;
+
+        if (!tok || !tok->initialized)
+            continue;
+        if (uri) {
+            int verdict = token_uri_fits(t, uri, PKCS11_get_slotid_from_slot(&t->slots[n]), f);
+
+            if (verdict < 0)
+                return -1;
+            fits = verdict;
+        } else {
+            fits = tok->label && !strcmp(tok->label, t->settings->label);
+        }
+        if (fits) {
+            t->slot = &t->slots[n];
+            hits++;
+        }
+    }
+    return hits;
+}
+
+static int choose(struct token *t, struct fault *f)
+{
+    struct token_uri *uri = NULL;
+    int hits;
+
+    if (*t->settings->uri && !(uri = token_uri_parse(t->settings, f)))
+        return -1;
+    hits = count_hits(t, uri, f);
+    token_uri_free(uri);
+    if (hits < 0 || hits == 1)
+        return hits < 0 ? -1 : 0;
+    return fault_set(f, LANE_TOKEN, "%d tokens fit %.150s, exactly one must; check tokens in kmsd.yaml", hits, settings_token_name(t->settings));
+}
 
 /* libp11 enumerates nothing but slots here: its key enumeration fails as a whole on one Ed25519 key. */
 int token_find(struct token *t, struct fault *f)
 {
-    unsigned hits = 0;
     CK_RV rv;
 
     t->ctx = PKCS11_CTX_new();
     if (!t->ctx || PKCS11_CTX_load(t->ctx, t->settings->module) || PKCS11_enumerate_slots(t->ctx, &t->slots, &t->n_slots))
         return fault_set(f, LANE_TOKEN, "the slots of the PKCS#11 module cannot be listed");
-    for (unsigned n = 0; n < t->n_slots; n++) {
-        const PKCS11_TOKEN *tok = t->slots[n].token;
-
-        if (!tok || !tok->initialized || !tok->label || strcmp(tok->label, t->settings->label))
-            continue;
-        t->slot = &t->slots[n];
-        hits++;
-    }
-    if (hits != 1)
-        return fault_set(f, LANE_TOKEN, "%u tokens are labelled %s, exactly one must be; check tokens in kmsd.yaml", hits, t->settings->label);
+    if (choose(t, f))
+        return -1;
     t->slot_id = PKCS11_get_slotid_from_slot(t->slot);
     rv = t->f->C_GetTokenInfo(t->slot_id, &t->info);
     return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GetTokenInfo");
@@ -44,7 +77,7 @@ static int look(struct token *t, CK_TOKEN_INFO *now, struct fault *f)
         return fault_set(f, LANE_TOKEN, "token %s is not there", t->settings->label);
     }
     if (!(now->flags & CKF_TOKEN_INITIALIZED) || !same_token(now, &t->info))
-        return fault_set(f, LANE_TOKEN, "another token is in the place of %s", t->settings->label);
+        return fault_set(f, LANE_TOKEN, "another token is in the place of %s", settings_token_name(t->settings));
     return 0;
 }
 
@@ -74,8 +107,9 @@ int token_may_try_pin(struct token *t, struct fault *f)
         return -1;
     for (size_t n = 0; n < sizeof pin_flags / sizeof *pin_flags; n++)
         if (now.flags & pin_flags[n].flag) {
-            log_line(LOG_LEVEL_ERROR, "token-flags", "label=%s flags=0x%lx", s->label, (unsigned long)now.flags);
-            return fault_set(f, LANE_HUMAN, "the PIN of token %s %s; %s %s, then run kmsd unseal", s->label, pin_flags[n].state, pin_flags[n].cure, s->pin_file);
+            log_line(LOG_LEVEL_ERROR, "token-flags", "label=%s flags=0x%lx", settings_token_name(s), (unsigned long)now.flags);
+            return fault_set(f, LANE_HUMAN, "the PIN of token %s %s; %s %s, then run kmsd unseal", settings_token_name(s), pin_flags[n].state,
+                             pin_flags[n].cure, settings_pin_place(s));
         }
     return 0;
 }

@@ -6,16 +6,17 @@
 
 static int pin_refused(const struct token *t, struct fault *f)
 {
-    return fault_set(f, LANE_HUMAN, "token %s refused the PIN in %s; one attempt was made and no other will be; put the right PIN into that file "
+    return fault_set(f, LANE_HUMAN, "token %s refused the PIN in %s; one attempt was made and no other will be; put the right PIN there "
                                     "(mode 0600), then run kmsd unseal",
-                     t->settings->label, t->settings->pin_file);
+                     settings_token_name(t->settings), settings_pin_place(t->settings));
 }
 
 static int read_pin(const struct token *t, struct secret *pin, struct fault *f)
 {
+    const struct token_settings *s = t->settings;
     struct err e = {0};
 
-    if (!secret_read_file(pin, t->settings->pin_file, &e))
+    if (!(*s->pin_credential ? secret_read_credential(pin, s->pin_credential, &e) : secret_read_file(pin, s->pin_file, &e)))
         return 0;
     fault_err(f, LANE_HUMAN, &e);
     f->untried = true;
@@ -44,8 +45,8 @@ static CK_RV libp11_login(struct token *t, const struct secret *pin)
 static int no_pin_set(const struct token *t, struct fault *f)
 {
     fault_rv(f, CKR_USER_PIN_NOT_INITIALIZED, "C_Login");
-    return fault_set(f, LANE_HUMAN, "token %s has no user PIN; have the security officer set one, write it to %s, then run kmsd unseal", t->settings->label,
-                     t->settings->pin_file);
+    return fault_set(f, LANE_HUMAN, "token %s has no user PIN; have the security officer set one, write it to %s, then run kmsd unseal",
+                     settings_token_name(t->settings), settings_pin_place(t->settings));
 }
 
 /* libp11's session comes first: a change of mode later would close every session. It keeps a copy of the PIN on its heap until the process
@@ -96,7 +97,7 @@ static int renew(struct token *t, struct fault *f)
         return 0;
     fault_rv(f, rv, "C_Login");
     if (rv == CKR_USER_PIN_NOT_INITIALIZED) /* seen without the lock of the start: a new process looks again under it */
-        return fault_set(f, LANE_TOKEN, "token %s was being changed during the login", t->settings->label);
+        return fault_set(f, LANE_TOKEN, "token %s was being changed during the login", settings_token_name(t->settings));
     return f->class == LANE_HUMAN ? pin_refused(t, f) : -1;
 }
 
@@ -105,6 +106,6 @@ int token_login_again(struct token *t, struct fault *f)
     t->epoch++; /* first: whatever fails below, no handle of before is used again */
     if (token_present(t, f) || token_fresh_session(t, f) || renew(t, f))
         return -1;
-    log_line(LOG_LEVEL_WARNING, "token-login", "label=%s epoch=%u", t->settings->label, t->epoch);
+    log_line(LOG_LEVEL_WARNING, "token-login", "label=%s epoch=%u", settings_token_name(t->settings), t->epoch);
     return objects_read(t, t->objects, f);
 }

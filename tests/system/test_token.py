@@ -20,7 +20,7 @@ BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 PROGRAM = str(BUILD / "libexec/kmsd/kmsd-token")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
-TYPES = {"HELLO": 5, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
+TYPES = {"HELLO": 5, "AWAY": 6, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
          "RESULT": 32, "ERROR": 33}
 TAGS = {"CERT": 4, "STATUS": 9, "REQUEST_ID": 12, "COUNT": 13, "REASON": 14, "KEY_ID": 15, "ALGORITHM": 16, "SCHEME": 17, "LABEL": 18, "INPUT": 19,
         "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30}
@@ -356,6 +356,64 @@ def test_lane_ends_with_its_parent(instance):
     while ours.recv(1 << 16):
         pass
     ours.close()
+
+
+# tokens chosen by URI, PINs from credentials
+
+def choose(directory, chosen, pin="pin_file: pin-keys"):
+    text = SETTINGS.format(module=MODULE).replace("label: kmsd-keys", chosen).replace("pin_file: pin-keys", pin)
+    (directory / "kmsd.yaml").write_text(text)
+
+
+def test_token_chosen_by_uri(fresh):
+    directory, made = fresh
+    token = made["tokens"]["keys"]
+    serial = token["serial"]
+    for uri in ("pkcs11:token=kmsd-keys", f"pkcs11:serial={serial}", f"pkcs11:token=kmsd-keys;serial={serial};manufacturer=SoftHSM%20project;model=SoftHSM%20v2",
+                "pkcs11:token=kmsd%2dkeys;library-manufacturer=SoftHSM", f"pkcs11:slot-id={int(serial, 16) & 0x7fffffff}",
+                f"pkcs11:token=kmsd-keys?module-path={MODULE}"):
+        choose(directory, f"uri: '{uri}'")
+        with Lane(directory, "admin") as lane:
+            assert json.loads(lane.hello["TOKEN"]) == token
+            lane.ok("PROBE")
+
+
+@pytest.mark.parametrize("uri", ["pkcs11:token=other", "pkcs11:token=kmsd-keys;serial=0000", "pkcs11:token=kmsd-keys;model=other", "pkcs11:slot-id=7",
+                                 "pkcs11:token=kmsd-keys;library-manufacturer=other"])
+def test_uri_of_a_token_that_is_not_there(fresh, uri):
+    directory, _ = fresh
+    choose(directory, f"uri: '{uri}'")
+    with Lane(directory, "sign", wait=False) as lane:
+        away = lane.read()
+        assert away["type"] == "AWAY" and b"0 tokens fit" in away["REASON"]
+
+
+@pytest.mark.parametrize("uri,words", [
+    ("pkcs11:", "must have token, serial or slot-id"), ("pkcs11:model=SoftHSM%20v2", "must have token, serial"), ("pkcs11:token=a;colour=red", "not known"),
+    ("pkcs11:token=a;object=b", "not an object"), ("pkcs11:token=%zz", "is no PKCS#11 URI"), ("pkcs11:token=a?module-path=/lib/x.so", "module-path"),
+    ("pkcs11:token=a?module-name=softhsm", "module-name")])
+def test_unusable_uri(fresh, uri, words):
+    directory, _ = fresh
+    choose(directory, f"uri: '{uri}'")
+    with Lane(directory, "sign", wait=False) as lane:
+        assert lane.process.wait(20) == 78 and lane.read() is None
+        said = lane.err_text()
+    assert "kmsd.yaml:9:10" in said and words in said, said
+
+
+def test_pin_from_a_credential(fresh, tmp_path):
+    directory, _ = fresh
+    store = tmp_path / "credentials"
+    store.mkdir()
+    (directory / "pin-keys").rename(store / "kmsd.pin")
+    choose(directory, "label: kmsd-keys", "pin_credential: kmsd.pin")
+    with Lane(directory, "sign", env={"CREDENTIALS_DIRECTORY": str(store)}) as lane:
+        lane.ok("PROBE")
+    with Lane(directory, "sign", wait=False) as lane:
+        assert lane.process.wait(20) == 78 and "LoadCredential=kmsd.pin" in lane.err_text()
+    (store / "kmsd.pin").chmod(0o604)
+    with Lane(directory, "sign", wait=False, env={"CREDENTIALS_DIRECTORY": str(store)}) as lane:
+        assert lane.process.wait(20) == 78 and "chmod 0600" in lane.err_text()
 
 
 # verbs
