@@ -97,7 +97,7 @@ $(B)/libexec/kmsd/kmsd-core: $(COREIO) $(SETTINGS) $(LIBCORE) $(LIBAUDIT) $(LIBP
 $(B)/libexec/kmsd/kmsd-front: $(FRONT) $(SETTINGS) $(LIBBASE)
 	$(call link,-lmicrohttpd -lgnutls -ldl)
 $(B)/libexec/kmsd/kmsd-token: $(TOKEN) $(SETTINGS) $(LIBBASE)
-	$(call link,-lp11 -ldl)
+	$(call link,-lp11 -lp11-kit -ldl)
 
 # Unit tests: tests/unit/test_X.c is one program; what it links beyond the libraries is named in UNIT_OBJS_test_X.
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,7 @@ int secret_set(struct secret *s, const void *data, size_t len, struct err *e)
     return 0;
 }
 
-static int check_file(int fd, const char *path, struct err *e)
+static int check_file(int fd, const char *path, mode_t forbidden, struct err *e)
 {
     struct stat st;
 
@@ -63,12 +64,12 @@ static int check_file(int fd, const char *path, struct err *e)
         return err_set(e, ERR_BAD_REQUEST, "%s is no regular file", path);
     if (st.st_uid != geteuid() && st.st_uid != 0)
         return err_set(e, ERR_BAD_REQUEST, "%s belongs to another user (uid %u): chown it", path, (unsigned)st.st_uid);
-    if (st.st_mode & 077)
+    if (st.st_mode & forbidden)
         return err_set(e, ERR_BAD_REQUEST, "%s may be read by others (mode %04o): chmod 0600 %s", path, (unsigned)(st.st_mode & 07777), path);
     return 0;
 }
 
-int secret_read_file(struct secret *s, const char *path, struct err *e)
+static int read_line(struct secret *s, const char *path, mode_t forbidden, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), failed;
     ssize_t n;
@@ -77,7 +78,7 @@ int secret_read_file(struct secret *s, const char *path, struct err *e)
         return err_set(e, ERR_BAD_REQUEST, "%s is a symbolic link: name the file itself", path);
     if (fd < 0)
         return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
-    failed = check_file(fd, path, e) || allocate(s, e);
+    failed = check_file(fd, path, forbidden, e) || allocate(s, e);
     n = failed ? 0 : read(fd, s->data, SECRET_MAX);
     close(fd);
     if (failed)
@@ -90,6 +91,23 @@ int secret_read_file(struct secret *s, const char *path, struct err *e)
     }
     s->len = (size_t)n;
     return 0;
+}
+
+int secret_read_file(struct secret *s, const char *path, struct err *e)
+{
+    return read_line(s, path, 077, e);
+}
+
+int secret_read_credential(struct secret *s, const char *name, struct err *e)
+{
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    char path[PATH_MAX];
+
+    if (!dir || *dir != '/')
+        return err_set(e, ERR_BAD_REQUEST, "there is no $CREDENTIALS_DIRECTORY for %s: give the service LoadCredential=%s:FILE", name, name);
+    if (!*name || strchr(name, '/') || *name == '.' || path_join(path, sizeof path, dir, name))
+        return err_set(e, ERR_BAD_REQUEST, "%s is no name of a credential", name);
+    return read_line(s, path, 037, e);
 }
 
 int secret_random_text(struct secret *s, size_t n, struct err *e)

@@ -16,6 +16,9 @@ void secret_free(struct secret *s);
 int secret_set(struct secret *s, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));
 /* Reads a file of one line (a last LF is dropped). Refuses a symlink, another owner than us or root, any group or other permission bit, empty, over SECRET_MAX-1. The message says the chmod that cures it. */
 int secret_read_file(struct secret *s, const char *path, struct err *e) __attribute__((warn_unused_result));
+/* As secret_read_file, of the file of that name (a plain one) in $CREDENTIALS_DIRECTORY, which a service manager fills. It lets the service read by an
+ * access list, which shows as a permission of the group: that one bit is accepted here. */
+int secret_read_credential(struct secret *s, const char *name, struct err *e) __attribute__((warn_unused_result));
 /* n random characters of [A-Za-z0-9] (unbiased). */
 int secret_random_text(struct secret *s, size_t n, struct err *e) __attribute__((warn_unused_result));
 /* RLIMIT_CORE 0 and PR_SET_DUMPABLE 0; every program calls it first in main. */

@@ -10,8 +10,24 @@
 #include "base/num.h"
 #include "base/yaml.h"
 
-enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN };
+enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI };
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
+
+static const char *const TYPES[] = {
+    [TOKEN_TYPE_AUTO] = "auto", [TOKEN_TYPE_SOFTHSM] = "softhsm", [TOKEN_TYPE_TPM2] = "tpm2", [TOKEN_TYPE_NSS] = "nss", [TOKEN_TYPE_GENERIC] = "generic"};
+#define N_TYPES (sizeof TYPES / sizeof *TYPES)
+
+/* The two tokens have the same settings. */
+#define TOKEN_ROWS(name, member) \
+    {"tokens." name ".module", PATH, AT(member.module), 0, 0, 0, true, "PKCS#11 module"}, \
+    {"tokens." name ".label", TEXT, AT(member.label), 0, 0, 0, true, "token label"}, \
+    {"tokens." name ".uri", TOKEN_URI, AT(member.uri), 0, 0, 0, false, "or: PKCS#11 URI (RFC 7512) that fits exactly one token of the module"}, \
+    {"tokens." name ".pin_file", PATH, AT(member.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"}, \
+    {"tokens." name ".pin_credential", FILE_NAME, AT(member.pin_credential), 0, 0, 0, false, "or: name of the PIN in $CREDENTIALS_DIRECTORY"}, \
+    {"tokens." name ".type", WORD, AT(member.type), 0, 0, 0, false, "auto, softhsm, tpm2, nss or generic"}, \
+    {"tokens." name ".softhsm_conf", PATH, AT(member.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"}, \
+    {"tokens." name ".initialise", TEXT, AT(member.initialise), 0, 0, 0, false, "text for C_Initialize, which NSS wants"}, \
+    {"tokens." name ".sync", PATH, AT(member.sync), 0, 0, 0, false, "directory to sync after a key was made"}
 
 /* Every setting: its path in the file, its kind, where it goes, bounds, whether it must be there, and what it is for. */
 static const struct row {
@@ -29,17 +45,9 @@ static const struct row {
     {"tls.key", PATH, AT(tls_key), 0, 0, 0, true, "its private key (PEM, 0600)"},
     {"tls.client_ca", PATHS, AT(client_ca), 0, 0, 0, true, "CA certificates that client certificates must chain to; the first is kmsd's own"},
     {"tokens.lock", PATH, AT(tokens_lock), 0, 0, 0, true, "lock file: token processes start one after another"},
-    {"tokens.keys.module", PATH, AT(keys.module), 0, 0, 0, true, "PKCS#11 module"},
-    {"tokens.keys.label", TEXT, AT(keys.label), 0, 0, 0, true, "token label"},
-    {"tokens.keys.pin_file", PATH, AT(keys.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"},
-    {"tokens.keys.softhsm_conf", PATH, AT(keys.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"},
-    {"tokens.keys.sync", PATH, AT(keys.sync), 0, 0, 0, false, "directory to sync after a key was made"},
+    TOKEN_ROWS("keys", keys),
     {"tokens.keys.lanes", NUMBER, AT(keys.lanes), 0, LANES_MAX, 0, false, "signing lanes; 0 = one per processor"},
-    {"tokens.checkpoint.module", PATH, AT(checkpoint.module), 0, 0, 0, true, "PKCS#11 module"},
-    {"tokens.checkpoint.label", TEXT, AT(checkpoint.label), 0, 0, 0, true, "token label"},
-    {"tokens.checkpoint.pin_file", PATH, AT(checkpoint.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"},
-    {"tokens.checkpoint.softhsm_conf", PATH, AT(checkpoint.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"},
-    {"tokens.checkpoint.sync", PATH, AT(checkpoint.sync), 0, 0, 0, false, "directory to sync after a key was made"},
+    TOKEN_ROWS("checkpoint", checkpoint),
     {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
@@ -47,6 +55,14 @@ static const struct row {
     {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
 };
 #define N_ROWS (sizeof SCHEMA / sizeof *SCHEMA)
+
+/* Exactly one of each pair; the first is required where the second is missing. */
+static const char *const EITHER[][2] = {
+    {"tokens.keys.label", "tokens.keys.uri"},
+    {"tokens.keys.pin_file", "tokens.keys.pin_credential"},
+    {"tokens.checkpoint.label", "tokens.checkpoint.uri"},
+    {"tokens.checkpoint.pin_file", "tokens.checkpoint.pin_credential"},
+};
 
 struct reading {
     const struct yaml_doc *doc;
@@ -88,6 +104,44 @@ static int take_text(const struct reading *r, const struct row *row, const struc
     return 0;
 }
 
+static int take_word(const struct reading *r, const struct row *row, const struct yaml_node *n, char *to, struct err *e)
+{
+    for (uint64_t k = 0; k < N_TYPES; k++)
+        if (!strcmp(TYPES[k], n->text)) {
+            memcpy(to, &k, sizeof k);
+            return 0;
+        }
+    return yaml_err(r->doc, n, e, "must be %s", row->help);
+}
+
+/* A plain name within its directory, whatever that is. */
+static int check_file_name(const struct reading *r, const struct yaml_node *n, struct err *e)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+    return n->text[0] == '.' || n->text[strspn(n->text, allowed)] ? yaml_err(r->doc, n, e, "may have letters, digits, . _ and - only, and no . first") : 0;
+}
+
+/* What can be told without a PKCS#11 library: the rest is the token process's to judge, which gets the place. No PIN stands in the settings. */
+static int check_uri(const struct reading *r, const struct row *row, const struct yaml_node *n, struct err *e)
+{
+    char *at = (char *)r->out + row->at - offsetof(struct token_settings, uri) + offsetof(struct token_settings, uri_at);
+    struct err place = {0};
+    char *colon;
+
+    if (strncmp(n->text, "pkcs11:", 7))
+        return yaml_err(r->doc, n, e, "must begin with pkcs11:");
+    if (strstr(n->text, "pin-value") || strstr(n->text, "pin-source"))
+        return yaml_err(r->doc, n, e, "must not hold a PIN or its place; use pin_file or pin_credential");
+    yaml_err(r->doc, n, &place, ".");
+    colon = strrchr(place.detail, ':');
+    if (!colon || (size_t)(colon - place.detail) >= SETTINGS_TEXT)
+        return 0;
+    *colon = '\0';
+    memcpy(at, place.detail, (size_t)(colon - place.detail) + 1);
+    return 0;
+}
+
 static int take(const struct reading *r, const struct row *row, const struct yaml_node *n, struct err *e)
 {
     char *to = (char *)r->out + row->at;
@@ -99,6 +153,10 @@ static int take(const struct reading *r, const struct row *row, const struct yam
         return yaml_err(r->doc, n, e, "must be a single value: %s", row->help);
     if (row->kind == PATH)
         return take_path(r, n, to, row->size, e);
+    if (row->kind == WORD)
+        return take_word(r, row, n, to, e);
+    if ((row->kind == FILE_NAME && check_file_name(r, n, e)) || (row->kind == TOKEN_URI && check_uri(r, row, n, e)))
+        return -1;
     if (row->kind != NUMBER)
         return take_text(r, row, n, to, e);
     if (num_parse_u64(n->text, strlen(n->text), row->min, row->max, &number))
@@ -107,11 +165,23 @@ static int take(const struct reading *r, const struct row *row, const struct yam
     return 0;
 }
 
+/* The other one of the pair that this setting belongs to, where the file has it. */
+static const char *other_seen(const struct reading *r, const char *path)
+{
+    for (size_t n = 0; n < sizeof EITHER / sizeof *EITHER; n++)
+        for (size_t side = 0; side < 2; side++)
+            for (size_t row = 0; !strcmp(EITHER[n][side], path) && row < N_ROWS; row++)
+                if (r->seen[row] && !strcmp(SCHEMA[row].path, EITHER[n][!side]))
+                    return EITHER[n][!side];
+    return NULL;
+}
+
 static int walk(struct reading *r, const struct yaml_node *map, const char *prefix, struct err *e);
 
 static int entry(struct reading *r, const struct yaml_node *key, const struct yaml_node *value, const char *prefix, struct err *e)
 {
     BUF_AUTO path = BUF_INIT(512);
+    const char *other;
     bool inner = false;
 
     buf_printf(&path, "%s%s%s", prefix, *prefix ? "." : "", key->text);
@@ -122,6 +192,8 @@ static int entry(struct reading *r, const struct yaml_node *key, const struct ya
     /* A key with a dot would spell a nested setting a second way. */
     for (size_t n = 0; n < N_ROWS && !strchr(key->text, '.'); n++) {
         if (!strcmp(SCHEMA[n].path, buf_str(&path))) {
+            if ((other = other_seen(r, SCHEMA[n].path)))
+                return yaml_err(r->doc, key, e, "%s and %s exclude each other", other, SCHEMA[n].path);
             r->seen[n] = true;
             return take(r, &SCHEMA[n], value, e) ? err_context(e, "%s", SCHEMA[n].path) : 0;
         }
@@ -147,7 +219,7 @@ static int finish(const struct reading *r, struct err *e)
     if (!r->version)
         return err_set(e, ERR_BAD_REQUEST, "%s: version is missing; write `version: 1`", r->out->file);
     for (size_t n = 0; n < N_ROWS; n++)
-        if (SCHEMA[n].required && !r->seen[n])
+        if (SCHEMA[n].required && !r->seen[n] && !other_seen(r, SCHEMA[n].path))
             return err_set(e, ERR_BAD_REQUEST, "%s: %s is missing (%s)", r->out->file, SCHEMA[n].path, SCHEMA[n].help);
     return 0;
 }
@@ -181,6 +253,16 @@ int settings_load(const char *file, struct settings *out, struct err *e)
         return -1;
     r.doc = doc;
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
+}
+
+const char *settings_token_name(const struct token_settings *t)
+{
+    return *t->label ? t->label : t->uri;
+}
+
+const char *settings_pin_place(const struct token_settings *t)
+{
+    return *t->pin_file ? t->pin_file : t->pin_credential;
 }
 
 unsigned settings_lanes(const struct settings *s)

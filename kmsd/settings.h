@@ -9,13 +9,22 @@
 
 #define SETTINGS_CA_MAX 8
 #define SETTINGS_TEXT 256
+#define SETTINGS_URI 1024
 #define LANES_MAX 8
+
+/* What kind of token it is, where that matters to how keys are made. TOKEN_TYPE_AUTO: the token process finds out. */
+enum token_type { TOKEN_TYPE_AUTO, TOKEN_TYPE_SOFTHSM, TOKEN_TYPE_TPM2, TOKEN_TYPE_NSS, TOKEN_TYPE_GENERIC };
 
 struct token_settings {
     char module[PATH_MAX];         /* PKCS#11 module */
-    char label[33];                /* CKA token label */
-    char pin_file[PATH_MAX];
+    char label[33];                /* CKA token label, "" = chosen by its URI */
+    char uri[SETTINGS_URI];        /* PKCS#11 URI (RFC 7512), "" = chosen by its label */
+    char uri_at[SETTINGS_TEXT];    /* "file:line:col" of it, for who can judge the whole of it */
+    char pin_file[PATH_MAX];       /* "" = the PIN is a credential */
+    char pin_credential[SETTINGS_TEXT]; /* its name in $CREDENTIALS_DIRECTORY */
     char softhsm_conf[PATH_MAX];   /* "" = not SoftHSM; else exported as SOFTHSM2_CONF in the token processes */
+    char initialise[SETTINGS_URI]; /* text handed to C_Initialize (pReserved), "" = none */
+    uint64_t type;                 /* enum token_type */
     uint64_t lanes;                /* signing lanes, 0 = one per processor */
     char sync[PATH_MAX];           /* directory to syncfs after key generation, "" = none */
 };
@@ -34,6 +43,9 @@ struct settings {
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */
 int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));
+/* What messages call this token, and where its PIN comes from. */
+const char *settings_token_name(const struct token_settings *t);
+const char *settings_pin_place(const struct token_settings *t);
 /* How many signing lanes run: at most LANES_MAX, one per processor unless set. */
 unsigned settings_lanes(const struct settings *s);
 /* The file beside tokens.lock that says that a token refused its PIN; as long as it is there no PIN is tried. */

@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
+#include "base/secret.h"
 #include "base/x509.h"
 #include "kmsd/settings.h"
 #include "kmsd/supervisor/commands.h"
@@ -64,6 +66,25 @@ static void check_certificate(struct report *r, const char *path)
     }
 }
 
+/* A credential is there for the service only, so its absence here says nothing. */
+static void check_pin(struct report *r, const char *area, const struct token_settings *t)
+{
+    BUF_AUTO text = BUF_INIT(8192);
+    SECRET_AUTO pin = {0};
+    struct err e = {0};
+
+    if (*t->pin_file) {
+        check_private(r, area, t->pin_file);
+    } else if (!getenv("CREDENTIALS_DIRECTORY")) {
+        buf_printf(&text, "the PIN is the credential %s of the service, which is not visible here", t->pin_credential);
+        good(area, buf_str(&text));
+    } else if (secret_read_credential(&pin, t->pin_credential, &e)) {
+        problem(r, area, e.detail);
+    } else {
+        good(area, t->pin_credential);
+    }
+}
+
 static void check_token(struct report *r, const char *area, const struct token_settings *t)
 {
     BUF_AUTO text = BUF_INIT(8192);
@@ -74,7 +95,7 @@ static void check_token(struct report *r, const char *area, const struct token_s
     } else {
         good(area, t->module);
     }
-    check_private(r, area, t->pin_file);
+    check_pin(r, area, t);
     if (t->softhsm_conf[0] && access(t->softhsm_conf, R_OK)) {
         buf_printf(&text, "%s: %s", t->softhsm_conf, strerror(errno));
         problem(r, area, buf_str(&text));

@@ -23,6 +23,8 @@ static const struct rv_row rv_table[] = {
     R(CKR_USER_NOT_LOGGED_IN, LANE_TOKEN, HEAL_LOGIN),
     R(CKR_OBJECT_HANDLE_INVALID, LANE_TOKEN, HEAL_LOGIN),
     R(CKR_KEY_HANDLE_INVALID, LANE_TOKEN, HEAL_LOGIN),
+    R(CKR_SESSION_COUNT, LANE_TOKEN, HEAL_NONE),
+    R(CKR_SLOT_ID_INVALID, LANE_TOKEN, HEAL_NONE),
     R(CKR_DEVICE_ERROR, LANE_TOKEN, HEAL_NONE),
     R(CKR_DEVICE_MEMORY, LANE_TOKEN, HEAL_NONE),
     R(CKR_DEVICE_REMOVED, LANE_TOKEN, HEAL_NONE),
@@ -33,6 +35,9 @@ static const struct rv_row rv_table[] = {
     R(CKR_FUNCTION_FAILED, LANE_TOKEN, HEAL_NONE),
     R(CKR_HOST_MEMORY, LANE_TOKEN, HEAL_NONE),
     R(CKR_PIN_INCORRECT, LANE_HUMAN, HEAL_NONE),
+    R(CKR_PIN_INVALID, LANE_HUMAN, HEAL_NONE),
+    R(CKR_PIN_LEN_RANGE, LANE_HUMAN, HEAL_NONE),
+    R(CKR_USER_PIN_NOT_INITIALIZED, LANE_HUMAN, HEAL_NONE),
     R(CKR_PIN_EXPIRED, LANE_HUMAN, HEAL_NONE),
     R(CKR_PIN_LOCKED, LANE_HUMAN, HEAL_NONE),
     R(CKR_ARGUMENTS_BAD, LANE_BUG, HEAL_NONE),
@@ -97,6 +102,14 @@ int fault_rv(struct fault *f, CK_RV rv, const char *call)
     log_line(LOG_LEVEL_ERROR, "token-call", "call=%s rv=0x%lx name=%s", call, (unsigned long)rv, row->name);
     fault_set(f, row->class, "%s", class_text[row->class]);
     f->heal = row->heal;
+    return -1;
+}
+
+int fault_rv_open(struct fault *f, CK_RV rv, const char *call)
+{
+    fault_rv(f, rv, call);
+    if (f->heal == HEAL_NONE && (f->class == LANE_TOKEN || rv_find(rv) == &rv_other))
+        f->heal = HEAL_SESSION;
     return -1;
 }
 

@@ -27,6 +27,8 @@ int fault_err(struct fault *f, enum lane_error class, const struct err *e);
 void fault_class(struct fault *f, CK_RV rv);
 /* Classifies what `call` returned, writes call and value to the operational log; returns -1. */
 int fault_rv(struct fault *f, CK_RV rv, const char *call);
+/* As fault_rv, for a call that leaves an operation open when it fails: where the call itself was right, a fresh session may cure it. */
+int fault_rv_open(struct fault *f, CK_RV rv, const char *call);
 /* Puts "context: " before the reason; returns -1. */
 int fault_context(struct fault *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

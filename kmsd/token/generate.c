@@ -5,8 +5,6 @@
 
 #include "base/log.h"
 
-static const char probe_text[] = "kmsd key probe v1\n";
-
 /* What a private key must be. The template sends the rows that can be asked for, the read-back checks all of them. */
 struct bool_row {
     CK_ATTRIBUTE_TYPE type;
@@ -147,12 +145,11 @@ static int read_back(struct token *t, const struct pair *p, struct fault *f)
 /* Signing and verifying proves that the two halves belong together; a pair torn by a crash does not sign. */
 static int probe(struct token *t, const struct pair *p, struct buf *spki, struct fault *f)
 {
-    BUF_AUTO signature = BUF_INIT(128);
     KEY_AUTO k = {0};
 
     if (key_public(t, p->algorithm, p->id, spki, f) || key_open(t, p->algorithm, p->id, buf_span(spki), &k, f))
         return -1;
-    return key_sign(t, &k, span_str(probe_text), &signature, f);
+    return key_probe(t, &k, f);
 }
 
 static int write_birth(const struct token *t, const struct algorithm *a, json_t **out, struct fault *f)

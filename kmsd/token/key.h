@@ -32,5 +32,7 @@ void key_clear(struct key *k);
 /* Signs the message in the token, verifies the signature against the key's public key with OpenSSL, appends it (ECDSA: DER).
  * LANE_VERIFY when it does not verify. */
 int key_sign(struct token *t, struct key *k, struct span message, struct buf *signature, struct fault *f) __attribute__((warn_unused_result));
+/* Signs a fixed text that no scheme has as its input, verifies the signature, throws it away. */
+int key_probe(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
 
 #endif

@@ -17,6 +17,7 @@ struct lane {
     struct stream stream;
     struct key *keys;             /* signing lane: what LOAD accepted */
     size_t n_keys, cap_keys;
+    size_t probes;                /* so that each key has its turn */
 };
 
 /* Starts the lane on LANE_FD and serves until the core closes it. A lane whose token is away looks for it every 250 ms, each time as a fresh

@@ -26,6 +26,7 @@ static int function_list(const char *path, CK_FUNCTION_LIST **out, struct fault 
 int token_module(struct token *t, const struct token_settings *s, struct fault *f)
 {
     CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK};
+    char text[SETTINGS_URI];
     CK_FUNCTION_LIST *list;
     CK_RV rv;
 
@@ -34,6 +35,9 @@ int token_module(struct token *t, const struct token_settings *s, struct fault *
         return fault_set(f, LANE_TOKEN, "out of memory");
     if (function_list(s->module, &list, f))
         return -1;
+    memcpy(text, s->initialise, sizeof text);
+    if (*text)
+        args.pReserved = text; /* the standard wants NULL here; NSS its configuration */
     rv = list->C_Initialize(&args); /* before libp11, which would pass NULL and so turn the locks off */
     if (rv != CKR_OK) {
         fault_rv(f, rv, "C_Initialize");

@@ -141,7 +141,11 @@ static int describe_all(struct token *t, struct object_index *index, size_t from
 int objects_read(struct token *t, struct object_index *index, struct fault *f)
 {
     index->n = 0;
-    return search(t, NULL, 0, index, f) ? -1 : describe_all(t, index, 0, f);
+    index->epoch = t->epoch;
+    if (!search(t, NULL, 0, index, f) && !describe_all(t, index, 0, f))
+        return 0;
+    index->n = 0; /* nothing half-read is looked up */
+    return -1;
 }
 
 static bool matches(const struct object *o, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id)
@@ -171,8 +175,12 @@ static void *unconst(const void *p)
 int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id, struct object *out, struct fault *f)
 {
     CK_ATTRIBUTE want[] = {{CKA_CLASS, &class, sizeof class}, {CKA_KEY_TYPE, &type, sizeof type}, {CKA_ID, unconst(id.data), id.len}};
-    size_t hits = index_hits(t->objects, class, type, id, out), old = t->objects->n;
+    size_t hits, old;
 
+    if (t->objects->epoch != t->epoch && objects_read(t, t->objects, f))
+        return -1;
+    old = t->objects->n;
+    hits = index_hits(t->objects, class, type, id, out);
     if (!hits) {
         if (search(t, want, sizeof want / sizeof *want, t->objects, f) || describe_all(t, t->objects, old, f)) {
             t->objects->n = old;
@@ -180,6 +188,8 @@ int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct
         }
         hits = index_hits(t->objects, class, type, id, out);
     }
+    if (!hits && token_present(t, f)) /* some modules find nothing where the token is gone */
+        return -1;
     return hits == 1 ? 0 : fault_set(f, LANE_KEY, "%zu objects of the token match the key, exactly one must", hits);
 }
 

@@ -19,6 +19,7 @@ struct object {
 struct object_index {
     struct object *list;
     size_t n, cap;
+    unsigned epoch;                  /* login that the handles belong to */
 };
 
 struct object_index *objects_new(void);

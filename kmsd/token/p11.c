@@ -1,53 +1,15 @@
-/* Life of the token connection: login, session, healing. */
+/* Life of the token connection: sessions, healing. */
 #include "kmsd/token/p11.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "kmsd/token/describe.h"
 #include "kmsd/token/object.h"
 
-/* libp11 enumerates nothing but slots here: its key enumeration fails as a whole on one Ed25519 key. */
-int token_find(struct token *t, struct fault *f)
-{
-    unsigned hits = 0;
-
-    t->ctx = PKCS11_CTX_new();
-    if (!t->ctx || PKCS11_CTX_load(t->ctx, t->settings->module) || PKCS11_enumerate_slots(t->ctx, &t->slots, &t->n_slots))
-        return fault_set(f, LANE_TOKEN, "the slots of the PKCS#11 module cannot be listed");
-    for (unsigned n = 0; n < t->n_slots; n++) {
-        const PKCS11_TOKEN *tok = t->slots[n].token;
-
-        if (!tok || !tok->initialized || !tok->label || strcmp(tok->label, t->settings->label))
-            continue;
-        t->slot = &t->slots[n];
-        hits++;
-    }
-    if (hits != 1)
-        return fault_set(f, LANE_TOKEN, "%u tokens are labelled %s, exactly one must be; check tokens in kmsd.yaml", hits, t->settings->label);
-    t->slot_id = PKCS11_get_slotid_from_slot(t->slot);
-    if (t->slot->token->userPinLocked)
-        return fault_set(f, LANE_HUMAN, "the PIN of token %s is locked; have the security officer reset it, write it to %s, then run kmsd unseal",
-                         t->settings->label, t->settings->pin_file);
-    if (t->slot->token->userPinFinalTry)
-        return fault_set(f, LANE_HUMAN, "one try is left for the PIN of token %s and it is not spent unasked; log in by hand with the PIN of %s, "
-                                        "then run kmsd unseal",
-                         t->settings->label, t->settings->pin_file);
-    return 0;
-}
-
-static int pin_refused(const struct token *t, struct fault *f)
-{
-    return fault_set(f, LANE_HUMAN, "token %s refused the PIN in %s; one attempt was made and no other will be; put the right PIN into that file "
-                                    "(mode 0600), then run kmsd unseal",
-                     t->settings->label, t->settings->pin_file);
-}
-
-static int open_session(struct token *t, struct fault *f)
+int token_session(struct token *t, struct fault *f)
 {
     CK_RV rv = t->f->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &t->session);
 
@@ -57,55 +19,9 @@ static int open_session(struct token *t, struct fault *f)
     return fault_rv(f, rv, "C_OpenSession");
 }
 
-static CK_RV libp11_rv(void)
-{
-    unsigned long code = ERR_peek_last_error();
-
-    return ERR_GET_LIB(code) == ERR_get_CKR_code() ? (CK_RV)ERR_GET_REASON(code) : CKR_FUNCTION_FAILED;
-}
-
-/* open_session comes first: a change of mode later would close every session. libp11 keeps a copy of the PIN on its heap
- * until the process ends; the process is not dumpable. */
-int token_login(struct token *t, const struct secret *pin, struct fault *f)
-{
-    static const struct timespec pause = {.tv_nsec = 50000000};
-    CK_RV rv;
-
-    if (PKCS11_open_session(t->slot, 1))
-        return fault_rv(f, libp11_rv(), "PKCS11_open_session");
-    for (int attempt = 0;; attempt++) {
-        ERR_clear_error();
-        if (!PKCS11_login(t->slot, 0, (const char *)pin->data))
-            break;
-        rv = libp11_rv();
-        if (rv == CKR_USER_ALREADY_LOGGED_IN)
-            break;
-        if (rv != CKR_USER_PIN_NOT_INITIALIZED || attempt) { /* that one checks no PIN: a token file just being rewritten shows it */
-            fault_rv(f, rv, "C_Login");
-            return f->class == LANE_HUMAN ? pin_refused(t, f) : -1;
-        }
-        (void)nanosleep(&pause, NULL);
-    }
-    t->epoch++;
-    return open_session(t, f);
-}
-
-static int read_pin(const struct token *t, struct secret *pin, struct fault *f)
-{
-    struct err e = {0};
-
-    if (!secret_read_file(pin, t->settings->pin_file, &e))
-        return 0;
-    fault_err(f, LANE_HUMAN, &e);
-    f->untried = true;
-    return -1;
-}
-
 int token_open(struct token *t, const struct token_settings *s, struct fault *f)
 {
-    SECRET_AUTO pin = {0};
-
-    if (token_module(t, s, f) || token_find(t, f) || read_pin(t, &pin, f) || token_login(t, &pin, f))
+    if (token_module(t, s, f) || token_find(t, f) || token_login(t, f))
         return -1;
     t->objects = objects_new();
     if (!t->objects)
@@ -130,25 +46,7 @@ int token_fresh_session(struct token *t, struct fault *f)
 {
     if (t->session)
         (void)t->f->C_CloseSession(t->session);
-    return open_session(t, f);
-}
-
-/* The PIN is read again instead of kept. A login belongs to the application, so it reaches libp11's sessions too. */
-static int login_again(struct token *t, struct fault *f)
-{
-    SECRET_AUTO pin = {0};
-    CK_RV rv;
-
-    if (token_fresh_session(t, f) || read_pin(t, &pin, f))
-        return -1;
-    rv = t->f->C_Login(t->session, CKU_USER, pin.data, pin.len);
-    if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN) {
-        fault_rv(f, rv, "C_Login");
-        return f->class == LANE_HUMAN ? pin_refused(t, f) : -1;
-    }
-    t->epoch++;
-    log_line(LOG_LEVEL_WARNING, "token-login", "label=%s epoch=%u", t->settings->label, t->epoch);
-    return objects_read(t, t->objects, f);
+    return token_session(t, f);
 }
 
 int token_retry(struct token *t, int (*op)(struct token *t, void *arg, struct fault *f), void *arg, struct fault *f)
@@ -161,7 +59,7 @@ int token_retry(struct token *t, int (*op)(struct token *t, void *arg, struct fa
         if (heal == HEAL_NONE || tried & 1U << heal)
             return -1;
         tried |= 1U << heal;
-        if (heal == HEAL_LOGIN ? login_again(t, f) : token_fresh_session(t, f))
+        if (heal == HEAL_LOGIN ? token_login_again(t, f) : token_fresh_session(t, f))
             return -1;
     }
     return 0;
@@ -174,10 +72,22 @@ int token_random(struct token *t, void *out, size_t len, struct fault *f)
     return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GenerateRandom");
 }
 
+/* A module may answer from memory long after its token went away; an object it must look up. */
+static int probe_object(struct token *t, struct fault *f)
+{
+    CK_OBJECT_CLASS class;
+    CK_ATTRIBUTE a = {CKA_CLASS, &class, sizeof class};
+    CK_RV rv;
+
+    if (!t->objects || !t->objects->n || t->objects->epoch != t->epoch)
+        return 0;
+    rv = t->f->C_GetAttributeValue(t->session, t->objects->list[0].handle, &a, 1);
+    return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GetAttributeValue");
+}
+
 int token_probe(struct token *t, struct fault *f)
 {
     CK_SESSION_INFO info;
-    CK_TOKEN_INFO token;
     uint8_t byte;
     CK_RV rv = t->f->C_GetSessionInfo(t->session, &info);
 
@@ -185,10 +95,9 @@ int token_probe(struct token *t, struct fault *f)
         return fault_rv(f, rv, "C_GetSessionInfo");
     if (info.state != CKS_RW_USER_FUNCTIONS)
         return fault_rv(f, CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo");
-    rv = t->f->C_GetTokenInfo(t->slot_id, &token);
-    if (rv != CKR_OK)
-        return fault_rv(f, rv, "C_GetTokenInfo");
-    return token_random(t, &byte, 1, f);
+    if (token_present(t, f) || (t->info.flags & CKF_RNG && token_random(t, &byte, 1, f)))
+        return -1;
+    return probe_object(t, f);
 }
 
 int token_sync(const struct token *t, struct fault *f)

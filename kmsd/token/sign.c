@@ -8,6 +8,7 @@
 #include "kmsd/token/key.h"
 
 #define DER_SIGNATURE_MAX 80
+#define PROBE_TEXT "kmsd probe\n" /* begins like neither a pre-authentication encoding nor a certificate */
 
 struct operation {
     struct key *key;
@@ -15,15 +16,20 @@ struct operation {
     uint8_t raw[RAW_SIGNATURE_MAX];
 };
 
-/* SoftHSM takes the login again though its directory is away; then it has no objects. Whether the key is gone for good a fresh process finds out. */
+/* After a new login the key is found anew, and its public half must still be the recorded one. A key that was there and is not any more is the
+ * token's failure: whether it is gone for good a fresh process finds out. */
 static int resolve(struct token *t, struct key *k, struct fault *f)
 {
+    BUF_AUTO have = BUF_INIT(SPKI_MAX);
+    struct span id = span_of(k->id, sizeof k->id);
     struct object o;
 
     if (k->epoch == t->epoch)
         return 0;
-    if (object_find(t, CKO_PRIVATE_KEY, k->algorithm->type, span_of(k->id, sizeof k->id), &o, f))
+    if (object_find(t, CKO_PRIVATE_KEY, k->algorithm->type, id, &o, f) || key_public(t, k->algorithm, id, &have, f))
         return f->class == LANE_KEY ? fault_set(f, LANE_TOKEN, "a key that was on the token is not there any more") : -1;
+    if (!span_eq(buf_span(&have), span_of(k->spki, k->spki_len)))
+        return fault_set(f, LANE_KEY, "the public key on the token is not the recorded one");
     k->handle = o.handle;
     k->epoch = t->epoch;
     return 0;
@@ -47,8 +53,8 @@ static int sign_once(struct token *t, void *arg, struct fault *f)
     rv = t->f->C_Sign(t->session, input, op->input.len, op->raw, &len);
     if (rv == CKR_OK)
         return len == sizeof op->raw ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
-    fault_rv(f, rv, "C_Sign");
-    if (f->class == LANE_BUG && token_fresh_session(t, &worse)) /* whatever the module left open must not spoil the next signature */
+    fault_rv_open(f, rv, "C_Sign");
+    if (f->heal == HEAL_NONE && f->class == LANE_BUG && token_fresh_session(t, &worse)) /* whatever the module left open must not spoil the next signature */
         *f = worse;
     return -1;
 }
@@ -102,4 +108,11 @@ int key_sign(struct token *t, struct key *k, struct span message, struct buf *si
         return fault_set(f, LANE_VERIFY, "the signature does not verify");
     buf_put(signature, prehash ? der : op.raw, prehash ? len : sizeof op.raw);
     return buf_ok(signature) ? fault_set(f, LANE_TOKEN, "out of memory") : 0;
+}
+
+int key_probe(struct token *t, struct key *k, struct fault *f)
+{
+    BUF_AUTO signature = BUF_INIT(128);
+
+    return key_sign(t, k, span_str(PROBE_TEXT), &signature, f);
 }

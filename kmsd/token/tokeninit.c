@@ -99,6 +99,8 @@ int token_prepare(const struct token_settings *s, struct fault *f)
     CK_SLOT_ID slot;
     int found;
 
+    if (!*s->label || !*s->pin_file)
+        return fault_set(f, LANE_INPUT, "setup makes tokens by their label and writes the PIN to pin_file; uri and pin_credential are for tokens that exist");
     if (file_exists(s->pin_file))
         return fault_set(f, LANE_INPUT, "%s exists already; setup prepares a new instance and touches no other", s->pin_file);
     if (dirs_make(s->pin_file, false, f) || write_conf(s, f) || token_module(&t, s, f))

@@ -123,11 +123,29 @@ static int verb_random(struct lane *l, const struct frame *in, struct buf *out, 
     return 0;
 }
 
+static int probe_token(struct token *t, void *arg, struct fault *f)
+{
+    (void)arg;
+    return token_probe(t, f);
+}
+
+/* The key whose turn it is: a lane that has one must show a signature. NULL = it has none. */
+static struct key *probe_key(struct lane *l)
+{
+    if (l->admin)
+        return l->authority.cert ? &l->authority.key : NULL;
+    return l->n_keys ? &l->keys[l->probes++ % l->n_keys] : NULL;
+}
+
 static int verb_probe(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
+    struct key *k = probe_key(l);
+
     (void)in;
     (void)out;
-    return token_probe(&l->token, f);
+    if (token_retry(&l->token, probe_token, NULL, f))
+        return -1;
+    return k ? key_probe(&l->token, k, f) : 0;
 }
 
 /* "kmsd:release:<name>:<version>": the administrative lane makes release keys only. */
@@ -210,7 +228,7 @@ static const struct verb verbs[] = {
     {FRAME_SIGN, true, false, false, verb_sign},
     {FRAME_PUBLIC, true, true, true, verb_public},
     {FRAME_RANDOM, true, true, true, verb_random},
-    {FRAME_PROBE, true, true, true, verb_probe},
+    {FRAME_PROBE, true, true, false, verb_probe},
     {FRAME_GENERATE, false, true, false, verb_generate},
     {FRAME_LIST, false, true, true, verb_list},
     {FRAME_ISSUE, false, true, false, verb_issue},

@@ -1,4 +1,5 @@
-/* A PKCS#11 module for tests: SoftHSM, but calls fail as the file named by KMSD_FAULT_PLAN says ("C_SignInit 179 1": that call returns 179 once). */
+/* A PKCS#11 module for tests: SoftHSM, but calls fail as the lines of the file named by KMSD_FAULT_PLAN say ("C_SignInit 179 1": that call returns
+ * 179 once). Every login is one byte in the file of that name with ".logins" behind it. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,22 +9,26 @@
 
 static CK_FUNCTION_LIST *real, ours;
 
-/* The value the plan holds for this call, with its count lowered; CKR_OK when there is none. The plan holds one line. */
+/* The value the plan holds for this call, with its count lowered; CKR_OK when there is none. */
 static CK_RV planned(const char *call)
 {
     const char *path = getenv("KMSD_FAULT_PLAN");
     FILE *plan = path ? fopen(path, "r+") : NULL;
-    char text[128] = "", *at;
+    char text[512] = "", *at, *line;
     unsigned long rv = 0, count = 0;
 
     if (!plan)
         return CKR_OK;
-    if (fgets(text, sizeof text, plan) && !strncmp(text, call, strlen(call)) && text[strlen(call)] == ' ') {
-        rv = strtoul(text + strlen(call), &at, 10);
+    text[fread(text, 1, sizeof text - 1, plan)] = 0;
+    for (line = text; *line && !count; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : "") {
+        if (strncmp(line, call, strlen(call)) || line[strlen(call)] != ' ')
+            continue;
+        rv = strtoul(line + strlen(call), &at, 10);
         count = strtoul(at, NULL, 10);
-        rewind(plan);
-        if (count)
-            (void)fprintf(plan, "%s %lu %lu\n", call, rv, count - 1);
+        if (count) {
+            (void)fseek(plan, at + 1 - text, SEEK_SET);
+            (void)fprintf(plan, "%lu", count - 1);
+        }
     }
     (void)fclose(plan);
     return count ? rv : CKR_OK;
@@ -33,6 +38,8 @@ static CK_RV sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE k)
 {
     CK_RV rv = planned("C_SignInit");
 
+    if (planned("logout"))
+        (void)real->C_Logout(s);
     return rv ? rv : real->C_SignInit(s, m, k);
 }
 
@@ -55,7 +62,23 @@ static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUT
 
     if (n == 1 && a->type == CKA_EXTRACTABLE && planned("extractable"))
         *(CK_BBOOL *)a->pValue = CK_TRUE;
+    if (n == 2 && a->type == CKA_EC_POINT && planned("point"))
+        ((CK_BYTE *)a->pValue)[20] ^= 1;
     return rv;
+}
+
+static CK_RV login(CK_SESSION_HANDLE s, CK_USER_TYPE who, CK_BYTE *pin, CK_ULONG len)
+{
+    CK_RV rv = planned("C_Login");
+    const char *path = getenv("KMSD_FAULT_PLAN");
+    char name[512];
+    FILE *log;
+
+    (void)snprintf(name, sizeof name, "%s.logins", path ? path : "");
+    log = path ? fopen(name, "a") : NULL;
+    if (log && fputc('.', log) >= 0)
+        (void)fclose(log);
+    return rv ? rv : real->C_Login(s, who, pin, len);
 }
 
 static CK_RV random_bytes(CK_SESSION_HANDLE s, CK_BYTE *out, CK_ULONG len)
@@ -67,12 +90,20 @@ static CK_RV random_bytes(CK_SESSION_HANDLE s, CK_BYTE *out, CK_ULONG len)
 
 static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-    CK_RV rv = real->C_GetTokenInfo(slot, info);
+    CK_RV rv = planned("C_GetTokenInfo");
+
+    if (rv)
+        return rv;
+    rv = real->C_GetTokenInfo(slot, info);
+    if (planned("other"))
+        info->serialNumber[0] ^= 1;
 
     if (planned("locked"))
         info->flags |= CKF_USER_PIN_LOCKED;
     if (planned("final"))
         info->flags |= CKF_USER_PIN_FINAL_TRY;
+    if (planned("change"))
+        info->flags |= CKF_USER_PIN_TO_BE_CHANGED;
     return rv;
 }
 
@@ -88,6 +119,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
     ours = *real;
     ours.C_SignInit = sign_init;
     ours.C_Sign = sign;
+    ours.C_Login = login;
     ours.C_GetAttributeValue = get_attributes;
     ours.C_GenerateRandom = random_bytes;
     ours.C_GetTokenInfo = token_info;

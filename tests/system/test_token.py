@@ -20,7 +20,7 @@ BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 PROGRAM = str(BUILD / "libexec/kmsd/kmsd-token")
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
-TYPES = {"HELLO": 5, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
+TYPES = {"HELLO": 5, "AWAY": 6, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
          "RESULT": 32, "ERROR": 33}
 TAGS = {"CERT": 4, "STATUS": 9, "REQUEST_ID": 12, "COUNT": 13, "REASON": 14, "KEY_ID": 15, "ALGORITHM": 16, "SCHEME": 17, "LABEL": 18, "INPUT": 19,
         "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30}
@@ -358,6 +358,64 @@ def test_lane_ends_with_its_parent(instance):
     ours.close()
 
 
+# tokens chosen by URI, PINs from credentials
+
+def choose(directory, chosen, pin="pin_file: pin-keys"):
+    text = SETTINGS.format(module=MODULE).replace("label: kmsd-keys", chosen).replace("pin_file: pin-keys", pin)
+    (directory / "kmsd.yaml").write_text(text)
+
+
+def test_token_chosen_by_uri(fresh):
+    directory, made = fresh
+    token = made["tokens"]["keys"]
+    serial = token["serial"]
+    for uri in ("pkcs11:token=kmsd-keys", f"pkcs11:serial={serial}", f"pkcs11:token=kmsd-keys;serial={serial};manufacturer=SoftHSM%20project;model=SoftHSM%20v2",
+                "pkcs11:token=kmsd%2dkeys;library-manufacturer=SoftHSM", f"pkcs11:slot-id={int(serial, 16) & 0x7fffffff}",
+                f"pkcs11:token=kmsd-keys?module-path={MODULE}"):
+        choose(directory, f"uri: '{uri}'")
+        with Lane(directory, "admin") as lane:
+            assert json.loads(lane.hello["TOKEN"]) == token
+            lane.ok("PROBE")
+
+
+@pytest.mark.parametrize("uri", ["pkcs11:token=other", "pkcs11:token=kmsd-keys;serial=0000", "pkcs11:token=kmsd-keys;model=other", "pkcs11:slot-id=7",
+                                 "pkcs11:token=kmsd-keys;library-manufacturer=other"])
+def test_uri_of_a_token_that_is_not_there(fresh, uri):
+    directory, _ = fresh
+    choose(directory, f"uri: '{uri}'")
+    with Lane(directory, "sign", wait=False) as lane:
+        away = lane.read()
+        assert away["type"] == "AWAY" and b"0 tokens fit" in away["REASON"]
+
+
+@pytest.mark.parametrize("uri,words", [
+    ("pkcs11:", "must have token, serial or slot-id"), ("pkcs11:model=SoftHSM%20v2", "must have token, serial"), ("pkcs11:token=a;colour=red", "not known"),
+    ("pkcs11:token=a;object=b", "not an object"), ("pkcs11:token=%zz", "is no PKCS#11 URI"), ("pkcs11:token=a?module-path=/lib/x.so", "module-path"),
+    ("pkcs11:token=a?module-name=softhsm", "module-name")])
+def test_unusable_uri(fresh, uri, words):
+    directory, _ = fresh
+    choose(directory, f"uri: '{uri}'")
+    with Lane(directory, "sign", wait=False) as lane:
+        assert lane.process.wait(20) == 78 and lane.read() is None
+        said = lane.err_text()
+    assert "kmsd.yaml:9:10" in said and words in said, said
+
+
+def test_pin_from_a_credential(fresh, tmp_path):
+    directory, _ = fresh
+    store = tmp_path / "credentials"
+    store.mkdir()
+    (directory / "pin-keys").rename(store / "kmsd.pin")
+    choose(directory, "label: kmsd-keys", "pin_credential: kmsd.pin")
+    with Lane(directory, "sign", env={"CREDENTIALS_DIRECTORY": str(store)}) as lane:
+        lane.ok("PROBE")
+    with Lane(directory, "sign", wait=False) as lane:
+        assert lane.process.wait(20) == 78 and "LoadCredential=kmsd.pin" in lane.err_text()
+    (store / "kmsd.pin").chmod(0o604)
+    with Lane(directory, "sign", wait=False, env={"CREDENTIALS_DIRECTORY": str(store)}) as lane:
+        assert lane.process.wait(20) == 78 and "chmod 0600" in lane.err_text()
+
+
 # verbs
 
 def test_generate_load_sign(admin, sign, tmp_path):
@@ -625,7 +683,11 @@ class Faulty:
         self.plan_file.write_text(text + "\n")
 
     def left(self):
-        return int(self.plan_file.read_text().split()[-1])
+        """How often the fault of the first line would still occur."""
+        return int(self.plan_file.read_text().splitlines()[0].split()[-1])
+
+    def logins(self):
+        return len(Path(f"{self.plan_file}.logins").read_bytes())
 
 
 @pytest.fixture()
@@ -675,6 +737,120 @@ def test_refused_call_is_not_repeated(faulty_sign, call):
     lane.ok("SIGN", **fields)
 
 
+# The operation was open: whatever the module says but that the call was wrong, a fresh session gets one more try.
+@pytest.mark.parametrize("rv,lane_class", [(0x05, TOKEN), (0x30, TOKEN), (0x32, TOKEN), (0x50, BUG), (0x150, BUG), (0x80000001, BUG)])
+def test_failure_inside_an_operation_is_tried_again_once(faulty_sign, tmp_path, rv, lane_class):
+    lane, faulty, fields, spki = faulty_sign
+    faulty.plan(f"C_Sign {rv} 1")
+    verify(tmp_path, spki, STATEMENT, lane.ok("SIGN", **fields)["OUTPUT"])
+    faulty.plan(f"C_Sign {rv} 9")
+    lane.refused(lane_class, "SIGN", **fields)
+    assert faulty.left() == 7
+
+
+def test_login_that_went_away_is_made_again(faulty_sign, tmp_path):
+    lane, faulty, fields, spki = faulty_sign
+    before = faulty.logins()
+    faulty.plan("logout 1 1")
+    verify(tmp_path, spki, STATEMENT, lane.ok("SIGN", **fields)["OUTPUT"])
+    assert faulty.logins() == before + 1
+    faulty.plan(f"C_SignInit {0x101} 1")
+    lane.ok("SIGN", **fields)
+    assert faulty.logins() == before + 1, "who is logged in already does not try the PIN again"
+
+
+@pytest.mark.parametrize("plan,lane_class", [
+    (f"C_GetTokenInfo {0xE0} 9", TOKEN), (f"C_GetTokenInfo {0x05} 9", TOKEN), (f"C_GetTokenInfo {0x21} 9", TOKEN), ("other 1 9", TOKEN),
+    ("locked 1 9", HUMAN), ("final 1 9", HUMAN), ("change 1 9", HUMAN)])
+def test_login_again_looks_before_it_spends_a_try(faulty_sign, plan, lane_class):
+    lane, faulty, fields, _ = faulty_sign
+    before = faulty.logins()
+    faulty.plan(f"logout 1 1\n{plan}")
+    lane.refused(lane_class, "SIGN", **fields)
+    assert faulty.left() == 0 and faulty.logins() == before
+    assert lane.read() is None
+
+
+@pytest.mark.parametrize("rv,lane_class", [(0xA0, HUMAN), (0xA2, HUMAN), (0xA4, HUMAN), (0x102, TOKEN), (0x05, TOKEN)])
+def test_login_again_is_tried_once(faulty_sign, rv, lane_class):
+    lane, faulty, fields, _ = faulty_sign
+    before = faulty.logins()
+    faulty.plan(f"logout 1 1\nC_Login {rv} 9")
+    lane.refused(lane_class, "SIGN", **fields)
+    assert faulty.logins() == before + 1
+    assert lane.read() is None
+
+
+def test_key_is_compared_again_after_a_login(faulty_sign):
+    lane, faulty, fields, _ = faulty_sign
+    faulty.plan("logout 1 1\npoint 1 1")
+    assert "OUTPUT" not in lane.refused(KEY, "SIGN", **fields)
+    lane.ok("SIGN", **fields)
+
+
+@pytest.mark.parametrize("count,logins", [(1, 2), (9, 2)])
+def test_missing_pin_is_looked_at_twice_at_start(faulty, count, logins):
+    faulty.plan(f"C_Login {0x102} {count}")
+    with faulty.lane("sign", wait=False) as lane:
+        hello = lane.read()
+        if count == 1:
+            assert hello["type"] == "HELLO"
+        else:
+            assert hello is None and lane.process.wait(20) == 77 and "no user PIN" in lane.err_text()
+    assert faulty.logins() == logins
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_probe_notices_a_token_that_went_away_unused(fresh, tmp_path, loaded):
+    directory, _ = fresh
+    with Lane(directory, "admin") as lane:
+        key_id, spki, _ = lane.generate()
+        lane.ok("PROBE")
+    for kind in ("sign", "admin"):
+        with Lane(directory, kind) as lane:
+            if loaded and kind == "sign":
+                lane.load(key_id, spki)
+            lane.ok("PROBE")
+            (directory / "tokens/keys/store").rename(tmp_path / "away")
+            lane.refused(TOKEN, "PROBE")
+            assert lane.read() is None
+            (tmp_path / "away").rename(directory / "tokens/keys/store")
+    with Lane(directory, "sign") as lane:
+        lane.load(key_id, spki)
+        lane.ok("PROBE")
+
+
+@pytest.mark.parametrize("verb", ["SIGN", "LOAD", "PUBLIC", "LIST"])
+def test_token_that_went_away_is_no_missing_key(fresh, tmp_path, verb):
+    directory, _ = fresh
+    with Lane(directory, "admin") as lane:
+        key_id, spki, _ = lane.generate()
+    with Lane(directory, "admin" if verb == "LIST" else "sign") as lane:
+        if verb in ("SIGN", "LOAD"):
+            lane.load(key_id, spki)
+        (directory / "tokens/keys/store").rename(tmp_path / "away")
+        if verb == "LIST":
+            lane.refused(TOKEN, verb)
+            return
+        fields = {"SIGN": {"SCHEME": "statement", "INPUT": STATEMENT}, "LOAD": {"ALGORITHM": "p256", "SCHEME": "statement", "SPKI": spki}, "PUBLIC": {}}[verb]
+        lane.refused(TOKEN, verb, KEY_ID=key_id, **fields)
+        assert lane.read() is None
+
+
+@pytest.mark.parametrize("plan,lane_class", [("wrong 1 1", VERIFY), (f"C_Sign {0x21} 1", BUG), (f"C_SignInit {0x30} 1", TOKEN)])
+def test_probe_signs_with_a_loaded_key(faulty_sign, plan, lane_class):
+    lane, faulty, _, _ = faulty_sign
+    faulty.plan(plan)
+    lane.refused(lane_class, "PROBE")
+    assert faulty.left() == 0
+
+
+def test_probe_of_the_administrative_lane_signs_too(faulty):
+    with faulty.lane("admin") as lane:
+        faulty.plan("wrong 1 1")
+        lane.refused(VERIFY, "PROBE")
+
+
 def test_pin_refused_later_ends_the_lane(faulty_sign):
     lane, faulty, fields, _ = faulty_sign
     faulty.plan(f"C_SignInit {0xA4} 1")
@@ -697,7 +873,7 @@ def test_other_verbs_heal_too(faulty_sign):
         assert faulty.left() == 0
 
 
-@pytest.mark.parametrize("flag,words", [("locked", "is locked"), ("final", "one try is left")])
+@pytest.mark.parametrize("flag,words", [("locked", "is locked"), ("final", "one try left"), ("change", "must be changed")])
 def test_pin_flags_are_looked_at_before_login(faulty, flag, words):
     faulty.plan(f"{flag} 1 99")
     with faulty.lane("sign", wait=False) as lane:

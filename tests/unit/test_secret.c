@@ -164,6 +164,35 @@ static void refuses_unsafe_files(void **state)
     }
 }
 
+static void reads_credentials(void **state)
+{
+    static const struct {
+        const char *name;
+        mode_t mode;
+        bool good;
+    } rows[] = {
+        {"pin", 0400, true}, {"pin", 0440, true}, {"pin", 0600, true}, {"pin", 0444, false}, {"pin", 0460, false}, {"pin", 0604, false},
+        {"absent", 0400, false}, {"../pin", 0400, false}, {"", 0400, false}, {".", 0400, false},
+    };
+    SECRET_AUTO s = {0};
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(secret_read_credential(&s, "pin", &e), -1);
+    assert_non_null(strstr(e.detail, "LoadCredential=pin:"));
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", dir, 1), 0);
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
+        put_file("1234\n", 5, rows[n].mode);
+        assert_int_equal(secret_read_credential(&s, rows[n].name, &e), rows[n].good ? 0 : -1);
+        if (rows[n].good)
+            assert_string_equal((char *)s.data, "1234");
+        secret_free(&s);
+    }
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "relative", 1), 0);
+    assert_int_equal(secret_read_credential(&s, "pin", &e), -1);
+}
+
 static void random_text(void **state)
 {
     SECRET_AUTO a = {0}, b = {0};
@@ -232,6 +261,7 @@ int main(void)
         cmocka_unit_test(reads_one_line),
         cmocka_unit_test(length_is_bounded),
         cmocka_unit_test(refuses_unsafe_files),
+        cmocka_unit_test(reads_credentials),
         cmocka_unit_test(random_text),
         cmocka_unit_test(hardening),
         cmocka_unit_test(ties_to_the_parent),

@@ -80,6 +80,12 @@ static void minimal(void **state)
     assert_string_equal(s.keys.label, "kmsd-keys");
     assert_string_equal(s.checkpoint.label, "kmsd-checkpoint");
     is_in_dir(s.checkpoint.pin_file, "/pin-checkpoint");
+    assert_string_equal(s.keys.uri, "");
+    assert_string_equal(s.keys.pin_credential, "");
+    assert_string_equal(s.keys.initialise, "");
+    assert_int_equal(s.keys.type, TOKEN_TYPE_AUTO);
+    assert_string_equal(settings_token_name(&s.keys), "kmsd-keys");
+    is_in_dir(settings_pin_place(&s.keys), "/pin-keys");
     assert_string_equal(s.keys.softhsm_conf, "");
     assert_string_equal(s.keys.sync, "");
     is_in_dir(s.audit_dir, "/audit");
@@ -101,6 +107,35 @@ static void limits(void **state)
     assert_int_equal(s.connections_per_peer, 65536);
     assert_int_equal(s.request_seconds, 300);
     assert_int_equal(s.body_bytes, 1024);
+}
+
+#define HSM "tokens:\n  lock: l\n  keys: {module: /lib/p11.so, uri: 'pkcs11:token=a;serial=1', pin_credential: pin.keys, type: %s, initialise: 'a=b'}\n"
+
+static void other_tokens(void **state)
+{
+    static const char *const types[] = {"auto", "softhsm", "tpm2", "nss", "generic"};
+    struct settings s;
+    struct err e = {0};
+
+    (void)state;
+    for (unsigned n = 0; n < COUNT(types); n++) {
+        char text[2048], at[128];
+
+        snprintf(text, sizeof text, HEAD LISTEN TLS HSM TOKEN("checkpoint") AUDIT, types[n]);
+        put(text);
+        if (settings_load(file, &s, &e))
+            fail_msg("%s", e.detail);
+        assert_int_equal(s.keys.type, n);
+        assert_string_equal(s.keys.label, "");
+        assert_string_equal(s.keys.uri, "pkcs11:token=a;serial=1");
+        snprintf(at, sizeof at, "%s:7:36", file);
+        assert_string_equal(s.keys.uri_at, at);
+        assert_string_equal(s.keys.pin_file, "");
+        assert_string_equal(s.keys.initialise, "a=b");
+        assert_string_equal(settings_token_name(&s.keys), s.keys.uri);
+        assert_string_equal(settings_pin_place(&s.keys), "pin.keys");
+        assert_string_equal(s.checkpoint.uri_at, "");
+    }
 }
 
 /* What settings_write makes, settings_load takes. */
@@ -163,6 +198,20 @@ static void refuses(void **state)
         {WHOLE "limits: {body_bytes: -1}\n", ":10:22", "number"},
         {WHOLE "listen.ci: 0.0.0.0:1\n", ":10:1", "no setting listen.ci"},
         {HEAD "tokens:\n  keys.label: a\n", ":4:3", "no setting tokens.keys.label"},
+        {HEAD "tokens:\n  keys: {module: m, pin_file: p}\n  checkpoint: {module: m, label: l, pin_file: p}\n", "", "missing"},
+        {HEAD LISTEN TLS "tokens:\n  lock: l\n  keys: {module: m, pin_file: p}\n" TOKEN("checkpoint") AUDIT, "", "tokens.keys.label is missing"},
+        {HEAD LISTEN TLS "tokens:\n  lock: l\n  keys: {module: m, uri: 'pkcs11:token=a'}\n" TOKEN("checkpoint") AUDIT, "", "tokens.keys.pin_file is missing"},
+        {HEAD "tokens:\n  keys: {label: a, uri: 'pkcs11:token=a'}\n", ":4:20", "exclude each other"},
+        {HEAD "tokens:\n  keys: {uri: 'pkcs11:token=a', label: a}\n", ":4:33", "exclude each other"},
+        {HEAD "tokens:\n  keys: {pin_file: a, pin_credential: a}\n", ":4:23", "exclude each other"},
+        {HEAD "tokens:\n  keys: {pin_credential: ../a}\n", ":4:26", "letters"},
+        {HEAD "tokens:\n  keys: {pin_credential: .a}\n", ":4:26", "letters"},
+        {HEAD "tokens:\n  keys: {uri: 'token=a'}\n", ":4:15", "begin with pkcs11:"},
+        {HEAD "tokens:\n  keys: {uri: 'pkcs11:token=a?pin-value=1234'}\n", ":4:15", "must not hold a PIN"},
+        {HEAD "tokens:\n  keys: {uri: 'pkcs11:token=a?pin-source=/x'}\n", ":4:15", "must not hold a PIN"},
+        {HEAD "tokens:\n  keys: {type: yubihsm}\n", ":4:16", "auto, softhsm"},
+        {HEAD "tokens:\n  keys: {type: ''}\n", ":4:16", "auto, softhsm"},
+        {HEAD "tokens:\n  keys: {pin: 1234}\n", ":4:10", "tokens.keys.pin"},
         {HEAD "instance: again\n", ":3:1", "twice"},
         {HEAD "listen: &a {ci: b}\n", ":3:", "anchors"},
         {HEAD "listen: {\n", ":", ""},
@@ -196,7 +245,7 @@ static void absent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal), cmocka_unit_test(limits), cmocka_unit_test(round_trip), cmocka_unit_test(refuses), cmocka_unit_test(absent),
+        cmocka_unit_test(minimal), cmocka_unit_test(limits), cmocka_unit_test(other_tokens), cmocka_unit_test(round_trip), cmocka_unit_test(refuses), cmocka_unit_test(absent),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
