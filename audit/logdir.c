@@ -103,6 +103,27 @@ static json_t *next_record(const struct progress *p, struct span line, struct er
     return NULL;
 }
 
+/* The record just read, if the anchor names it, must be the one that it names. */
+static int anchor_at(const struct progress *p, struct err *e)
+{
+    const struct anchor *a = p->reader->anchor;
+
+    return !a || a->seq + 1 != p->next || !strcmp(a->hash, p->prev) ? 0 : anchor_refuse(a, ANCHOR_REPLACED, "the anchor", p->next, e);
+}
+
+/* What was synced once is no torn tail: a cut in front of the anchor's record would hide that it is damaged or gone. */
+static int anchor_behind(const struct progress *p, bool torn, struct err *e)
+{
+    const struct anchor *a = p->reader->anchor;
+
+    if (!a || a->seq < p->next)
+        return 0;
+    if (!torn)
+        return anchor_refuse(a, ANCHOR_AHEAD, "the anchor", p->next, e);
+    return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is damaged, but the anchor says that the log was whole up to record %llu: this is no torn tail and is not cut. " ANCHOR_CURE,
+                   (unsigned long long)p->next, (unsigned long long)a->seq);
+}
+
 /* Reads whole records; *good is where the first byte stands that is no valid next record. -1 only when the reader refuses one. */
 static int read_records(struct progress *p, const struct segment *s, size_t *good, struct err *why, struct err *e)
 {
@@ -119,6 +140,8 @@ static int read_records(struct progress *p, const struct segment *s, size_t *goo
             return -1;
         sha256_hex(line.data, line.len, p->prev);
         p->next++;
+        if (anchor_at(p, e))
+            return -1;
         at += line.len + 1;
     }
     *good = at;
@@ -148,14 +171,18 @@ static int set_aside(struct logdir *l, struct segment *s, size_t good, const str
 
     sha256_hex(s->data + good, bytes, hash);
     buf_printf(&name, "torn-%llu-%s", (unsigned long long)p->next, hash);
+    *recovered = json_pack("{s:I, s:s, s:s}", "bytes", (json_int_t)bytes, "file", buf_str(&name), "sha256", hash);
+    if (!*recovered)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (p->reader->look_only)
+        return 0;
     if (path_join(path, sizeof path, l->dir, buf_str(&name)))
         return err_set(e, ERR_LOG_UNAVAILABLE, "the path %s is too long", l->dir);
     if (file_write_atomic(path, s->data + good, bytes, 0640, e))
         return -1;
     if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))
         return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "cutting the torn tail in %s", l->dir);
-    *recovered = json_pack("{s:I, s:s, s:s}", "bytes", (json_int_t)bytes, "file", buf_str(&name), "sha256", hash);
-    return *recovered ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+    return 0;
 }
 
 static int read_segment(struct logdir *l, const char *name, bool last, struct progress *p, json_t **recovered, struct err *e)
@@ -177,6 +204,8 @@ static int read_segment(struct logdir *l, const char *name, bool last, struct pr
     if (!failed && good < s.size && (!last || !looks_torn(span_of(s.data + good, s.size - good))))
         failed = err_set(e, ERR_LOG_UNAVAILABLE, "%s/%s: record %llu at byte %zu is damaged (%s) and this is no torn tail; see kms-audit verify", l->dir, name,
                          (unsigned long long)p->next, good, why.detail[0] ? why.detail : "no line end");
+    if (!failed && last)
+        failed = anchor_behind(p, good < s.size, e);
     if (!failed && good < s.size)
         failed = set_aside(l, &s, good, p, recovered, e);
     if (!failed && last) {
@@ -216,9 +245,12 @@ int logdir_open(struct logdir *l, const char *dir, const struct log_reader *read
     for (int i = 0; i < n && !failed; i++)
         failed = read_segment(l, names[i]->d_name, i == n - 1, &p, recovered, e);
     free_names(names, n);
-    if (failed)
-        logdir_close(l);
-    return failed;
+    if (!failed)
+        return 0;
+    json_decref(*recovered);
+    *recovered = NULL;
+    logdir_close(l);
+    return -1;
 }
 
 void logdir_close(struct logdir *l)

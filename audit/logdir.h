@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <sys/types.h>
 
+#include "audit/anchor.h"
 #include "audit/record.h"
 
 #define SEGMENT_BYTES_MAX (64u << 20) /* a new segment begins with the group after this */
@@ -22,10 +23,13 @@ struct logdir {
 struct log_reader {
     int (*each)(void *ctx, const json_t *record, struct span line, struct err *e);
     void *ctx;
+    const struct anchor *anchor;      /* what the log must still hold, NULL = nothing */
+    bool look_only;                   /* a torn tail is described and left where it is */
 };
 
 /* Opens the directory, reads all segments from the first record, and leaves the last one open for appending. A torn tail of at most TORN_BYTES_MAX in the last segment
- * is copied aside and cut; *recovered is then the detail of log.recovered (caller owns), else NULL. */
+ * is copied aside and cut; *recovered is then the detail of log.recovered (caller owns), else NULL. A log that does not hold what the anchor names is refused with the
+ * reason, and a tail is never cut that would take the anchor's record along. */
 int logdir_open(struct logdir *l, const char *dir, const struct log_reader *reader, json_t **recovered, struct err *e) __attribute__((warn_unused_result));
 void logdir_close(struct logdir *l);
 /* Stores a blob durably under its SHA-256 (no effect when it is there). */

@@ -49,11 +49,13 @@ static const struct row {
     {"tokens.keys.lanes", NUMBER, AT(keys.lanes), 0, LANES_MAX, 0, false, "signing lanes; 0 = one per processor"},
     TOKEN_ROWS("checkpoint", checkpoint),
     {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
+    {"anchor", PATH, AT(anchor), 0, 0, 0, false, "file that names the last record, best on another file system than the log (default anchor/anchor)"},
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
     {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
 };
+#define ANCHOR_DEFAULT "anchor/anchor"
 #define N_ROWS (sizeof SCHEMA / sizeof *SCHEMA)
 
 /* Exactly one of each pair; the first is required where the second is missing. */
@@ -221,6 +223,8 @@ static int finish(const struct reading *r, struct err *e)
     for (size_t n = 0; n < N_ROWS; n++)
         if (SCHEMA[n].required && !r->seen[n] && !other_seen(r, SCHEMA[n].path))
             return err_set(e, ERR_BAD_REQUEST, "%s: %s is missing (%s)", r->out->file, SCHEMA[n].path, SCHEMA[n].help);
+    if (!r->out->anchor[0] && path_join(r->out->anchor, sizeof r->out->anchor, r->out->dir, ANCHOR_DEFAULT))
+        return err_set(e, ERR_BAD_REQUEST, "%s: the path of the anchor is too long", r->out->file);
     return 0;
 }
 
@@ -298,6 +302,6 @@ int settings_write(const char *file, const char *instance, const char *listen_ci
         buf_printf(&b, "  %s:\n    module: '%s'\n    label: kmsd-%s\n    pin_file: pin-%s\n    softhsm_conf: tokens/%s/softhsm2.conf\n    sync: tokens/%s/store\n", t,
                    module, t, t, t, t);
     }
-    buf_puts(&b, "audit:\n  directory: audit\n");
+    buf_puts(&b, "audit:\n  directory: audit\n# Best on another file system than the log: who puts an old log back should not put this back with it.\nanchor: " ANCHOR_DEFAULT "\n");
     return buf_ok(&b) ? err_set(e, ERR_BAD_REQUEST, "the settings are too long") : file_write_atomic(file, b.data, b.len, 0640, e);
 }

@@ -39,6 +39,7 @@ struct settings {
     char tokens_lock[PATH_MAX];
     struct token_settings keys, checkpoint;
     char audit_dir[PATH_MAX];
+    char anchor[PATH_MAX];         /* file; "anchor/anchor" where the settings name none */
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "audit/anchorfile.h"
 #include "audit/logdir.h"
 #include "base/enc.h"
 #include "base/fsutil.h"
@@ -155,6 +156,44 @@ static int begin_log(struct work *w, struct err *e)
     return logdir_blob_write(&l, hash, w->plan->policy, e) || logdir_begin(w->audit, record, clock_wall_us(), boot, e) ? -1 : 0;
 }
 
+/* The first line of the first segment. */
+static int read_genesis(const char *path, struct buf *line, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    int c;
+
+    if (!f)
+        return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
+    while ((c = getc(f)) != EOF && c != '\n')
+        buf_putc(line, (uint8_t)c);
+    fclose(f);
+    return buf_ok(line) ? err_set(e, ERR_LOG_UNAVAILABLE, "%s does not begin with a record", path) : 0;
+}
+
+/* Made together with the log: where it is missing later, something was taken away. */
+static int make_anchor(const struct work *w, struct err *e)
+{
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    struct anchor a = {.counter = anchor_next_counter(0, clock_wall_us())};
+    struct settings s;
+    char first[PATH_MAX];
+    const char *instance;
+
+    if (settings_load(w->fresh, &s, e))
+        return -1;
+    if (file_exists(s.anchor))
+        return err_set(e, ERR_ALREADY_EXISTS, "%s exists: it belongs to another instance; remove it, or name another place", s.anchor);
+    if (path_join(first, sizeof first, w->audit, "00000000000000000000.jsonl") || read_genesis(first, &line, e))
+        return -1;
+    JSON_AUTO *genesis = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
+    if (!genesis)
+        return -1;
+    instance = rec_str(rec_obj(genesis, "detail"), "instance");
+    memcpy(a.instance, instance, strnlen(instance, sizeof a.instance - 1));
+    sha256_hex(line.data, line.len, a.hash);
+    return anchor_file_create(s.anchor, &a, e);
+}
+
 static int check_policy(const struct instance_plan *p, struct err *e)
 {
     struct policy *loaded = policy_load("policy", p->policy, e);
@@ -173,7 +212,8 @@ static int create(struct work *w, struct err *e)
     const char *module = p->module ? p->module : "/usr/lib/softhsm/libsofthsm2.so";
 
     if (check_policy(p, e) || paths(w, e) || choose_handle(w, e) || dir_make(p->dir, 0750, e) || logdir_make(w->audit, e) ||
-        settings_write(w->fresh, p->origin, p->listen_ci, p->listen_admin, module, e) || set_up_tokens(w, e) || begin_log(w, e))
+        settings_write(w->fresh, p->origin, p->listen_ci, p->listen_admin, module, e) || set_up_tokens(w, e) || begin_log(w, e) ||
+        make_anchor(w, e))
         return -1;
     if (rename(w->fresh, w->settings))
         return err_errno(e, ERR_INTERNAL, errno, "%s", w->settings);
@@ -188,20 +228,6 @@ int instance_create(const struct instance_plan *plan, char handle[static 32], st
     json_decref(w.setup);
     memcpy(handle, w.handle, sizeof w.handle);
     return failed;
-}
-
-/* The first line of the first segment. */
-static int read_genesis(const char *path, struct buf *line, struct err *e)
-{
-    FILE *f = fopen(path, "re");
-    int c;
-
-    if (!f)
-        return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
-    while ((c = getc(f)) != EOF && c != '\n')
-        buf_putc(line, (uint8_t)c);
-    fclose(f);
-    return buf_ok(line) ? err_set(e, ERR_LOG_UNAVAILABLE, "%s does not begin with a record", path) : 0;
 }
 
 int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e)

@@ -89,6 +89,7 @@ static void minimal(void **state)
     assert_string_equal(s.keys.softhsm_conf, "");
     assert_string_equal(s.keys.sync, "");
     is_in_dir(s.audit_dir, "/audit");
+    is_in_dir(s.anchor, "/anchor/anchor");
     assert_int_equal(s.connections, 1024);
     assert_int_equal(s.connections_per_peer, 256);
     assert_int_equal(s.request_seconds, 15);
@@ -101,9 +102,10 @@ static void limits(void **state)
     struct err e = {0};
 
     (void)state;
-    put(WHOLE "limits: {connections: 1, connections_per_peer: 65536, request_seconds: 300, body_bytes: 1024}\n");
+    put(WHOLE "anchor: /elsewhere/anchor\nlimits: {connections: 1, connections_per_peer: 65536, request_seconds: 300, body_bytes: 1024}\n");
     assert_int_equal(settings_load(file, &s, &e), 0);
     assert_int_equal(s.connections, 1);
+    assert_string_equal(s.anchor, "/elsewhere/anchor");
     assert_int_equal(s.connections_per_peer, 65536);
     assert_int_equal(s.request_seconds, 300);
     assert_int_equal(s.body_bytes, 1024);
@@ -156,6 +158,7 @@ static void round_trip(void **state)
     assert_string_equal(s.checkpoint.label, "kmsd-checkpoint");
     is_in_dir(s.keys.softhsm_conf, "/tokens/keys/softhsm2.conf");
     is_in_dir(s.checkpoint.sync, "/tokens/checkpoint/store");
+    is_in_dir(s.anchor, "/anchor/anchor");
     assert_int_equal(stat(file, &st), 0);
     assert_int_equal(st.st_mode & 0007, 0);
 }
@@ -177,6 +180,8 @@ static void refuses(void **state)
         {HEAD LISTEN TOKENS AUDIT, "", "tls.certificate is missing"},
         {HEAD LISTEN TLS "tokens:\n  lock: l\n" TOKEN("keys") AUDIT, "", "tokens.checkpoint.module is missing"},
         {HEAD LISTEN TLS TOKENS, "", "audit.directory is missing"},
+        {WHOLE "anchor: ''\n", ":10:9", "path"},
+        {WHOLE "anchor: {file: a}\n", ":10:9", "single value"},
         {WHOLE "debug: true\n", ":10:1", "debug"},
         {HEAD "listen: {ci: '127.0.0.1:1', admin: '127.0.0.1:2', web: '127.0.0.1:3'}\n", ":3:51", "listen.web"},
         {HEAD "listen: 127.0.0.1\n", ":3:1", "listen must be a mapping"},

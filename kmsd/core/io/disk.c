@@ -3,8 +3,12 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "base/fsutil.h"
 
 struct disk {
     pthread_t thread;
@@ -12,6 +16,8 @@ struct disk {
     pthread_cond_t wake;
     struct logdir log;
     struct core_group group;
+    struct keeper keeper;          /* the thread's own */
+    char problem[KEEPER_TEXT];     /* its copy of keeper.problem, under the lock */
     bool pending, stop, failed;
     struct err err;
     int done_fd;
@@ -26,6 +32,33 @@ static int write_group(struct disk *d)
     return logdir_append(&d->log, d->group.first_seq, buf_span(d->group.lines), &d->err);
 }
 
+/* The anchor is written when nobody waits for the log, and never before the log it names is durable. Called and left with the lock held. */
+static void keep_anchor(struct disk *d, bool last)
+{
+    pthread_mutex_unlock(&d->lock);
+    keeper_write(&d->keeper, last);
+    pthread_mutex_lock(&d->lock);
+    memcpy(d->problem, d->keeper.problem, sizeof d->problem);
+}
+
+/* Until a group comes, or the anchor is due. */
+static void wait_for_work(struct disk *d)
+{
+    int64_t left = d->keeper.due - clock_boot_us();
+    struct timespec until;
+
+    if (!d->keeper.dirty) {
+        pthread_cond_wait(&d->wake, &d->lock);
+        return;
+    }
+    if (left <= 0 || clock_gettime(CLOCK_MONOTONIC, &until))
+        return;
+    until.tv_nsec += left % 1000000 * 1000;
+    until.tv_sec += left / 1000000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_cond_clockwait(&d->wake, &d->lock, CLOCK_MONOTONIC, &until);
+}
+
 static void *run(void *arg)
 {
     struct disk *d = arg;
@@ -33,21 +66,26 @@ static void *run(void *arg)
     pthread_mutex_lock(&d->lock);
     while (!d->stop) {
         if (!d->pending) {
-            pthread_cond_wait(&d->wake, &d->lock);
+            wait_for_work(d);
+            keep_anchor(d, false);
             continue;
         }
         pthread_mutex_unlock(&d->lock);
         d->failed = write_group(d) != 0;
+        if (!d->failed)
+            keeper_synced(&d->keeper, d->group.first_seq, buf_span(d->group.lines), clock_boot_us());
         pthread_mutex_lock(&d->lock);
         d->pending = false;
         if (eventfd_write(d->done_fd, 1))
             abort();
+        keep_anchor(d, false);
     }
+    keep_anchor(d, true);
     pthread_mutex_unlock(&d->lock);
     return NULL;
 }
 
-struct disk *disk_start(const struct logdir *log, int *done_fd, struct err *e)
+struct disk *disk_start(const struct logdir *log, const struct keeper *keeper, int *done_fd, struct err *e)
 {
     struct disk *d = calloc(1, sizeof *d);
 
@@ -56,6 +94,7 @@ struct disk *disk_start(const struct logdir *log, int *done_fd, struct err *e)
         return NULL;
     }
     d->log = *log;
+    d->keeper = *keeper;
     d->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
@@ -87,6 +126,13 @@ int disk_result(struct disk *d, struct err *e)
         return 0;
     *e = d->err;
     return -1;
+}
+
+void disk_anchor_problem(struct disk *d, char out[static KEEPER_TEXT])
+{
+    pthread_mutex_lock(&d->lock);
+    memcpy(out, d->problem, KEEPER_TEXT);
+    pthread_mutex_unlock(&d->lock);
 }
 
 void disk_stop(struct disk *d)

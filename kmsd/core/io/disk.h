@@ -3,14 +3,18 @@
 #define KMS_CORE_DISK_H
 
 #include "audit/logdir.h"
+#include "kmsd/core/io/keeper.h"
 #include "kmsd/core/core.h"
 
 struct disk;
-/* Takes over the open log. done_fd (an eventfd, readable) tells the end of a group. */
-struct disk *disk_start(const struct logdir *log, int *done_fd, struct err *e);
+/* Takes over the open log and the anchor behind it. done_fd (an eventfd, readable) tells the end of a group. */
+struct disk *disk_start(const struct logdir *log, const struct keeper *keeper, int *done_fd, struct err *e);
 void disk_submit(struct disk *d, const struct core_group *group);
 /* After done_fd was readable: 0 = the group is durable, -1 = it is not and this process must end. */
 int disk_result(struct disk *d, struct err *e) __attribute__((warn_unused_result));
+/* Why the anchor is behind the log, "" = it is not. */
+void disk_anchor_problem(struct disk *d, char out[static KEEPER_TEXT]);
+/* Ends the thread; the anchor then names the last durable record. */
 void disk_stop(struct disk *d);
 
 #endif

@@ -19,6 +19,7 @@ struct boot {
     struct settings settings;
     struct state *state;
     struct logdir log;
+    struct anchor anchor;
     json_t *recovered, *programs;
 };
 
@@ -85,25 +86,46 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
                : hash_programs(b->programs, e);
 }
 
+/* Without it nobody could tell that the log was put back. */
+static int read_anchor(struct boot *b, struct err *e)
+{
+    enum anchor_file_state state;
+
+    if (anchor_file_need(b->settings.anchor, &b->anchor, &state, e))
+        return -1;
+    if (state == ANCHOR_FILE_HALF)
+        log_line(LOG_LEVEL_WARNING, "anchor", "path=\"%s\" text=\"one of its two slots is damaged; the other one serves\"", b->settings.anchor);
+    return 0;
+}
+
+static int own_anchor(const struct boot *b, struct err *e)
+{
+    return strcmp(b->anchor.instance, b->state->instance) ? anchor_refuse(&b->anchor, ANCHOR_FOREIGN, "the anchor", 0, e) : 0;
+}
+
 static int open_log(struct boot *b, struct err *e)
 {
-    const struct log_reader reader = {apply, b};
+    const struct log_reader reader = {.each = apply, .ctx = b, .anchor = &b->anchor};
     char lock[PATH_MAX];
 
     if (path_join(lock, sizeof lock, b->settings.audit_dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
         return err_context(e, "the log %s", b->settings.audit_dir);
     b->state = state_new();
-    return b->state ? logdir_open(&b->log, b->settings.audit_dir, &reader, &b->recovered, e) : err_set(e, ERR_INTERNAL, "out of memory");
+    if (!b->state)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    return read_anchor(b, e) || logdir_open(&b->log, b->settings.audit_dir, &reader, &b->recovered, e) || own_anchor(b, e) ? -1 : 0;
 }
 
 static int serve(struct boot *b, struct err *e)
 {
     struct host h = {0};
     struct core_start start = {0};
+    struct keeper keeper;
     struct core_io io = host_io(&h);
     int result;
 
-    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &h.disk_fd, e)) || host_init(&h, CONTROL_FD, e))
+    keeper_init(&keeper, b->settings.anchor, &b->anchor);
+    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &keeper, &h.disk_fd, e)) || host_init(&h, CONTROL_FD, e))
         return -1;
     h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
     b->state = NULL;
