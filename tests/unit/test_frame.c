@@ -97,7 +97,7 @@ static void refuses_fields(void **state)
         {"\x01\x00\x00\x00\x01x", 6, "METHOD is there twice"},
         {"\x00\x00\x00\x00\x00", 5, "unknown field 0"},
         {"\xff\x00\x00\x00\x00", 5, "unknown field 255"},
-        {"\x20\x00\x00\x00\x00", 5, "unknown field 32"},
+        {"\x3f\x00\x00\x00\x00", 5, "unknown field 63"},
         {"\x13\x00\x00\x00\x00", 5, "INPUT does not belong there"},
         {"\x06\x00\x00\x00\x02x\x00", 7, "IDEMPOTENCY is not UTF-8"},
         {"\x06\x00\x00\x00\x01\xff", 6, "IDEMPOTENCY is not UTF-8"},
