@@ -50,8 +50,10 @@ static void step(struct sim *s)
         sim_kill(s);
 }
 
-static void sim_free(struct sim *s)
+void sim_free(struct sim *s)
 {
+    if (!s)
+        return;
     core_free(s->core);
     buf_free(&s->durable);
     buf_free(&s->group);
@@ -61,17 +63,16 @@ static void sim_free(struct sim *s)
     json_decref(s->programs);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
+    free(s);
 }
 
 struct totals {
     unsigned long steps, kills, acknowledged, refused;
 };
 
-/* 0 = every promise held. */
-static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, struct totals *t)
+struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
 {
     struct sim *s = calloc(1, sizeof *s);
-    int failed;
 
     if (!s)
         abort();
@@ -84,7 +85,17 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     s->group_blobs = json_object();
     s->acknowledged = json_object();
     s->programs = json_object();
+    memcpy(s->source, "127.0.0.1", 10);
     sim_boot(s);
+    return s;
+}
+
+/* 0 = every promise held. */
+static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, struct totals *t)
+{
+    struct sim *s = sim_new(keys, seed);
+    int failed;
+
     for (unsigned n = 0; n < steps && !s->failure[0]; n++) {
         step(s);
         sim_check(s);
@@ -97,7 +108,6 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     t->refused += s->refused;
     t->acknowledged += json_object_size(s->acknowledged);
     sim_free(s);
-    free(s);
     return failed;
 }
 
@@ -107,10 +117,11 @@ int main(int argc, char **argv)
     unsigned steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 150;
     struct totals t = {0};
     struct sim_keys keys;
-    int failed = 0;
+    int failed;
 
     json_object_seed(1);
     sim_keys_make(&keys);
+    failed = sim_scenes(&keys);
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);
