@@ -227,7 +227,7 @@ static int issue(struct core *c, struct request *rq, const struct enrol *n, stru
     frame_put(&op->frame, TAG_CSR, buf_span(&der));
     frame_put(&op->frame, TAG_PROFILE, buf_span(&text));
     frame_end(&op->frame, mark);
-    rq->in_flight = true;
+    flight_begin(c, rq);
     lane_submit(c, op);
     return 0;
 }

@@ -3,19 +3,10 @@
 
 #include "kmsd/core/internal.h"
 
-static void resume(struct core *c, struct request *rq);
-
-static bool same_in_flight(const struct core *c, const struct request *rq)
-{
-    for (const struct request *o = c->requests; o; o = o->next)
-        if (o != rq && o->in_flight && !strcmp(o->idem_key, rq->idem_key))
-            return true;
-    return false;
-}
-
 int idem_check(struct core *c, struct request *rq, struct err *e)
 {
     const struct stored *st;
+    struct request *blocker;
 
     if (!rq->idem[0])
         return 0;
@@ -27,16 +18,8 @@ int idem_check(struct core *c, struct request *rq, struct err *e)
         reply_record(c, rq, span_str(st->line));
         return 1;
     }
-    if (!same_in_flight(c, rq))
+    blocker = blocker_of(c, rq);
+    if (!blocker)
         return 0;
-    return wait_for(c, rq, resume, e) ? -1 : 2;
-}
-
-/* The first one is over: decide this one from the start. */
-static void resume(struct core *c, struct request *rq)
-{
-    struct err e = {0};
-
-    if (!identify_again(c, rq, &e) || rq->route->handle(c, rq, &e))
-        request_refuse(c, rq, &e);
+    return wait_for(c, rq, blocker, e) ? -1 : 2;
 }

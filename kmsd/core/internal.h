@@ -69,7 +69,8 @@ struct request {
     struct sign_request sign;
     char payload_sha256[SHA256_HEX];
     bool in_flight, waiting;
-    void (*resume)(struct core *c, struct request *rq); /* runs again when what it waited for is over */
+    struct request *flight_prev, *flight_next; /* list of those in flight */
+    struct request *blocker;       /* the one in flight that it waits for */
     int64_t wait_until;
     uint64_t intent_seq;
     char key_id[KEY_ID_HEX];
@@ -158,7 +159,7 @@ struct core {
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
     /* requests */
-    struct request *requests;
+    struct request *requests, *flights;
     unsigned n_requests, n_waiting;
     struct nonce *nonces;
     unsigned n_nonces;
@@ -228,8 +229,12 @@ json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
 int idem_check(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 /* wait.c */
-int wait_for(struct core *c, struct request *rq, void (*resume)(struct core *c, struct request *rq), struct err *e) __attribute__((warn_unused_result));
-void wake_waiters(struct core *c);
+/* From here to flight_end others wait for what becomes of rq: its channel's version and name, its Idempotency-Key. */
+void flight_begin(struct core *c, struct request *rq);
+void flight_end(struct core *c, struct request *rq);
+struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
+int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
+void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
 void waiters_expire(struct core *c);
 /* refuse.c */
 void refusal_record(struct core *c, struct request *rq, const struct err *e);

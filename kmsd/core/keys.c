@@ -219,7 +219,7 @@ int keys_create(struct core *c, struct request *rq, struct err *e)
     json_object_set_new(record, "detail", json_pack("{s:s, s:s}", "algorithm", algorithm, "key_id", hex));
     if (commit(c, record, e))
         return -1;
-    rq->in_flight = true;
+    flight_begin(c, rq);
     return after_call(c, generate, rq);
 }
 

@@ -97,7 +97,7 @@ void reply_committed(struct core *c, struct request *rq)
     size_t len;
     char *line = last_line(c, &len);
 
-    rq->in_flight = false;
+    flight_end(c, rq);
     reply_record(c, rq, span_of(line, len));
     free(line);
     wake_waiters(c);

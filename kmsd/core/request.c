@@ -79,6 +79,7 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
 
 void request_free(struct core *c, struct request *rq)
 {
+    flight_end(c, rq);
     if (rq->waiting)
         c->n_waiting--;
     if (rq->next)

@@ -111,7 +111,7 @@ void request_refuse(struct core *c, struct request *rq, struct err *e)
         err_set(e, ERR_INTERNAL, "the request failed without a reason");
     if (e->code != ERR_BUSY && e->code != ERR_TOKEN_UNAVAILABLE && e->code != ERR_LOG_UNAVAILABLE)
         refusal_record(c, rq, e);
-    rq->in_flight = false;
+    flight_end(c, rq);
     reply_problem(c, rq, e);
     if (was_in_flight)
         wake_waiters(c);

@@ -47,18 +47,6 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     return 1;
 }
 
-/* One version in flight per channel, any number of names. */
-static bool must_wait(const struct core *c, const struct request *rq)
-{
-    const struct sign_request *s = &rq->sign;
-
-    for (const struct request *o = c->requests; o; o = o->next)
-        if (o != rq && o->in_flight && o->sign.app && !strcmp(o->sign.app, s->app) && !strcmp(o->sign.channel, s->channel) &&
-            (strcmp(o->sign.version, s->version) || !strcmp(o->sign.name, s->name)))
-            return true;
-    return false;
-}
-
 /* The record as far as the signed payload needs it. */
 static json_t *draft(struct core *c, struct request *rq, const struct key *k)
 {
@@ -123,7 +111,7 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
         request_refuse(c, rq, e);
         return;
     }
-    rq->in_flight = false;
+    flight_end(c, rq);
     m = state_mark(c->state, rq->sign.app, rq->sign.channel);
     reply_record(c, rq, span_str(mark_release(m, rq->sign.name)->line));
     wake_waiters(c);
@@ -149,19 +137,9 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
     frame_put(&op->frame, TAG_INPUT, buf_span(&pae));
     frame_end(&op->frame, mark);
-    rq->in_flight = true;
+    flight_begin(c, rq);
     lane_submit(c, op);
     return 0;
-}
-
-static int consider(struct core *c, struct request *rq, struct err *e);
-
-static void resume(struct core *c, struct request *rq)
-{
-    struct err e = {0};
-
-    if (!identify_again(c, rq, &e) || consider(c, rq, &e))
-        request_refuse(c, rq, &e);
 }
 
 static int dry_run(struct core *c, struct request *rq, int verdict)
@@ -173,6 +151,7 @@ static int dry_run(struct core *c, struct request *rq, int verdict)
 
 static int consider(struct core *c, struct request *rq, struct err *e)
 {
+    struct request *blocker;
     const char *line = NULL;
     int verdict;
 
@@ -181,8 +160,9 @@ static int consider(struct core *c, struct request *rq, struct err *e)
     verdict = idem_check(c, rq, e);
     if (verdict)
         return verdict < 0 ? -1 : 0;
-    if (must_wait(c, rq))
-        return wait_for(c, rq, resume, e);
+    blocker = blocker_of(c, rq);
+    if (blocker)
+        return wait_for(c, rq, blocker, e);
     verdict = decide(c, rq, &line, e);
     if (verdict < 0)
         return -1;

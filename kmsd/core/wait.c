@@ -1,45 +1,89 @@
-/* Requests that wait for another one's outcome: bounded in number and time, decided again when something ended. */
+/* Requests that wait for another one's outcome: bounded in number and time, decided again when the one they wait for ended. */
+#include <string.h>
+
 #include "kmsd/core/internal.h"
 
-int wait_for(struct core *c, struct request *rq, void (*resume)(struct core *c, struct request *rq), struct err *e)
+void flight_begin(struct core *c, struct request *rq)
 {
-    if (!rq->waiting && c->n_waiting >= WAITERS_MAX)
+    rq->in_flight = true;
+    rq->flight_prev = NULL;
+    rq->flight_next = c->flights;
+    if (c->flights)
+        c->flights->flight_prev = rq;
+    c->flights = rq;
+}
+
+/* Those that wait for rq keep waiting, for nothing: wake_waiters finds them. */
+void flight_end(struct core *c, struct request *rq)
+{
+    if (!rq->in_flight)
+        return;
+    rq->in_flight = false;
+    if (rq->flight_next)
+        rq->flight_next->flight_prev = rq->flight_prev;
+    if (rq->flight_prev)
+        rq->flight_prev->flight_next = rq->flight_next;
+    else
+        c->flights = rq->flight_next;
+    for (struct request *o = c->n_waiting ? c->requests : NULL; o; o = o->next)
+        if (o->blocker == rq)
+            o->blocker = NULL;
+}
+
+/* One version in flight per channel, any number of names; one request per Idempotency-Key. */
+static bool blocks(const struct request *o, const struct request *rq)
+{
+    const struct sign_request *a = &o->sign, *b = &rq->sign;
+
+    if (rq->idem_key[0] && !strcmp(o->idem_key, rq->idem_key))
+        return true;
+    return a->name && b->name && !strcmp(a->app, b->app) && !strcmp(a->channel, b->channel) && (strcmp(a->version, b->version) || !strcmp(a->name, b->name));
+}
+
+struct request *blocker_of(const struct core *c, const struct request *rq)
+{
+    for (struct request *o = c->flights; o; o = o->flight_next)
+        if (o != rq && blocks(o, rq))
+            return o;
+    return NULL;
+}
+
+int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e)
+{
+    if (c->n_waiting >= WAITERS_MAX)
         return err_set(e, ERR_BUSY, "too many requests wait for another one of the same channel");
-    if (!rq->waiting) {
-        rq->waiting = true;
-        c->n_waiting++;
-    }
+    c->n_waiting++;
+    rq->waiting = true;
+    rq->blocker = blocker;
     if (!rq->wait_until)
         rq->wait_until = c->now + WAIT_TIME;
-    rq->resume = resume;
     return 0;
 }
 
-static struct request *oldest_waiter(struct core *c, int64_t from, const struct request *not_this)
+/* Decides it from the start, unless one that was woken before it keeps it back. */
+static void resume(struct core *c, struct request *rq)
 {
-    struct request *found = NULL;
+    struct request *blocker = blocker_of(c, rq);
+    struct err e = {0};
 
-    for (struct request *rq = c->requests; rq; rq = rq->next)
-        if (rq->waiting && rq != not_this && rq->started >= from && (!found || rq->started <= found->started))
-            found = rq;
-    return found;
+    if (blocker ? wait_for(c, rq, blocker, &e) : !identify_again(c, rq, &e) || rq->route->handle(c, rq, &e))
+        request_refuse(c, rq, &e);
 }
 
 void wake_waiters(struct core *c)
 {
-    struct request *list[64];
+    struct request *due[WAITERS_MAX];
     unsigned n = 0;
 
-    if (!c->n_waiting)
-        return;
-    /* Take up to 64 of the oldest off the waiting list; those that must wait on put themselves back. */
-    for (struct request *rq; n < 64 && (rq = oldest_waiter(c, INT64_MIN, NULL)); n++) {
-        rq->waiting = false;
-        c->n_waiting--;
-        list[n] = rq;
-    }
-    for (unsigned i = 0; i < n; i++)
-        list[i]->resume(c, list[i]);
+    /* All are taken off the waiting list first: what one of them brings about may wake others. */
+    for (struct request *rq = c->n_waiting ? c->requests : NULL; rq; rq = rq->next)
+        if (rq->waiting && !rq->blocker) {
+            rq->waiting = false;
+            c->n_waiting--;
+            due[n++] = rq;
+        }
+    while (n-- > 0) /* the newest request is the first of the list */
+        resume(c, due[n]);
 }
 
 void waiters_expire(struct core *c)

@@ -30,7 +30,7 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
     mark = frame_begin(&frame, FRAME_REQUEST, r->id);
     frame_put_str(&frame, TAG_METHOD, method);
     frame_put_str(&frame, TAG_TARGET, target);
-    frame_put_str(&frame, TAG_SOURCE, "127.0.0.1");
+    frame_put_str(&frame, TAG_SOURCE, s->source);
     frame_put(&frame, TAG_CERT, buf_span(&p->cert));
     if (body.len) {
         frame_put(&frame, TAG_BODY, body);
@@ -60,27 +60,26 @@ static void ask_sign(struct sim *s, struct sim_request *r)
 {
     BUF_AUTO body = BUF_INIT(2048);
     char digest[SHA256_HEX];
-    uint8_t seed;
+    uint8_t seed = (uint8_t)r->digest;
 
     r->kind = SIM_SIGN;
     r->door = CHILD_FRONT_CI;
-    r->person = (unsigned)sim_random(s, 2);
-    r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
-    r->name = (unsigned)sim_random(s, 3);
-    r->digest = (unsigned)sim_random(s, 2);
-    /* One key names one body: the rest of the request follows from it. */
-    if (!sim_random(s, 3)) {
-        r->idem = 1 + s->signed_ok % (SIM_IDEMS - 1);
-        r->person = r->idem % 2;
-        r->version = 1 + r->idem / 4;
-        r->name = r->idem % 3;
-        r->digest = r->idem % 2;
-    }
-    seed = (uint8_t)r->digest;
     sha256_hex(&seed, 1, digest);
     buf_printf(&body, "{\"key\":\"release\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
                r->version, r->name, digest);
     send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
+}
+
+void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned name, unsigned digest)
+{
+    struct sim_request *r = free_slot(s);
+
+    if (!r) {
+        sim_fail(s, "more than %d requests are open", SIM_PENDING_MAX);
+        return;
+    }
+    *r = (struct sim_request){.person = person, .version = version, .name = name, .digest = digest};
+    ask_sign(s, r);
 }
 
 static void ask_change(struct sim *s, struct sim_request *r)
@@ -121,10 +120,23 @@ void sim_client_step(struct sim *s)
     if (!r)
         return;
     *r = (struct sim_request){0};
-    if (sim_random(s, 6))
-        ask_sign(s, r);
-    else
+    if (!sim_random(s, 6)) {
         ask_change(s, r);
+        return;
+    }
+    r->person = (unsigned)sim_random(s, 2);
+    r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
+    r->name = (unsigned)sim_random(s, 3);
+    r->digest = (unsigned)sim_random(s, 2);
+    /* One key names one body: the rest of the request follows from it. */
+    if (!sim_random(s, 3)) {
+        r->idem = 1 + s->signed_ok % (SIM_IDEMS - 1);
+        r->person = r->idem % 2;
+        r->version = 1 + r->idem / 4;
+        r->name = r->idem % 3;
+        r->digest = r->idem % 2;
+    }
+    ask_sign(s, r);
 }
 
 /* An acknowledgement is a promise: its record must be durable now and for ever. */

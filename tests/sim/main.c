@@ -62,8 +62,10 @@ static void step(struct sim *s)
     EVENTS[n].event(s);
 }
 
-static void sim_free(struct sim *s)
+void sim_free(struct sim *s)
 {
+    if (!s)
+        return;
     core_free(s->core);
     buf_free(&s->durable);
     buf_free(&s->group);
@@ -74,17 +76,16 @@ static void sim_free(struct sim *s)
     json_decref(s->model.keys);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
+    free(s);
 }
 
 struct totals {
     unsigned long steps, kills, acknowledged, refused, keys, faults;
 };
 
-/* 0 = every promise held. */
-static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, struct totals *t)
+struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
 {
     struct sim *s = calloc(1, sizeof *s);
-    int failed;
 
     if (!s)
         abort();
@@ -97,7 +98,17 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     s->group_blobs = json_object();
     s->acknowledged = json_object();
     s->programs = json_object();
+    memcpy(s->source, "127.0.0.1", 10);
     sim_boot(s);
+    return s;
+}
+
+/* 0 = every promise held. */
+static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, struct totals *t)
+{
+    struct sim *s = sim_new(keys, seed);
+    int failed;
+
     for (unsigned n = 0; n < steps && !s->failure[0]; n++) {
         step(s);
         sim_check(s);
@@ -116,7 +127,6 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     t->faults += s->faults;
     t->acknowledged += json_object_size(s->acknowledged);
     sim_free(s);
-    free(s);
     return failed;
 }
 
@@ -126,10 +136,11 @@ int main(int argc, char **argv)
     unsigned steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 150;
     struct totals t = {0};
     struct sim_keys keys;
-    int failed = 0;
+    int failed;
 
     json_object_seed(1);
     sim_keys_make(&keys);
+    failed = sim_scenes(&keys);
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);

@@ -100,6 +100,7 @@ struct sim {
     struct sim_request request[SIM_PENDING_MAX];
     uint64_t next_id;
     char nonce[64];
+    char source[64];           /* address that requests come from */
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
     struct sim_idem idem[SIM_IDEMS];
@@ -127,7 +128,13 @@ void sim_lane_fault(struct sim *s);
 void sim_lanes_heal(struct sim *s);
 /* clients.c */
 void sim_client_step(struct sim *s);
+/* One request for a signature: version 1.0.<version>, artifact n<name>, one of two digests. */
+void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned name, unsigned digest);
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f);
+/* scenes.c: written schedules, each in a world of its own; 0 = all went as they must. */
+struct sim *sim_new(const struct sim_keys *keys, uint64_t seed);
+void sim_free(struct sim *s);
+int sim_scenes(const struct sim_keys *keys);
 /* oracle.c: reads the durable log with a model of its own. */
 void sim_check(struct sim *s);             /* what has become durable since the last time */
 void sim_check_all(struct sim *s);         /* from the first byte */
