@@ -222,9 +222,6 @@ static bool matches(CK_OBJECT_HANDLE h, const CK_ATTRIBUTE *want, CK_ULONG n)
 
 /* Cryptoki */
 
-#define X(name, parameters, arguments) __attribute__((unused)) static CK_RV none_##name parameters;
-CRYPTOKI_FUNCTIONS(X)
-#undef X
 /* Arguments that a function does not use are marked by mentioning them. */
 static void ignore(int dummy, ...)
 {
