@@ -6,7 +6,7 @@ out=build/bugs
 mkdir -p "$out"
 # name | file | sed expression that plants the bug
 bugs='reply-before-sync|kmsd/core/commit.c|s/a->seq <= c->durable)/true)/
-mark-moved-at-reservation|kmsd/core/sign.c|s/^    rq->in_flight = true;/    rq->in_flight = true;\n    struct mark *moved = (struct mark *)(uintptr_t)state_mark(c->state, rq->sign.app, rq->sign.channel);\n    if (moved) memcpy(moved->version, rq->sign.version, strlen(rq->sign.version) + 1);/
+mark-moved-at-reservation|kmsd/core/sign.c|s/^    flight_begin(c, rq);/    flight_begin(c, rq);\n    struct mark *moved = (struct mark *)(uintptr_t)state_mark(c->state, rq->sign.app, rq->sign.channel);\n    if (moved) memcpy(moved->version, rq->sign.version, strlen(rq->sign.version) + 1);/
 no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!identify_again(c, rq, e))/if (0)/;s/verdict = decide(c, rq, &line, e);/verdict = 0;/}'
 found=0 total=0
 while IFS='|' read -r name file edit; do
