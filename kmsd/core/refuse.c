@@ -6,6 +6,8 @@
 #include "kmsd/core/internal.h"
 
 #define REFUSAL_WINDOW (60 * TIME_SECOND_US)
+#define SOURCES_A_NAME 16   /* rows of one name; whatever else it does counts as one row more */
+#define ITEMS_A_SUMMARY 128 /* fit a record at any length of their texts */
 
 static void fill(char *out, size_t size, const char *text)
 {
@@ -15,13 +17,44 @@ static void fill(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
+struct counting {
+    const char *name;
+    unsigned n;
+};
+
+static bool count_name(void *ctx, void *node)
+{
+    struct counting *k = ctx;
+
+    k->n += !strcmp(((const struct refusal *)node)->name, k->name);
+    return true;
+}
+
+static bool from_everywhere(const struct core *c, const char *name)
+{
+    struct counting k = {.name = name};
+
+    tree_each(c->refusals, "", count_name, &k);
+    return k.n >= SOURCES_A_NAME;
+}
+
+static struct refusal *find(struct core *c, const char *name, const char *cred, const char *src, struct buf *id)
+{
+    buf_clear(id);
+    buf_printf(id, "%s\n%s\n%s", name, cred, src);
+    return tree_find(&c->refusals, buf_str(id));
+}
+
+/* One who changes his address or certificate each time neither fills the log nor uses up the rows of others. */
 static struct refusal *row(struct core *c, const char *name, const char *cred, const char *src)
 {
     BUF_AUTO id = BUF_INIT(sizeof((struct refusal *)0)->id - 1);
-    struct refusal *r;
+    struct refusal *r = find(c, name, cred, src, &id);
 
-    buf_printf(&id, "%s\n%s\n%s", name, cred, src);
-    r = tree_find(&c->refusals, buf_str(&id));
+    if (!r && from_everywhere(c, name)) {
+        cred = src = "";
+        r = find(c, name, cred, src, &id);
+    }
     if (r || c->n_refusals >= REFUSAL_ROWS_MAX)
         return r;
     r = calloc(1, sizeof *r);
@@ -44,11 +77,11 @@ void refusal_count(struct core *c, const char *name, const char *cred, const cha
     struct refusal *r = row(c, name, cred, src);
 
     if (!r) {
-        c->refusals_beyond += n;
+        c->refusals_beyond += n > UINT32_MAX ? UINT32_MAX : n;
         return;
     }
     fill(r->reason, sizeof r->reason, reason);
-    r->over += n > UINT32_MAX - r->over ? 0 : (unsigned)n;
+    r->over = n > UINT32_MAX - r->over ? UINT32_MAX : r->over + (unsigned)n;
 }
 
 /* What the request was about, as far as it was understood. */
@@ -88,34 +121,49 @@ void refusal_record(struct core *c, struct request *rq, const struct err *e)
     refusal_count(c, rq->identity, rq->cred, rq->src, err_slug(e->code), 1);
 }
 
+struct summary {
+    struct core *c;
+    json_t *items;
+};
+
+static void write_summary(struct summary *s)
+{
+    struct core *c = s->c;
+    json_t *record = record_new("refusal.summary", "ok", &actor_system, "");
+    struct err e = {0};
+
+    json_object_set_new(record, "detail", json_pack("{s:o, s:I}", "items", s->items, "others", (json_int_t)c->refusals_beyond));
+    c->refusals_beyond = 0;
+    s->items = json_array();
+    if (commit(c, record, &e))
+        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "refusal", e.detail);
+}
+
 static bool add_item(void *ctx, void *node)
 {
+    struct summary *s = ctx;
     const struct refusal *r = node;
 
     if (r->over)
-        json_array_append_new(ctx, json_pack("{s:I, s:s, s:s, s:s, s:s}", "count", (json_int_t)r->over, "cred", r->cred, "name", r->name, "reason", r->reason,
-                                             "src", r->src));
+        json_array_append_new(s->items, json_pack("{s:I, s:s, s:s, s:s, s:s}", "count", (json_int_t)r->over, "cred", r->cred, "name", r->name, "reason",
+                                                  r->reason, "src", r->src));
+    if (json_array_size(s->items) == ITEMS_A_SUMMARY)
+        write_summary(s);
     return true;
 }
 
 void refusals_summarise(struct core *c, bool force)
 {
-    struct err e = {0};
-    JSON_AUTO *items = NULL;
-    json_t *record;
+    struct summary s = {.c = c};
 
     if (!force && c->now - c->refusal_window < REFUSAL_WINDOW)
         return;
     c->refusal_window = c->now;
-    items = json_array();
-    tree_each(c->refusals, "", add_item, items);
+    s.items = json_array();
+    tree_each(c->refusals, "", add_item, &s);
     tree_free(&c->refusals, free);
     c->n_refusals = 0;
-    if (!json_array_size(items) && !c->refusals_beyond)
-        return;
-    record = record_new("refusal.summary", "ok", &actor_system, "");
-    json_object_set_new(record, "detail", json_pack("{s:O, s:I}", "items", items, "others", (json_int_t)c->refusals_beyond));
-    c->refusals_beyond = 0;
-    if (commit(c, record, &e))
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "refusal", e.detail);
+    if (json_array_size(s.items) || c->refusals_beyond)
+        write_summary(&s);
+    json_decref(s.items);
 }

@@ -10,8 +10,8 @@ static void settle(struct sim *s)
     for (unsigned n = 0; n < 4 * SIM_PENDING_MAX && !s->failure[0]; n++) {
         sim_lane_step(s);
         sim_disk_step(s);
-        sim_check(s);
     }
+    sim_check(s);
 }
 
 /* Everybody who waits for the same outcome hears of it, not only the first ones. */
@@ -25,10 +25,43 @@ static void many_wait(struct sim *s)
         sim_fail(s, "%u of 200 requests for one signature were answered", s->signed_ok);
 }
 
+static unsigned denied(const struct sim *s, const char *name)
+{
+    BUF_AUTO actor = BUF_INIT(128);
+    const char *at = (const char *)s->durable.data, *end = at + s->durable.len;
+    unsigned n = 0;
+
+    buf_printf(&actor, "\"name\":\"%s\"},", name);
+    for (const char *lf; at < end; at = lf + 1) {
+        lf = memchr(at, '\n', (size_t)(end - at));
+        n += memmem(at, (size_t)(lf - at), "\"outcome\":\"denied\"", 18) && memmem(at, (size_t)(lf - at), buf_str(&actor), actor.len);
+    }
+    return n;
+}
+
+/* One who asks from many addresses neither fills the log nor keeps the refusals of others out of it. */
+static void refused_from_everywhere(struct sim *s)
+{
+    settle(s);
+    sim_ask_sign(s, 0, 5, 0, 0);
+    settle(s);
+    for (unsigned n = 0; n < 4000; n++) {
+        (void)snprintf(s->source, sizeof s->source, "2001:db8::%u", n % 400);
+        sim_ask_sign(s, 0, 1, 0, 0);
+        sim_disk_step(s);
+    }
+    sim_ask_sign(s, 1, 1, 0, 0);
+    settle(s);
+    if (denied(s, "ci-a") > 200)
+        sim_fail(s, "one job filled the log with %u refusals within a minute", denied(s, "ci-a"));
+    if (denied(s, "ci-b") != 1)
+        sim_fail(s, "the refusal of another job is not in the log");
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
-} SCENES[] = {{"many wait for one signature", many_wait}};
+} SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere}};
 
 int sim_scenes(const struct sim_keys *keys)
 {
