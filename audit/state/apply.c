@@ -183,6 +183,16 @@ static int on_key_error(struct fold *f, struct err *e)
     return 0;
 }
 
+static int on_reset(struct fold *f, struct err *e)
+{
+    const json_t *old = rec_obj(f->detail, "old"), *token = rec_obj(f->detail, "token");
+    struct reset *r = &f->s->reset;
+
+    *r = (struct reset){.seq = rec_int(f->record, "seq"), .counter = rec_int(f->detail, "counter"), .old = old != NULL, .old_seq = rec_int(old, "seq"),
+                        .token = token != NULL, .token_seq = rec_int(token, "seq")};
+    return copy(r->token_hash, sizeof r->token_hash, rec_str(token, "hash"), "hash", e);
+}
+
 /* Records that change no state have no row here. */
 static const struct {
     const char *event, *outcome;
@@ -190,6 +200,7 @@ static const struct {
 } EVENTS[] = {
     {"sign.release", "ok", fold_sign},
     {"log.genesis", "ok", on_genesis},
+    {"anchor.reset", "ok", on_reset},
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
     {"identity.disable", "ok", on_identity_switch},

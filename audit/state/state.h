@@ -71,6 +71,17 @@ struct idem_owner {
     unsigned count;
 };
 
+/* The newest anchor.reset: with it an operator went on with a log that did not hold its anchor. */
+struct reset {
+    uint64_t seq;                   /* its record, 0 = there was none */
+    uint64_t counter;               /* of the anchor that was made then: those with a lower one are older */
+    bool old;                       /* it overruled an anchor that named record old_seq */
+    uint64_t old_seq;
+    bool token;                     /* and this one on the token */
+    uint64_t token_seq;
+    char token_hash[SHA256_HEX];
+};
+
 struct state {
     struct chain chain;
     char head[SHA256_HEX];          /* hash of the last record */
@@ -86,6 +97,7 @@ struct state {
     struct buf policy_text;
     uint64_t policy_seq;
     char policy_time[32];
+    struct reset reset;
 };
 
 /* How the fold gets at a blob: appends its bytes, whose SHA-256 the fold checks. */

@@ -54,6 +54,24 @@ static void on_policy(struct check *c, const struct record *r)
     copy(c->state.policy, sizeof c->state.policy, hash);
 }
 
+/* A person with the rights of the service decided so; whoever reads the log should know. */
+static void on_reset(struct check *c, const struct record *r)
+{
+    const json_t *old = json_object_get(r->detail, "old");
+    const char *how = text_of(r->detail, "how");
+    bool named = strcmp(how, "missing") && strcmp(how, "unusable");
+
+    if (named != (old != NULL))
+        (void)check_fail(c, r, FINDING_INVALID, "it names an old anchor where there was none, or names none where there was one");
+    if (old && count_of(old, "counter") >= count_of(r->detail, "counter"))
+        (void)check_fail(c, r, FINDING_INVALID, "its anchor is not newer than the one it overrules");
+    if (old && named && strcmp(how, "sound"))
+        report_note(c->report, "record %llu: the log was accepted although its anchor (%s) named record %llu: what stood there may be lost",
+                    (unsigned long long)r->seq, how, (unsigned long long)count_of(old, "seq"));
+    else
+        report_note(c->report, "record %llu: the log was accepted without the proof of its anchor (%s)", (unsigned long long)r->seq, how);
+}
+
 /* A clean stop, a start, counts: nothing to check beyond their members. */
 static void on_nothing(struct check *c, const struct record *r)
 {
@@ -71,6 +89,7 @@ static const struct {
     [EVENT_DAEMON_START] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},
+    [EVENT_ANCHOR_RESET] = {SYSTEM, on_reset},
     [EVENT_KEY_CREATE] = {ANYBODY, key_check},
     [EVENT_SIGN_RELEASE] = {ANYBODY, release_check},
     [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},

@@ -31,6 +31,7 @@ static const char *const PURPOSES[] = {"release", NULL};
 static const char *const SCHEMES[] = {"statement", NULL};
 static const char *const HASHES[] = {"sha256", NULL};
 static const char *const CERTIFICATE[] = {"certificate", NULL};
+static const char *const ANCHOR_STATES[] = {"sound", "missing", "unusable", "ahead", "replaced", "foreign", NULL};
 static const char *const SAN_KINDS[] = {"spiffe", "dns", NULL};
 
 static const struct field ACTOR[] = {
@@ -83,6 +84,11 @@ static const struct field D_START[] = {
     {.name = "boot_id", .type = TYPE_TEXT}, {.name = "module_sha256", .type = TYPE_HASH}, {.name = "programs", .type = TYPE_HASHES},
     {.name = "settings_sha256", .type = TYPE_HASH}, {.name = "version", .type = TYPE_NAME}, {0}};
 static const struct field D_CHILD[] = {{.name = "index", .type = TYPE_COUNT}, {.name = "role", .type = TYPE_SCALAR}, {0}};
+static const struct field ANCHOR[] = {
+    {.name = "counter", .type = TYPE_COUNT}, {.name = "hash", .type = TYPE_HASH}, {.name = "seq", .type = TYPE_COUNT}, {0}};
+static const struct field D_RESET[] = {
+    {.name = "counter", .type = TYPE_COUNT}, {.name = "how", .type = TYPE_WORD, .words = ANCHOR_STATES},
+    {.name = "old", .type = TYPE_OBJECT, .optional = true, .sub = ANCHOR}, {.name = "token", .type = TYPE_OBJECT, .optional = true, .sub = HEAD}, {0}};
 static const struct field D_KEY_INTENT[] = {{.name = "algorithm", .type = TYPE_NAME}, {.name = "key_id", .type = TYPE_ID}, {0}};
 static const struct field D_KEY[] = {
     {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "key_id", .type = TYPE_ID},
@@ -152,6 +158,7 @@ static const struct row {
     {EVENT_DAEMON_START, OUTCOME_OK, 0, 0, D_START, false},
     {EVENT_DAEMON_STOP, OUTCOME_OK, 0, B(M_REASON), D_NONE, false},
     {EVENT_DAEMON_CHILD, OUTCOME_ERROR, B(M_REASON), 0, D_CHILD, false},
+    {EVENT_ANCHOR_RESET, OUTCOME_OK, B(M_REASON), 0, D_RESET, false},
     {EVENT_KEY_CREATE, OUTCOME_INTENT, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | PERSON, B(M_IDEM), D_KEY_INTENT, false},
     {EVENT_KEY_CREATE, OUTCOME_OK, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | B(M_INTENT) | DECIDED, B(M_IDEM), D_KEY, false},
     {EVENT_KEY_CREATE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},

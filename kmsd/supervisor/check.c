@@ -9,6 +9,7 @@
 #include "base/fsutil.h"
 #include "base/x509.h"
 #include "kmsd/settings.h"
+#include "kmsd/supervisor/anchorlook.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
 
@@ -109,6 +110,28 @@ static void check_log(struct report *r)
     good("log", buf_str(&text));
 }
 
+static void check_anchor(struct report *r)
+{
+    BUF_AUTO text = BUF_INIT(8192);
+    struct anchor_look l;
+    struct err e = {0};
+    enum anchor_file_state state;
+
+    if (anchor_look(r->s, &l, &e)) {
+        problem(r, "anchor", e.detail);
+    } else if (l.file > ANCHOR_FILE_HALF) {
+        (void)!anchor_file_need(r->s->anchor, &l.anchor, &state, &e);
+        problem(r, "anchor", e.detail);
+    } else if (l.verdict != ANCHOR_HOLDS) {
+        (void)anchor_refuse(&l.anchor, l.verdict, "the anchor", l.records, &e);
+        problem(r, "anchor", e.detail);
+    } else {
+        buf_printf(&text, "%s names record %llu, which the log holds%s", r->s->anchor, (unsigned long long)l.anchor.seq,
+                   l.file == ANCHOR_FILE_HALF ? "; one of its slots is damaged, the next writing heals it" : "");
+        good("anchor", buf_str(&text));
+    }
+}
+
 static const char USAGE[] = "usage: kmsd check (--settings FILE | --dir DIR)\n\nSays what is wrong with settings, tokens, certificates and log, and how to cure it. Changes nothing.\n";
 
 int command_check(int argc, char **argv)
@@ -139,6 +162,7 @@ int command_check(int argc, char **argv)
     for (unsigned n = 0; n < s.n_client_ca; n++)
         check_certificate(&r, s.client_ca[n]);
     check_log(&r);
+    check_anchor(&r);
     printf("%u problem%s\n", r.problems, r.problems == 1 ? "" : "s");
     return r.problems ? 1 : 0;
 }

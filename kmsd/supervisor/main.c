@@ -15,6 +15,7 @@ static const struct {
     {"init", command_init, "create an instance: tokens, CA, first administrator, first log record"},
     {"check", command_check, "say in words what is wrong with settings, files, certificates and log"},
     {"unseal", command_unseal, "let kmsd try a token's PIN again after it was refused"},
+    {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
 };
 #define N_COMMANDS (sizeof COMMANDS / sizeof *COMMANDS)

@@ -1,0 +1,260 @@
+/* `kmsd anchor`: shows what the anchor says about the log, and, told to, goes on with a log that does not hold it. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "audit/logdir.h"
+#include "audit/state/state.h"
+#include "base/enc.h"
+#include "base/fsutil.h"
+#include "base/num.h"
+#include "kmsd/supervisor/anchorlook.h"
+#include "kmsd/supervisor/commands.h"
+
+#define REASON_TEXT_MAX 256
+#define LOCK_WAIT_MS 200
+
+static const char USAGE[] =
+    "usage: kmsd anchor (--settings FILE | --dir DIR) [--accept --reason TEXT [--token SEQ:HASH] [--yes]]\n"
+    "\n"
+    "Shows which record the anchor names and whether the log holds it. Exit code 1: it does not.\n"
+    "\n"
+    "  --accept           go on with the log as it is: appends a record anchor.reset and writes a new anchor. The service must not run\n"
+    "  --reason TEXT      why, in words; it stands in the log\n"
+    "  --token SEQ:HASH   also overrule this anchor on the token, as the refusal of the service named it\n"
+    "  --yes              do not ask\n"
+    "\n"
+    "What the log lost stays lost: releases that were signed after its end are not in it, and their versions can be signed again.\n";
+
+struct accept {
+    struct settings settings;
+    const char *reason;
+    bool accept, yes, token;
+    uint64_t token_seq;
+    char token_hash[SHA256_HEX];
+    struct anchor_look look;
+};
+
+static int fail(const struct err *e)
+{
+    fprintf(stderr, "kmsd anchor: %s\n", e->detail);
+    return 1;
+}
+
+static void show(const struct anchor_look *l)
+{
+    if (l->file <= ANCHOR_FILE_HALF)
+        printf("anchor   record %llu:%s%s\n", (unsigned long long)l->anchor.seq, l->anchor.hash, l->file == ANCHOR_FILE_HALF ? " (one slot is damaged)" : "");
+    else
+        printf("anchor   %s\n", anchor_look_word(l));
+    printf("log      record %llu:%s is its last%s\n", (unsigned long long)(l->records ? l->records - 1 : 0), l->head,
+           l->torn ? ", behind it stand bytes that are no record" : "");
+    printf("verdict  %s\n", anchor_look_word(l));
+}
+
+static int parse_head(const char *text, struct accept *a)
+{
+    size_t n = strcspn(text, ":");
+    uint8_t bytes[SHA256_LEN];
+
+    if (!text[n] || num_parse_u64(text, n, 0, ANCHOR_COUNTER_MAX, &a->token_seq) || hex_decode(text + n + 1, strlen(text + n + 1), bytes, sizeof bytes))
+        return -1;
+    memcpy(a->token_hash, text + n + 1, SHA256_HEX);
+    a->token = true;
+    return 0;
+}
+
+static int check_reason(const char *text, struct err *e)
+{
+    size_t n = strlen(text);
+
+    if (!n || n > REASON_TEXT_MAX || utf8_check(text, n))
+        return err_set(e, ERR_BAD_REQUEST, "--reason must be a text of 1 to %d bytes", REASON_TEXT_MAX);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
+    return 0;
+}
+
+/* Files made by another user would be in the service's way. */
+static int check_owner(const struct settings *s, struct err *e)
+{
+    struct stat st;
+
+    if (stat(s->audit_dir, &st))
+        return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", s->audit_dir);
+    return st.st_uid == geteuid() ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user", s->audit_dir, st.st_uid);
+}
+
+static int lock(const struct settings *s, struct err *e)
+{
+    char own[PATH_MAX], log[PATH_MAX];
+
+    if (path_join(own, sizeof own, s->dir, "lock") || path_join(log, sizeof log, s->audit_dir, "lock"))
+        return err_set(e, ERR_BAD_REQUEST, "the path of the instance is too long");
+    return lock_file(own, LOCK_WAIT_MS, e) < 0 || lock_file(log, LOCK_WAIT_MS, e) < 0 ? err_context(e, "stop the service first") : 0;
+}
+
+static bool confirmed(const struct accept *a)
+{
+    char word[16] = "";
+
+    if (a->yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        fputs("kmsd anchor: nobody to ask; say --yes\n", stderr);
+        return false;
+    }
+    printf("Go on with this log, and record that it was so decided? Type accept: ");
+    fflush(stdout);
+    if (!fgets(word, sizeof word, stdin) || strcmp(word, "accept\n")) {
+        fputs("kmsd anchor: nothing was changed\n", stderr);
+        return false;
+    }
+    return true;
+}
+
+static json_t *reset_record(const struct accept *a, uint64_t counter)
+{
+    const struct anchor *old = &a->look.anchor;
+    json_t *record = record_new("anchor.reset", "ok", &actor_system, "");
+    json_t *detail = json_pack("{s:I, s:s}", "counter", (json_int_t)counter, "how", anchor_look_word(&a->look));
+
+    if (a->look.file <= ANCHOR_FILE_HALF)
+        json_object_set_new(detail, "old", json_pack("{s:I, s:s, s:I}", "counter", (json_int_t)old->counter, "hash", old->hash, "seq", (json_int_t)old->seq));
+    if (a->token)
+        json_object_set_new(detail, "token", record_head(a->token_seq, a->token_hash));
+    json_object_set_new(record, "detail", detail);
+    record_text(record, "reason", a->reason);
+    return record;
+}
+
+struct rewriting {
+    const struct accept *accept;
+    struct state *state;
+    struct logdir log;
+    json_t *recovered;
+};
+
+static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
+{
+    return logdir_blob_read(((struct rewriting *)ctx)->accept->settings.audit_dir, sha256, out, e);
+}
+
+static int apply(void *ctx, const json_t *record, struct span line, struct err *e)
+{
+    struct rewriting *w = ctx;
+    const struct blob_source blobs = {read_blob, w};
+
+    return state_apply(w->state, record, line, &blobs, e);
+}
+
+static int add(json_t *record, struct chain *chain, const char *boot, struct buf *lines, struct err *e)
+{
+    int failed = record ? record_seal(record, chain, clock_wall_us(), boot, lines, e) : err_set(e, ERR_INTERNAL, "out of memory");
+
+    json_decref(record);
+    return failed;
+}
+
+/* First the record, then the anchor: after a crash in between the service still refuses, and this command is run again. */
+static int rewrite(struct rewriting *w, struct err *e)
+{
+    BUF_AUTO lines = BUF_INIT(2 * (RECORD_LINE_MAX + 1));
+    struct chain chain = w->state->chain;
+    uint64_t first = chain.next_seq;
+    struct anchor a = {.counter = anchor_next_counter(w->accept->look.anchor.counter, clock_wall_us())};
+    char boot[RECORD_BOOT_HEX];
+    uint8_t id[16];
+
+    if (random_bytes(id, sizeof id))
+        return err_set(e, ERR_INTERNAL, "no random bytes");
+    hex_encode(id, sizeof id, boot);
+    if (w->recovered) {
+        json_t *record = record_new("log.recovered", "ok", &actor_system, "");
+
+        json_object_set(record, "detail", w->recovered);
+        if (add(record, &chain, boot, &lines, e))
+            return -1;
+    }
+    if (add(reset_record(w->accept, a.counter), &chain, boot, &lines, e) || logdir_append(&w->log, first, buf_span(&lines), e))
+        return -1;
+    memcpy(a.instance, w->state->instance, sizeof a.instance);
+    memcpy(a.hash, chain.prev, sizeof a.hash);
+    a.seq = chain.next_seq - 1;
+    if (anchor_file_create(w->accept->settings.anchor, &a, e))
+        return -1;
+    printf("accepted; record %llu:%s says so, and the anchor names it\n", (unsigned long long)a.seq, a.hash);
+    return 0;
+}
+
+static int go_on(const struct accept *a, struct err *e)
+{
+    struct rewriting w = {.accept = a, .state = state_new()};
+    const struct log_reader reader = {.each = apply, .ctx = &w};
+    int failed;
+
+    if (!w.state)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    failed = logdir_open(&w.log, a->settings.audit_dir, &reader, &w.recovered, e);
+    if (!failed) {
+        failed = strcmp(w.state->head, a->look.head) ? err_set(e, ERR_BUSY, "the log changed while it was read; run the command again") : rewrite(&w, e);
+        logdir_close(&w.log);
+    }
+    json_decref(w.recovered);
+    state_free(w.state);
+    return failed;
+}
+
+static int run(struct accept *a)
+{
+    struct err e = {0};
+
+    if (a->accept && (check_reason(a->reason, &e) || check_owner(&a->settings, &e) || lock(&a->settings, &e)))
+        return fail(&e);
+    if (anchor_look(&a->settings, &a->look, &e))
+        return fail(&e);
+    show(&a->look);
+    if (!a->accept)
+        return anchor_look_sound(&a->look) ? 0 : 1;
+    if (anchor_look_sound(&a->look) && !a->token) {
+        err_set(&e, ERR_ALREADY_EXISTS, "the log holds the anchor: there is nothing to accept");
+        return fail(&e);
+    }
+    if (!confirmed(a))
+        return 1;
+    return go_on(a, &e) ? fail(&e) : 0;
+}
+
+int command_anchor(int argc, char **argv)
+{
+    static const struct option options[] = {{"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"accept", no_argument, NULL, 'a'},
+                                            {"reason", required_argument, NULL, 'r'},   {"token", required_argument, NULL, 't'}, {"yes", no_argument, NULL, 'y'},
+                                            {"help", no_argument, NULL, 'h'},           {0}};
+    struct accept a = {0};
+    char file[PATH_MAX] = "";
+    struct err e = {0};
+    bool bad = false;
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (opt == 's' || opt == 'd')
+            bad |= path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg) != 0;
+        else if (opt == 'a')
+            a.accept = true;
+        else if (opt == 'r')
+            a.reason = optarg;
+        else if (opt == 't')
+            bad |= parse_head(optarg, &a) != 0;
+        else if (opt == 'y')
+            a.yes = true;
+        else
+            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+    }
+    if (bad || !file[0] || optind != argc || a.accept != (a.reason != NULL) || (!a.accept && (a.token || a.yes)))
+        return fputs(USAGE, stderr), 2;
+    return settings_load(file, &a.settings, &e) ? fail(&e) : run(&a);
+}
