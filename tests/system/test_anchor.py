@@ -313,11 +313,22 @@ def test_an_anchor_that_cannot_be_written_does_not_stop_signing(own_kms):
         assert own_kms.sign(f"1.{number}.0").status == 200
         time.sleep(0.7)
     said = (own_kms.dir / "kmsd.log").read_text()
-    assert said.count("event=anchor") == 1 or said.count("anchor") >= 1
+    assert said.count("it is tried again every second") == 1, said
     folder.unlink()
     away.rename(folder)
     own_kms.wait(lambda: slots(anchor_file(own_kms))[-1][1] == len(own_kms.lines()) - 1, seconds=5, what="the anchor at the head of the log")
     assert "written again" in (own_kms.dir / "kmsd.log").read_text()
+
+
+def start_again(kms):
+    """The token may need a moment after a kill; what must not happen is that the log is refused."""
+    for attempt in range(5):
+        try:
+            kms.start()
+            return
+        except AssertionError as failed:
+            assert "token" in str(failed) and "anchor" not in str(failed).split("kmsd.log:")[-1] and attempt < 4, failed
+            kms.stop(check=False)
 
 
 def test_a_killed_service_is_never_refused(own_kms):
@@ -335,7 +346,8 @@ def test_a_killed_service_is_never_refused(own_kms):
                 os.kill(pid, signal.SIGKILL)
             own_kms.wait(lambda: not any(Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
                                          for pid in victims), what="their end")
-            own_kms.start()
+            assert kmsd("anchor", "--dir", own_kms.dir)[0] == 0
+            start_again(own_kms)
         until = time.monotonic() + dice.random() * 0.5
         while time.monotonic() < until:
             version += 1

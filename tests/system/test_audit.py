@@ -1,6 +1,7 @@
 """kms-audit against logs that this test writes itself (auditlog.py), sound and damaged in every way that the documentation promises to find."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,41 @@ def test_text_output_says_the_range_and_the_place(log, tmp_path):
     assert "record 41: altered" in done.stdout
     assert "00000000000000000000.jsonl line 42, bytes %d-%d" % (start, start + len(log.lines[41])) in done.stdout
     assert "tampered: 60 records" in done.stdout
+
+
+# The anchor's way out
+
+
+OLD = {"counter": 5, "hash": "ab" * 32, "seq": 70}
+
+
+@pytest.mark.parametrize("detail", [
+    {"counter": 9, "how": "ahead", "old": OLD}, {"counter": 9, "how": "missing"}, {"counter": 9, "how": "unusable", "token": {"hash": "cd" * 32, "seq": 3}},
+    {"counter": 9, "how": "sound", "old": OLD, "token": {"hash": "cd" * 32, "seq": 3}}])
+def test_an_accepted_log_is_sound_and_noted(log, tmp_path, detail):
+    log.add("anchor.reset", "ok", log.SYSTEM, reason="restored", detail=detail)
+    report = check(log, tmp_path, "--head", log.head())
+    assert report["exit"] == 0 and report["found"] == []
+    assert any("record 60: the log was accepted" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize("kind, detail", [
+    ("invalid", {"counter": 9, "how": "ahead"}), ("invalid", {"counter": 9, "how": "missing", "old": OLD}),
+    ("invalid", {"counter": 5, "how": "ahead", "old": OLD}), ("altered", {"counter": 9, "how": "somehow"}), ("altered", {"counter": 9}),
+    ("altered", {"how": "missing"}), ("altered", {"counter": 9, "how": "missing", "extra": 1}),
+    ("altered", {"counter": 9, "how": "missing", "token": {"seq": 3}})])
+def test_a_false_acceptance_is_found(log, tmp_path, kind, detail):
+    log.add("anchor.reset", "ok", log.SYSTEM, reason="restored", detail=detail)
+    report = check(log, tmp_path, "--head", log.head())
+    assert report["exit"] == 1 and report["found"] == [(kind, 60, 60)]
+
+
+def test_every_event_is_documented():
+    with open(os.path.join(ROOT, "audit", "verify", "schema.h")) as f:
+        events = re.findall(r'X\([A-Z_]+, "([a-z]+\.[a-z]+)"\)', f.read())
+    with open(os.path.join(ROOT, "docs", "log-format.md")) as f:
+        table = [line.split("|")[1] for line in f if line.startswith("| ")]
+    assert len(events) > 15 and [e for e in events if not any(f"`{e}`" in cell for cell in table)] == []
 
 
 # Damage to the chain

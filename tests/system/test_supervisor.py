@@ -1,9 +1,11 @@
 """kmsd run and kmsd check with fake children: who is started with what, what is started again, and how all of it ends."""
+import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -355,6 +357,11 @@ def sound(tmp_path):
         (made / name).write_text("x\n")
     for name in ("pin-keys", "pin-checkpoint", "tls/server.key"):
         (made / name).chmod(0o600)
+    line = json.dumps({"detail": {"instance": "5a" * 16, "mode": "production"}, "prev": "0" * 64, "seq": 0}, separators=(",", ":")).encode()
+    (made / "audit/00000000000000000000.jsonl").write_bytes(line + b"\n")
+    slot = b"KMSDANCH" + struct.pack(">II", 1, 0) + b"\x5a" * 16 + struct.pack(">QQ", 1, 0) + hashlib.sha256(line).digest()
+    (made / "anchor").mkdir()
+    (made / "anchor/anchor").write_bytes((slot + hashlib.sha256(slot).digest()).ljust(4096, b"\0") * 2)
     return made
 
 
@@ -373,6 +380,7 @@ def test_check_finds_nothing(sound):
     (lambda d: (d / "tls/ca.pem").unlink(), ["ca.pem"]),
     (lambda d: (d / "module.so").unlink(), ["module.so", "install it"]),
     (lambda d: (d / "audit/00000000000000000000.jsonl").unlink(), ["00000000000000000000.jsonl"]),
+    (lambda d: (d / "anchor/anchor").unlink(), ["anchor/anchor", "missing", "kmsd anchor --accept"]),
     (lambda d: (d / "kmsd.yaml").write_text(SETTINGS + "debug: true\n"), ["kmsd.yaml:10:1", "debug"]),
 ])
 def test_check_says_what_is_wrong(sound, spoil, words):
