@@ -41,6 +41,8 @@ static const struct row {
     {"tokens.checkpoint.softhsm_conf", PATH, AT(checkpoint.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"},
     {"tokens.checkpoint.sync", PATH, AT(checkpoint.sync), 0, 0, 0, false, "directory to sync after a key was made"},
     {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
+    {"audit.snapshots", PATH, AT(snapshots_dir), 0, 0, 0, false, "directory of the state snapshots (snapshots)"},
+    {"audit.snapshot_records", NUMBER, AT(snapshot_records), 1000, 10000000, 65536, false, "records from one state snapshot to the next"},
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
@@ -180,6 +182,8 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     if (!doc)
         return -1;
     r.doc = doc;
+    if (path_join(out->snapshots_dir, sizeof out->snapshots_dir, out->dir, "snapshots"))
+        return err_set(e, ERR_BAD_REQUEST, "the path %s is too long", out->dir);
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
 }
 

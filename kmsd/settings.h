@@ -30,6 +30,8 @@ struct settings {
     char tokens_lock[PATH_MAX];
     struct token_settings keys, checkpoint;
     char audit_dir[PATH_MAX];
+    char snapshots_dir[PATH_MAX];
+    uint64_t snapshot_records;
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */

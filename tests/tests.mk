@@ -16,13 +16,13 @@ demo: deps
 
 # The library objects are made again in the same run: a stale build is no evidence.
 test: deps-test
-	@$(MAKE) --no-print-directory all unit-programs sim-program fuzz-programs
+	@$(MAKE) --no-print-directory all unit-programs sim-program longlog-program fuzz-programs
 	@tests/run.sh
 
 unit-programs: $(UNIT)
 test-unit: $(UNIT)
 	@tests/run.sh unit
-test-system: all
+test-system: all longlog-program
 	@tests/run.sh system
 test-sim: sim-program
 	@tests/run.sh sim
@@ -31,6 +31,11 @@ test-sim: sim-program
 SIM := $(call obj,$(call src,tests/sim))
 sim-program: $(B)/tests/sim/sim
 $(B)/tests/sim/sim: $(SIM) $(SIM_REPLACE) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,)
+# Makes a log longer without a service.
+LONGLOG := $(call obj,$(call src,tests/longlog))
+longlog-program: $(B)/tests/longlog/longlog
+$(B)/tests/longlog/longlog: $(LONGLOG) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
 soak: sim-program
 	$(B)/tests/sim/sim 1 $(or $(SEEDS),100000) 400
@@ -57,4 +62,4 @@ check-sanitize:
 	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined unit-programs sim-program
 	@B=build/asan tests/run.sh unit sim
 
-.PHONY: unit-programs sim-program fuzz-programs soak
+.PHONY: unit-programs sim-program longlog-program fuzz-programs soak

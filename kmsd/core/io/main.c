@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "kmsd/core/io/host.h"
+#include "kmsd/core/io/start.h"
 #include "kmsd/settings.h"
 
 enum { EXIT_REFUSES = 78, CONTROL_FD = 3, PROGRAM_MAX = 64 << 20, LOCK_WAIT_MS = 5000 };
@@ -21,19 +22,6 @@ struct boot {
     struct logdir log;
     json_t *recovered, *programs;
 };
-
-static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
-{
-    return logdir_blob_read(((struct boot *)ctx)->settings.audit_dir, sha256, out, e);
-}
-
-static int apply(void *ctx, const json_t *record, struct span line, struct err *e)
-{
-    struct boot *b = ctx;
-    const struct blob_source blobs = {read_blob, b};
-
-    return state_apply(b->state, record, line, &blobs, e);
-}
 
 static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], struct err *e)
 {
@@ -78,6 +66,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     b->programs = json_object();
     s->programs = b->programs;
     s->recovered = b->recovered;
+    s->snapshot_records = b->settings.snapshot_records;
     s->fronts = 2;
     s->lanes = 1 + settings_lanes(&b->settings);
     return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
@@ -87,13 +76,11 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
 
 static int open_log(struct boot *b, struct err *e)
 {
-    const struct log_reader reader = {apply, b};
     char lock[PATH_MAX];
 
     if (path_join(lock, sizeof lock, b->settings.audit_dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
         return err_context(e, "the log %s", b->settings.audit_dir);
-    b->state = state_new();
-    return b->state ? logdir_open(&b->log, b->settings.audit_dir, &reader, &b->recovered, e) : err_set(e, ERR_INTERNAL, "out of memory");
+    return start_read(&b->settings, &b->state, &b->log, &b->recovered, e);
 }
 
 static int serve(struct boot *b, struct err *e)
@@ -103,15 +90,18 @@ static int serve(struct boot *b, struct err *e)
     struct core_io io = host_io(&h);
     int result;
 
-    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &h.disk_fd, e)) || host_init(&h, CONTROL_FD, e))
+    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &h.disk_fd, e)) ||
+        !(h.snapshots = snapshots_start(b->settings.snapshots_dir, &h.snapshot_fd, e)) || host_init(&h, CONTROL_FD, e))
         return -1;
     h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
     b->state = NULL;
     if (!h.core)
         return -1;
     result = host_run(&h, e);
-    if (!result)
+    if (!result) {
+        snapshots_stop(h.snapshots);
         disk_stop(h.disk);
+    }
     core_free(h.core);
     return result;
 }
