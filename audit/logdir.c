@@ -12,16 +12,14 @@
 
 #include "base/fsutil.h"
 
-#define SEGMENT_NAME 26 /* 20 digits ".jsonl" */
-
-static bool is_segment(const char *name)
+bool logdir_is_segment(const char *name)
 {
     return strlen(name) == SEGMENT_NAME && strspn(name, "0123456789") == 20 && !strcmp(name + 20, ".jsonl");
 }
 
 static int only_segments(const struct dirent *d)
 {
-    return is_segment(d->d_name);
+    return logdir_is_segment(d->d_name);
 }
 
 static void segment_path(const struct logdir *l, uint64_t first_seq, char name[static SEGMENT_NAME + 1])
@@ -84,6 +82,7 @@ struct progress {
     const struct log_reader *reader;
     uint64_t next;
     char prev[SHA256_HEX];
+    const struct log_place *from; /* the first segment read is that one, from there; NULL = all of it, or it is read */
 };
 
 /* Is the line the next record of the chain? Its meaning is the reader's affair. */
@@ -127,8 +126,11 @@ static int anchor_behind(const struct progress *p, bool torn, struct err *e)
 /* Reads whole records; *good is where the first byte stands that is no valid next record. -1 only when the reader refuses one. */
 static int read_records(struct progress *p, const struct segment *s, size_t *good, struct err *why, struct err *e)
 {
-    size_t at = 0;
+    size_t at = p->from ? p->from->offset : 0;
 
+    if (at > s->size)
+        return err_set(e, ERR_LOG_UNAVAILABLE, "the log is shorter than it was a moment ago");
+    p->from = NULL;
     while (at < s->size) {
         const uint8_t *end = memchr(s->data + at, '\n', s->size - at);
         struct span line = span_of(s->data + at, end ? (size_t)(end - s->data) - at : 0);
@@ -194,7 +196,7 @@ static int read_segment(struct logdir *l, const char *name, bool last, struct pr
     int failed;
 
     segment_path(l, p->next, expected);
-    if (strcmp(expected, name))
+    if (strcmp(p->from ? p->from->segment : expected, name))
         return err_set(e, ERR_LOG_UNAVAILABLE, "segment %s/%s should be %s: a segment is missing or renamed", l->dir, name, expected);
     if (segment_open(l, name, &s, e)) {
         segment_close(&s);
@@ -226,13 +228,20 @@ static void free_names(struct dirent **names, int n)
 
 int logdir_open(struct logdir *l, const char *dir, const struct log_reader *reader, json_t **recovered, struct err *e)
 {
-    struct progress p = {.reader = reader};
+    return logdir_open_at(l, dir, NULL, reader, recovered, e);
+}
+
+int logdir_open_at(struct logdir *l, const char *dir, const struct log_place *from, const struct log_reader *reader, json_t **recovered, struct err *e)
+{
+    struct progress p = {.reader = reader, .from = from, .next = from ? from->next : 0};
     struct dirent **names = NULL;
     int n, failed = 0;
 
     *l = (struct logdir){.fd = -1, .dir_fd = -1};
     *recovered = NULL;
     memset(p.prev, '0', SHA256_HEX - 1);
+    if (from)
+        memcpy(p.prev, from->prev, SHA256_HEX);
     if (strlen(dir) >= sizeof l->dir)
         return err_set(e, ERR_LOG_UNAVAILABLE, "the path of the log is too long");
     memcpy(l->dir, dir, strlen(dir) + 1);
@@ -243,7 +252,8 @@ int logdir_open(struct logdir *l, const char *dir, const struct log_reader *read
     if (!n)
         failed = err_set(e, ERR_LOG_UNAVAILABLE, "%s holds no log; create the instance with kmsd init or kmsd dev", dir);
     for (int i = 0; i < n && !failed; i++)
-        failed = read_segment(l, names[i]->d_name, i == n - 1, &p, recovered, e);
+        if (!from || strcmp(names[i]->d_name, from->segment) >= 0)
+            failed = read_segment(l, names[i]->d_name, i == n - 1, &p, recovered, e);
     free_names(names, n);
     if (!failed)
         return 0;

@@ -27,10 +27,23 @@ struct log_reader {
     bool look_only;                   /* a torn tail is described and left where it is */
 };
 
+#define SEGMENT_NAME 26 /* 20 digits ".jsonl" */
+bool logdir_is_segment(const char *name);
+/* A place between two records. */
+struct log_place {
+    char segment[SEGMENT_NAME + 1]; /* where the record before it stands */
+    size_t offset;
+    uint64_t next;                  /* seq of the record behind it */
+    char prev[SHA256_HEX];          /* hash of the record before it */
+};
+
 /* Opens the directory, reads all segments from the first record, and leaves the last one open for appending. A torn tail of at most TORN_BYTES_MAX in the last segment
  * is copied aside and cut; *recovered is then the detail of log.recovered (caller owns), else NULL. A log that does not hold what the anchor names is refused with the
  * reason, and a tail is never cut that would take the anchor's record along. */
 int logdir_open(struct logdir *l, const char *dir, const struct log_reader *reader, json_t **recovered, struct err *e) __attribute__((warn_unused_result));
+/* The same, but reads from a place (NULL = the first record) on; what lies before is the caller's to judge. */
+int logdir_open_at(struct logdir *l, const char *dir, const struct log_place *from, const struct log_reader *reader, json_t **recovered, struct err *e)
+    __attribute__((warn_unused_result));
 void logdir_close(struct logdir *l);
 /* Stores a blob durably under its SHA-256 (no effect when it is there). */
 int logdir_blob_write(const struct logdir *l, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));

@@ -50,6 +50,8 @@ static const struct row {
     TOKEN_ROWS("checkpoint", checkpoint),
     {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
     {"anchor", PATH, AT(anchor), 0, 0, 0, false, "file that names the last record, best on another file system than the log (default anchor/anchor)"},
+    {"audit.snapshots", PATH, AT(snapshots_dir), 0, 0, 0, false, "directory of the state snapshots (snapshots)"},
+    {"audit.snapshot_records", NUMBER, AT(snapshot_records), 1000, 10000000, 65536, false, "records from one state snapshot to the next"},
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
@@ -256,6 +258,8 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     if (!doc)
         return -1;
     r.doc = doc;
+    if (path_join(out->snapshots_dir, sizeof out->snapshots_dir, out->dir, "snapshots"))
+        return err_set(e, ERR_BAD_REQUEST, "the path %s is too long", out->dir);
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
 }
 

@@ -40,6 +40,8 @@ struct settings {
     struct token_settings keys, checkpoint;
     char audit_dir[PATH_MAX];
     char anchor[PATH_MAX];         /* file; "anchor/anchor" where the settings name none */
+    char snapshots_dir[PATH_MAX];
+    uint64_t snapshot_records;
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */

@@ -16,13 +16,13 @@ demo: deps
 
 # The library objects are made again in the same run: a stale build is no evidence.
 test: deps-test
-	@$(MAKE) --no-print-directory all unit-programs sim-program fuzz-programs token-modules
+	@$(MAKE) --no-print-directory all unit-programs sim-program longlog-program fuzz-programs token-modules
 	@tests/run.sh
 
 unit-programs: $(UNIT)
 test-unit: $(UNIT)
 	@tests/run.sh unit
-test-system: all token-modules
+test-system: all longlog-program token-modules
 	@tests/run.sh system
 test-sim: sim-program
 	@tests/run.sh sim
@@ -39,6 +39,11 @@ $(B)/tests/token/kmsd-p11-%.so: tests/token/%.c tests/token/cryptoki.h
 SIM := $(call obj,$(call src,tests/sim))
 sim-program: $(B)/tests/sim/sim
 $(B)/tests/sim/sim: $(SIM) $(SIM_REPLACE) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,)
+# Makes a log longer without a service.
+LONGLOG := $(call obj,$(call src,tests/longlog))
+longlog-program: $(B)/tests/longlog/longlog
+$(B)/tests/longlog/longlog: $(LONGLOG) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
 soak: sim-program
 	@tests/sim/halves.sh $(B)/tests/sim/sim $$(( $(or $(SEEDS),100000) / 2 )) 400
@@ -65,4 +70,4 @@ check-sanitize:
 	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined unit-programs sim-program
 	@B=build/asan tests/run.sh unit sim
 
-.PHONY: unit-programs token-modules sim-program fuzz-programs soak
+.PHONY: unit-programs token-modules sim-program longlog-program fuzz-programs soak

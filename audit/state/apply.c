@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "audit/state/internal.h"
+#include "audit/state/snapshot.h"
 #include "audit/state/tree.h"
 #include "base/enc.h"
 #include "base/timefmt.h"
@@ -65,15 +66,14 @@ int fold_add_identity(struct state *s, const json_t *j, const char *created, boo
     return 0;
 }
 
-static int set_policy(struct fold *f, const char *sha256, struct err *e)
+int state_set_policy(struct state *s, const struct blob_source *blobs, const char *sha256, uint64_t seq, const char *time, struct err *e)
 {
-    struct state *s = f->s;
     struct policy *p;
     char actual[SHA256_HEX];
 
     buf_clear(&s->policy_text);
-    if (f->blobs->read(f->blobs->ctx, sha256, &s->policy_text, e))
-        return err_context(e, "policy of record %llu", (unsigned long long)(s->chain.next_seq - 1));
+    if (blobs->read(blobs->ctx, sha256, &s->policy_text, e))
+        return err_context(e, "policy of record %llu", (unsigned long long)seq);
     sha256_hex(s->policy_text.data, s->policy_text.len, actual);
     if (strcmp(actual, sha256))
         return err_set(e, ERR_INTERNAL, "blob %s was altered: its SHA-256 is %s", sha256, actual);
@@ -82,9 +82,14 @@ static int set_policy(struct fold *f, const char *sha256, struct err *e)
         return -1;
     policy_free(s->policy);
     s->policy = p;
-    s->policy_seq = s->chain.next_seq - 1;
+    s->policy_seq = seq;
     memcpy(s->policy_sha256, actual, sizeof actual);
-    return copy(s->policy_time, sizeof s->policy_time, rec_str(f->record, "time"), "time", e);
+    return copy(s->policy_time, sizeof s->policy_time, time, "time", e);
+}
+
+static int set_policy(struct fold *f, const char *sha256, struct err *e)
+{
+    return state_set_policy(f->s, f->blobs, sha256, f->s->chain.next_seq - 1, rec_str(f->record, "time"), e);
 }
 
 static int on_genesis(struct fold *f, struct err *e)
@@ -193,6 +198,18 @@ static int on_reset(struct fold *f, struct err *e)
     return copy(r->token_hash, sizeof r->token_hash, rec_str(token, "hash"), "hash", e);
 }
 
+static int on_snapshot(struct fold *f, struct err *e)
+{
+    struct snapshot_ref ref;
+
+    if (snapshot_ref_of(f->record, &ref, e))
+        return -1;
+    if (ref.seq <= f->s->snapshot_seq)
+        return err_set(e, ERR_INTERNAL, "the snapshot is not newer than the one named before");
+    f->s->snapshot_seq = ref.seq;
+    return 0;
+}
+
 /* Records that change no state have no row here. */
 static const struct {
     const char *event, *outcome;
@@ -201,6 +218,7 @@ static const struct {
     {"sign.release", "ok", fold_sign},
     {"log.genesis", "ok", on_genesis},
     {"anchor.reset", "ok", on_reset},
+    {"log.snapshot", "ok", on_snapshot},
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
     {"identity.disable", "ok", on_identity_switch},

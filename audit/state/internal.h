@@ -22,6 +22,15 @@ struct fold {
 };
 int fold_sign(struct fold *f, struct err *e) __attribute__((warn_unused_result));
 int fold_withdraw(struct fold *f, struct err *e) __attribute__((warn_unused_result));
+/* Reads a policy's blob, checks its SHA-256 and makes it the one that holds, as of record seq. */
+int state_set_policy(struct state *s, const struct blob_source *blobs, const char *sha256, uint64_t seq, const char *time, struct err *e)
+    __attribute__((warn_unused_result));
+/* The mark of a channel, made when there is none; NULL when memory is out. */
+struct mark *mark_make(struct state *s, const char *app, const char *channel);
+/* Adds the artifact that a sign.release record signed to its channel's newest version. */
+int release_take(struct mark *m, const json_t *record, struct span line, struct err *e) __attribute__((warn_unused_result));
+/* Stores the answer that a record's line makes; *taken = false when its principal has too many, or it is there. */
+int stored_take(struct state *s, const json_t *record, struct span line, bool *taken, struct err *e) __attribute__((warn_unused_result));
 /* Remembers the answer of a successful request that carried an Idempotency-Key. */
 int fold_stored(struct fold *f, struct err *e) __attribute__((warn_unused_result));
 int fold_add_identity(struct state *s, const json_t *j, const char *created, bool founder, struct err *e) __attribute__((warn_unused_result));

@@ -17,7 +17,7 @@ static char *line_copy(struct span line)
     return copy;
 }
 
-static struct mark *mark_make(struct state *s, const char *app, const char *channel)
+struct mark *mark_make(struct state *s, const char *app, const char *channel)
 {
     struct mark *m = state_mark(s, app, channel);
 
@@ -47,23 +47,15 @@ static int mark_move(struct mark *m, const char *version, struct err *e)
     return 0;
 }
 
-int fold_sign(struct fold *f, struct err *e)
+int release_take(struct mark *m, const json_t *record, struct span line, struct err *e)
 {
-    const json_t *artifact = rec_obj(f->record, "artifact");
-    const char *name = rec_str(f->detail, "name"), *digest = rec_str(rec_obj(f->record, "digest"), "hex");
-    struct mark *m = mark_make(f->s, rec_str(artifact, "app"), rec_str(artifact, "channel"));
+    const char *name = rec_str(rec_obj(record, "detail"), "name"), *digest = rec_str(rec_obj(record, "digest"), "hex");
     struct release *r;
 
-    if (!m)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    if (mark_move(m, rec_str(artifact, "version"), e))
-        return -1;
-    if (m->withdrawn)
-        return err_set(e, ERR_INTERNAL, "a withdrawn version was signed");
     if (mark_release(m, name))
         return err_set(e, ERR_INTERNAL, "%s was signed twice in one version", name);
     r = calloc(1, sizeof *r);
-    if (!r || strlen(name) >= sizeof r->name || strlen(digest) >= sizeof r->digest || !(r->line = line_copy(f->line))) {
+    if (!r || strlen(name) >= sizeof r->name || strlen(digest) >= sizeof r->digest || !(r->line = line_copy(line))) {
         free(r);
         return err_set(e, ERR_INTERNAL, "the record of a signature does not fit its form");
     }
@@ -73,6 +65,20 @@ int fold_sign(struct fold *f, struct err *e)
         return 0;
     release_free(r);
     return err_set(e, ERR_INTERNAL, "out of memory");
+}
+
+int fold_sign(struct fold *f, struct err *e)
+{
+    const json_t *artifact = rec_obj(f->record, "artifact");
+    struct mark *m = mark_make(f->s, rec_str(artifact, "app"), rec_str(artifact, "channel"));
+
+    if (!m)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (mark_move(m, rec_str(artifact, "version"), e))
+        return -1;
+    if (m->withdrawn)
+        return err_set(e, ERR_INTERNAL, "a withdrawn version was signed");
+    return release_take(m, f->record, f->line, e);
 }
 
 int fold_withdraw(struct fold *f, struct err *e)
@@ -118,41 +124,34 @@ static struct idem_owner *owner_make(struct state *s, const char *name)
 }
 
 /* The path of a signed request stands in its record; those of a signature and of the result of a key creation are always the same. */
-static void stored_id(const struct fold *f, char out[static SHA256_HEX])
+static void stored_id(const json_t *record, char out[static SHA256_HEX])
 {
-    const json_t *request = rec_obj(f->record, "request");
-    const char *fixed = strcmp(rec_str(f->record, "event"), "key.create") ? "/v1/sign" : "/v1/keys";
+    const json_t *request = rec_obj(record, "request");
+    const char *fixed = strcmp(rec_str(record, "event"), "key.create") ? "/v1/sign" : "/v1/keys";
 
-    idem_id(rec_str(rec_obj(f->record, "actor"), "name"), request ? rec_str(request, "method") : "POST", request ? rec_str(request, "path") : fixed,
-            rec_str(f->record, "idem"), out);
+    idem_id(rec_str(rec_obj(record, "actor"), "name"), request ? rec_str(request, "method") : "POST", request ? rec_str(request, "path") : fixed,
+            rec_str(record, "idem"), out);
 }
 
-int fold_stored(struct fold *f, struct err *e)
+int stored_take(struct state *s, const json_t *record, struct span line, bool *taken, struct err *e)
 {
-    struct state *s = f->s;
-    struct idem_owner *owner;
-    struct stored *st;
-    const char *body = rec_str(f->record, "body_sha256");
+    struct idem_owner *owner = owner_make(s, rec_str(rec_obj(record, "actor"), "name"));
+    struct stored *st = calloc(1, sizeof *st);
+    const char *body = rec_str(record, "body_sha256");
 
-    while (s->stored_first && s->stored_first->time < s->chain.time - STORED_ANSWER_TIME)
-        drop_oldest(s);
-    if (!*rec_str(f->record, "idem"))
-        return 0;
-    owner = owner_make(s, rec_str(rec_obj(f->record, "actor"), "name"));
-    st = calloc(1, sizeof *st);
-    if (!owner || !st || strlen(body) >= sizeof st->body_sha256 || !(st->line = line_copy(f->line))) {
+    *taken = false;
+    if (!owner || !st || strlen(body) >= sizeof st->body_sha256 || time_parse(rec_str(record, "time"), &st->time) || !(st->line = line_copy(line))) {
         free(st);
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_INTERNAL, "the record of an answer does not fit its form");
     }
-    stored_id(f, st->id);
+    stored_id(record, st->id);
     if (owner->count >= STORED_ANSWERS_MAX || state_stored(s, st->id) || tree_add(&s->stored, st)) {
         free(st->line);
         free(st);
         return 0;
     }
     memcpy(st->body_sha256, body, strlen(body) + 1);
-    st->time = s->chain.time;
-    st->seq = s->chain.next_seq - 1;
+    st->seq = rec_int(record, "seq");
     st->owner = owner;
     owner->count++;
     if (s->stored_last)
@@ -160,5 +159,16 @@ int fold_stored(struct fold *f, struct err *e)
     else
         s->stored_first = st;
     s->stored_last = st;
+    *taken = true;
     return 0;
+}
+
+int fold_stored(struct fold *f, struct err *e)
+{
+    struct state *s = f->s;
+    bool taken;
+
+    while (s->stored_first && s->stored_first->time < s->chain.time - STORED_ANSWER_TIME)
+        drop_oldest(s);
+    return *rec_str(f->record, "idem") ? stored_take(s, f->record, f->line, &taken, e) : 0;
 }

@@ -98,6 +98,7 @@ struct state {
     uint64_t policy_seq;
     char policy_time[32];
     struct reset reset;
+    uint64_t snapshot_seq;          /* records that the newest named snapshot covers, 0 = there is none */
 };
 
 /* How the fold gets at a blob: appends its bytes, whose SHA-256 the fold checks. */

@@ -1,4 +1,5 @@
 /* Which checks a record gets: one row for every event. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,6 +73,20 @@ static void on_reset(struct check *c, const struct record *r)
         report_note(c->report, "record %llu: the log was accepted without the proof of its anchor (%s)", (unsigned long long)r->seq, how);
 }
 
+/* The snapshot itself is no evidence, only a shorter way for a start, and may be gone: what the record says of it must be possible. */
+static void on_snapshot(struct check *c, const struct record *r)
+{
+    uint64_t seq = count_of(r->detail, "seq");
+    BUF_AUTO file = BUF_INIT(64);
+
+    buf_printf(&file, "%020" PRIu64 ".jsonl", seq);
+    if (!seq || seq > r->seq || strcmp(text_of(r->detail, "file"), buf_str(&file)) || !count_of(r->detail, "bytes"))
+        (void)check_fail(c, r, FINDING_INVALID, "it names a snapshot that cannot be");
+    else if (seq <= c->state.snapshot)
+        (void)check_lacks(c, r, "it names a snapshot that is no newer than the one named before");
+    c->state.snapshot = seq;
+}
+
 /* A clean stop, a start, counts: nothing to check beyond their members. */
 static void on_nothing(struct check *c, const struct record *r)
 {
@@ -86,6 +101,7 @@ static const struct {
 } ROWS[EVENT_COUNT] = {
     [EVENT_LOG_GENESIS] = {SYSTEM, on_genesis},
     [EVENT_LOG_RECOVERED] = {SYSTEM, torn_check},
+    [EVENT_LOG_SNAPSHOT] = {SYSTEM, on_snapshot},
     [EVENT_DAEMON_START] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},

@@ -80,6 +80,9 @@ static const struct field D_GENESIS[] = {
     {.name = "mode", .type = TYPE_WORD, .words = MODES}, {.name = "origin", .type = TYPE_NAME}, {0}};
 static const struct field D_RECOVERED[] = {
     {.name = "bytes", .type = TYPE_COUNT}, {.name = "file", .type = TYPE_NAME}, {.name = "sha256", .type = TYPE_HASH}, {0}};
+static const struct field D_SNAPSHOT[] = {
+    {.name = "bytes", .type = TYPE_COUNT}, {.name = "file", .type = TYPE_NAME}, {.name = "seq", .type = TYPE_COUNT},
+    {.name = "sha256", .type = TYPE_HASH}, {0}};
 static const struct field D_START[] = {
     {.name = "boot_id", .type = TYPE_TEXT}, {.name = "module_sha256", .type = TYPE_HASH}, {.name = "programs", .type = TYPE_HASHES},
     {.name = "settings_sha256", .type = TYPE_HASH}, {.name = "version", .type = TYPE_NAME}, {0}};
@@ -155,6 +158,7 @@ static const struct row {
 } ROWS[] = {
     {EVENT_LOG_GENESIS, OUTCOME_OK, B(M_POLICY), 0, D_GENESIS, false},
     {EVENT_LOG_RECOVERED, OUTCOME_OK, 0, 0, D_RECOVERED, false},
+    {EVENT_LOG_SNAPSHOT, OUTCOME_OK, 0, 0, D_SNAPSHOT, false},
     {EVENT_DAEMON_START, OUTCOME_OK, 0, 0, D_START, false},
     {EVENT_DAEMON_STOP, OUTCOME_OK, 0, B(M_REASON), D_NONE, false},
     {EVENT_DAEMON_CHILD, OUTCOME_ERROR, B(M_REASON), 0, D_CHILD, false},

@@ -6,7 +6,7 @@
 
 /* X(name): every event that a record of version 1 may have. */
 #define EVENTS(X) \
-    X(LOG_GENESIS, "log.genesis") X(LOG_RECOVERED, "log.recovered") \
+    X(LOG_GENESIS, "log.genesis") X(LOG_RECOVERED, "log.recovered") X(LOG_SNAPSHOT, "log.snapshot") \
     X(DAEMON_START, "daemon.start") X(DAEMON_STOP, "daemon.stop") X(DAEMON_CHILD, "daemon.child") \
     X(ANCHOR_RESET, "anchor.reset") \
     X(KEY_CREATE, "key.create") X(SIGN_RELEASE, "sign.release") X(POLICY_APPLY, "policy.apply") \

@@ -37,6 +37,7 @@ struct state {
     struct map intents;       /* "seq" -> struct key */
     struct key *first_intent, *last_intent;
     struct map key_ids, nonces, identities, marks;
+    uint64_t snapshot;        /* records that the newest named snapshot covers */
 };
 
 void state_init(struct state *s);

@@ -222,7 +222,8 @@ void core_on_tick(struct core *c, int64_t now_us)
     nonces_expire(c);
     refusals_summarise(c, false);
     lanes_settle(c);
-    if (c->stopping && !c->n_requests)
+    snapshot_tick(c);
+    if (c->stopping && !c->n_requests && snapshot_settled(c))
         write_stop(c);
 }
 
@@ -233,7 +234,7 @@ void core_on_stop(struct core *c, const char *reason, int64_t now_us)
     see_time(c, now_us);
     memcpy(c->stop_reason, reason, n);
     c->stopping = true;
-    if (!c->n_requests && !c->stop_written)
+    if (!c->n_requests && !c->stop_written && snapshot_settled(c))
         write_stop(c);
 }
 

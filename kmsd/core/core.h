@@ -34,6 +34,9 @@ struct core_io {
     void (*kill)(void *ctx, enum child_role role, unsigned index, const char *reason);
     /* A lane has shown that it works. */
     void (*proved)(void *ctx, enum child_role role, unsigned index);
+    /* Writes a state snapshot that covers seq records durably, without holding up groups; takes over text. Its end comes as core_on_snapshot; only one is
+     * under way. Older ones than it and `keep` may go. NULL = no snapshots are written. */
+    void (*snapshot)(void *ctx, uint64_t seq, uint64_t keep, struct buf *text);
     void (*note)(void *ctx, enum core_note level, const char *event, const char *text);
 };
 /* What daemon.start records. */
@@ -41,6 +44,7 @@ struct core_start {
     char boot[RECORD_BOOT_HEX], boot_id[64], version[32], settings_sha256[SHA256_HEX], module_sha256[SHA256_HEX];
     json_t *programs;        /* name → SHA-256; borrowed */
     unsigned fronts, lanes;  /* how many of each must say HELLO before the core is ready */
+    uint64_t snapshot_records; /* from one state snapshot to the next */
     json_t *recovered;       /* detail of log.recovered, NULL = nothing was; borrowed */
 };
 
@@ -51,6 +55,8 @@ void core_free(struct core *c);
 int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us) __attribute__((warn_unused_result));
 void core_on_child(struct core *c, enum child_role role, unsigned index, bool up, const char *reason, int64_t now_us);
 void core_on_disk(struct core *c, int64_t now_us);
+/* The snapshot under way is on disk with that SHA-256, or (NULL) could not be written. */
+void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us);
 void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */
 void core_on_stop(struct core *c, const char *reason, int64_t now_us);
 /* End of a turn of the host's loop: hands over the next group if there is one and none is under way. */

@@ -19,6 +19,8 @@
 #define REFUSAL_ROWS_MAX 256
 #define PAGE_MAX 200
 #define GROUP_BYTES_MAX (64u << 20)
+#define SNAPSHOT_STOP_MIN 1000 /* records that make a snapshot at a stop worth it */
+#define SNAPSHOT_STOP_WAIT (5 * TIME_SECOND_US)
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
@@ -167,6 +169,11 @@ struct core {
     unsigned n_refusals;
     uint64_t refusals_beyond;
     int64_t refusal_window;
+    struct {
+        bool busy, stop_tried;
+        uint64_t seq, bytes;       /* of the one under way, or tried last */
+        int64_t give_up;           /* a stop waits until then */
+    } snapshot;
     uint64_t start_seq;            /* ready when durable > start_seq */
     bool stopping, stop_written;
     uint64_t stop_seq;
@@ -240,6 +247,10 @@ void waiters_expire(struct core *c);
 void refusal_record(struct core *c, struct request *rq, const struct err *e);
 void refusal_count(struct core *c, const char *name, const char *cred, const char *src, const char *reason, uint64_t n);
 void refusals_summarise(struct core *c, bool force);
+/* snapshot.c: writes one when it is due */
+void snapshot_tick(struct core *c);
+/* May daemon.stop be written? A stop writes a snapshot first where that is worth it. */
+bool snapshot_settled(struct core *c);
 /* lanes.c: work for the lanes */
 struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
                             void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq);

@@ -8,3 +8,4 @@ UNIT_OBJS_test_verify_schema := $(B)/obj/audit/verify/schema.o $(B)/obj/audit/ve
 UNIT_OBJS_test_statement := $(call obj,kmsd/token/statement.c)
 UNIT_OBJS_test_backoff := $(call obj,kmsd/supervisor/children.c)
 UNIT_OBJS_test_headscan := $(B)/obj/kmsd/front/headscan.o
+UNIT_OBJS_test_snapshot := $(B)/obj/tests/longlog/records.o

@@ -77,6 +77,8 @@ static void minimal(void **state)
     is_in_dir(s.client_ca[0], "/tls/ca.pem");
     assert_string_equal(s.client_ca[1], "/etc/other.pem");
     is_in_dir(s.tokens_lock, "/tokens/lock");
+    is_in_dir(s.snapshots_dir, "/snapshots");
+    assert_int_equal(s.snapshot_records, 65536);
     assert_string_equal(s.keys.label, "kmsd-keys");
     assert_string_equal(s.checkpoint.label, "kmsd-checkpoint");
     is_in_dir(s.checkpoint.pin_file, "/pin-checkpoint");

@@ -69,6 +69,9 @@ static const struct {
      "\"settings_sha256\":\"" HEX64 "\",\"version\":\"1\"}", "programs"},
     {EVENT("refusal.summary", "ok") ",\"detail\":{\"items\":[{\"count\":1,"
      "\"cred\":\"\",\"name\":\"\",\"reason\":\"\",\"src\":\"\"}],\"others\":0}", ""},
+    {EVENT("log.snapshot", "ok") ",\"detail\":{\"bytes\":1,\"file\":\"f\",\"seq\":3,\"sha256\":\"" HEX64 "\"}", ""},
+    {EVENT("log.snapshot", "ok") ",\"detail\":{\"bytes\":1,\"file\":\"f\",\"seq\":3}", "sha256"},
+    {EVENT("log.snapshot", "error") ",\"reason\":\"x\"", "outcome"},
     {EVENT("refusal.summary", "ok") ",\"detail\":{\"items\":[{\"count\":1}],\"others\":0}", "items[0]"},
 };
 

@@ -12,7 +12,7 @@
 #include "base/log.h"
 
 /* What an epoll entry means: a child's slot, or one of these. */
-enum { TAG_CONTROL = HOST_CHILDREN_MAX, TAG_DISK, TAG_TIMER };
+enum { TAG_CONTROL = HOST_CHILDREN_MAX, TAG_DISK, TAG_TIMER, TAG_SNAPSHOT };
 #define TICK_NS 100000000L
 
 static int watch(struct host *h, int op, int fd, uint32_t events, uint64_t tag)
@@ -30,7 +30,7 @@ int host_init(struct host *h, int control_fd, struct err *e)
     h->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     stream_init(&h->control, control_fd);
     if (h->epoll < 0 || h->timer_fd < 0 || timerfd_settime(h->timer_fd, 0, &every, NULL) || watch(h, EPOLL_CTL_ADD, h->disk_fd, EPOLLIN, TAG_DISK) ||
-        watch(h, EPOLL_CTL_ADD, h->timer_fd, EPOLLIN, TAG_TIMER) || watch(h, EPOLL_CTL_ADD, control_fd, EPOLLIN, TAG_CONTROL))
+        watch(h, EPOLL_CTL_ADD, h->snapshot_fd, EPOLLIN, TAG_SNAPSHOT) || watch(h, EPOLL_CTL_ADD, h->timer_fd, EPOLLIN, TAG_TIMER) || watch(h, EPOLL_CTL_ADD, control_fd, EPOLLIN, TAG_CONTROL))
         return err_errno(e, ERR_INTERNAL, errno, "the event loop");
     return 0;
 }
@@ -61,6 +61,11 @@ static void take_random(void *ctx, void *out, size_t len)
 static void append(void *ctx, const struct core_group *group)
 {
     disk_submit(((struct host *)ctx)->disk, group);
+}
+
+static void snapshot(void *ctx, uint64_t seq, uint64_t keep, struct buf *text)
+{
+    snapshots_submit(((struct host *)ctx)->snapshots, seq, keep, text);
 }
 
 static void kill_child(void *ctx, enum child_role role, unsigned index, const char *reason)
@@ -104,7 +109,8 @@ static void note(void *ctx, enum core_note level, const char *event, const char 
 
 struct core_io host_io(struct host *h)
 {
-    return (struct core_io){.ctx = h, .send = send_frame, .random = take_random, .append = append, .kill = kill_child, .proved = proved, .note = note};
+    return (struct core_io){.ctx = h, .send = send_frame, .random = take_random, .append = append, .kill = kill_child, .proved = proved,
+                            .snapshot = snapshot, .note = note};
 }
 
 static void drop_child(struct host *h, struct host_child *ch)
@@ -241,6 +247,17 @@ static void say_ready(struct host *h)
     frame_end(&h->control.out, mark);
 }
 
+static void end_snapshot(struct host *h)
+{
+    char sha256[SHA256_HEX];
+    struct err e = {0};
+    bool failed = snapshots_result(h->snapshots, sha256, &e) != 0;
+
+    if (failed)
+        log_line(LOG_LEVEL_WARNING, "snapshot", "text=\"%s\"", e.detail);
+    core_on_snapshot(h->core, failed ? NULL : sha256, clock_wall_us());
+}
+
 static int dispatch(struct host *h, uint64_t tag, struct err *e)
 {
     uint64_t ticks;
@@ -255,6 +272,10 @@ static int dispatch(struct host *h, uint64_t tag, struct err *e)
     if (tag == TAG_TIMER) {
         if (read(h->timer_fd, &ticks, sizeof ticks) > 0)
             core_on_tick(h->core, clock_wall_us());
+        return 0;
+    }
+    if (tag == TAG_SNAPSHOT) {
+        end_snapshot(h);
         return 0;
     }
     if (disk_result(h->disk, e))

@@ -4,6 +4,7 @@
 
 #include "base/stream.h"
 #include "kmsd/core/io/disk.h"
+#include "kmsd/core/io/snapshots.h"
 
 #define HOST_CHILDREN_MAX 24
 
@@ -18,6 +19,8 @@ struct host_child {
 struct host {
     struct core *core;
     struct disk *disk;
+    struct snapshots *snapshots;
+    int snapshot_fd;
     struct stream control;             /* to the supervisor */
     struct host_child child[HOST_CHILDREN_MAX];
     int epoll, disk_fd, timer_fd;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "kmsd/core/io/host.h"
+#include "kmsd/core/io/start.h"
 #include "kmsd/settings.h"
 
 enum { EXIT_REFUSES = 78, CONTROL_FD = 3, PROGRAM_MAX = 64 << 20, LOCK_WAIT_MS = 5000 };
@@ -22,19 +23,6 @@ struct boot {
     struct anchor anchor;
     json_t *recovered, *programs;
 };
-
-static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
-{
-    return logdir_blob_read(((struct boot *)ctx)->settings.audit_dir, sha256, out, e);
-}
-
-static int apply(void *ctx, const json_t *record, struct span line, struct err *e)
-{
-    struct boot *b = ctx;
-    const struct blob_source blobs = {read_blob, b};
-
-    return state_apply(b->state, record, line, &blobs, e);
-}
 
 static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], struct err *e)
 {
@@ -79,6 +67,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     b->programs = json_object();
     s->programs = b->programs;
     s->recovered = b->recovered;
+    s->snapshot_records = b->settings.snapshot_records;
     s->fronts = 2;
     s->lanes = 1 + settings_lanes(&b->settings);
     return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
@@ -105,15 +94,11 @@ static int own_anchor(const struct boot *b, struct err *e)
 
 static int open_log(struct boot *b, struct err *e)
 {
-    const struct log_reader reader = {.each = apply, .ctx = b, .anchor = &b->anchor};
     char lock[PATH_MAX];
 
     if (path_join(lock, sizeof lock, b->settings.audit_dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
         return err_context(e, "the log %s", b->settings.audit_dir);
-    b->state = state_new();
-    if (!b->state)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    return read_anchor(b, e) || logdir_open(&b->log, b->settings.audit_dir, &reader, &b->recovered, e) || own_anchor(b, e) ? -1 : 0;
+    return read_anchor(b, e) || start_read(&b->settings, &b->anchor, &b->state, &b->log, &b->recovered, e) || own_anchor(b, e) ? -1 : 0;
 }
 
 static int serve(struct boot *b, struct err *e)
@@ -125,15 +110,18 @@ static int serve(struct boot *b, struct err *e)
     int result;
 
     keeper_init(&keeper, b->settings.anchor, &b->anchor);
-    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &keeper, &h.disk_fd, e)) || host_init(&h, CONTROL_FD, e))
+    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &keeper, &h.disk_fd, e)) ||
+        !(h.snapshots = snapshots_start(b->settings.snapshots_dir, &h.snapshot_fd, e)) || host_init(&h, CONTROL_FD, e))
         return -1;
     h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
     b->state = NULL;
     if (!h.core)
         return -1;
     result = host_run(&h, e);
-    if (!result)
+    if (!result) {
+        snapshots_stop(h.snapshots);
         disk_stop(h.disk);
+    }
     core_free(h.core);
     return result;
 }

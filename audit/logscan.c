@@ -1,0 +1,256 @@
+/* Looks into a log from its end. */
+#include "audit/logscan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fsutil.h"
+
+struct listing {
+    const char *dir;
+    struct dirent **names;
+    int n;
+};
+
+static int only_segments(const struct dirent *d)
+{
+    return logdir_is_segment(d->d_name);
+}
+
+static int list(struct listing *l, const char *dir, struct err *e)
+{
+    *l = (struct listing){.dir = dir};
+    l->n = scandir(dir, &l->names, only_segments, alphasort);
+    return l->n < 0 ? err_errno(e, ERR_LOG_UNAVAILABLE, errno, "the log directory %s", dir) : 0;
+}
+
+static void list_free(struct listing *l)
+{
+    for (int i = 0; i < l->n; i++)
+        free(l->names[i]);
+    free(l->names);
+}
+
+static uint64_t first_seq(const struct listing *l, int i)
+{
+    const char *digits = l->names[i]->d_name;
+    uint64_t seq = 0;
+
+    for (int n = 0; n < 20; n++)
+        seq = seq * 10 + (uint64_t)(digits[n] - '0');
+    return seq;
+}
+
+static void unmap(struct span *s)
+{
+    if (s->len)
+        munmap((void *)(uintptr_t)s->data, s->len);
+}
+#define MAP_AUTO __attribute__((cleanup(unmap))) struct span
+
+static int map(const struct listing *l, int i, struct span *out, struct err *e)
+{
+    const char *name = l->names[i]->d_name;
+    char path[PATH_MAX];
+    struct stat st;
+    void *data = MAP_FAILED;
+    int fd;
+
+    *out = (struct span){0};
+    if (path_join(path, sizeof path, l->dir, name))
+        return err_set(e, ERR_LOG_UNAVAILABLE, "the path of the log is too long");
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_size && (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)) {
+        err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    close(fd);
+    *out = span_of(st.st_size ? data : NULL, (size_t)st.st_size);
+    return 0;
+}
+
+/* The line that the byte at `at` belongs to, without LF; -1 where it has no end. */
+static int line_at(struct span text, size_t at, struct span *line)
+{
+    const uint8_t *before = at ? memrchr(text.data, '\n', at) : NULL, *start = before ? before + 1 : text.data;
+    const uint8_t *lf = at < text.len ? memchr(text.data + at, '\n', text.len - at) : NULL;
+
+    if (!lf || lf - start > RECORD_LINE_MAX)
+        return -1;
+    *line = span_of(start, (size_t)(lf - start));
+    return 0;
+}
+
+static json_t *parse(struct span line, struct err *e)
+{
+    json_t *record = json_is_canonical(line.data, line.len) ? NULL : json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
+
+    if (record && json_is_integer(json_object_get(record, "seq")))
+        return record;
+    json_decref(record);
+    err_set(e, ERR_LOG_UNAVAILABLE, "a line of the log is no record");
+    return NULL;
+}
+
+static bool scan_segment(struct span text, struct span needle, bool (*each)(void *ctx, const json_t *record), void *ctx)
+{
+    const uint8_t *end = text.len ? memrchr(text.data, '\n', text.len) : NULL; /* LF of the line under inspection */
+    bool go_on = true;
+
+    while (end && go_on) {
+        const uint8_t *before = end > text.data ? memrchr(text.data, '\n', (size_t)(end - text.data)) : NULL, *start = before ? before + 1 : text.data;
+        struct span line = span_of(start, (size_t)(end - start));
+
+        if (line.len <= RECORD_LINE_MAX && memmem(line.data, line.len, needle.data, needle.len)) {
+            struct err ignored = {0};
+            JSON_AUTO *record = parse(line, &ignored);
+
+            go_on = !record || each(ctx, record);
+        }
+        end = before;
+    }
+    return go_on;
+}
+
+int logscan_back(const char *dir, const char *event, bool (*each)(void *ctx, const json_t *record), void *ctx, struct err *e)
+{
+    BUF_AUTO needle = BUF_INIT(128);
+    struct listing l;
+    bool go_on = true;
+    int failed;
+
+    buf_printf(&needle, "\"event\":\"%s\"", event);
+    if (list(&l, dir, e))
+        return -1;
+    failed = buf_ok(&needle);
+    for (int i = l.n; i-- > 0 && go_on && !failed;) {
+        MAP_AUTO text = {0};
+
+        failed = map(&l, i, &text, e);
+        go_on = !failed && scan_segment(text, buf_span(&needle), each, ctx);
+    }
+    list_free(&l);
+    return failed;
+}
+
+/* Bisects for the line of that record. */
+static int find_line(struct span text, uint64_t seq, struct span *line, struct err *e)
+{
+    size_t low = 0, high = text.len;
+
+    while (low < high) {
+        if (line_at(text, low + (high - low) / 2, line))
+            break;
+        JSON_AUTO *record = parse(*line, e);
+
+        if (!record)
+            return -1;
+        if (rec_int(record, "seq") == seq)
+            return 0;
+        if (rec_int(record, "seq") < seq)
+            low = (size_t)(line->data - text.data) + line->len + 1;
+        else
+            high = (size_t)(line->data - text.data);
+    }
+    return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is not where it should be", (unsigned long long)seq);
+}
+
+static int seek(const struct listing *l, uint64_t seq, struct log_place *out, struct err *e)
+{
+    MAP_AUTO text = {0};
+    struct span line;
+    int i = l->n - 1;
+
+    while (i >= 0 && first_seq(l, i) > seq - 1)
+        i--;
+    if (i < 0)
+        return err_set(e, ERR_LOG_UNAVAILABLE, "no segment has record %llu", (unsigned long long)(seq - 1));
+    if (map(l, i, &text, e) || find_line(text, seq - 1, &line, e))
+        return -1;
+    memcpy(out->segment, l->names[i]->d_name, sizeof out->segment);
+    out->offset = (size_t)(line.data - text.data) + line.len + 1;
+    out->next = seq;
+    sha256_hex(line.data, line.len, out->prev);
+    return 0;
+}
+
+int logscan_seek(const char *dir, uint64_t seq, struct log_place *out, struct err *e)
+{
+    struct listing l;
+    int failed;
+
+    if (list(&l, dir, e))
+        return -1;
+    failed = seek(&l, seq, out, e);
+    list_free(&l);
+    return failed;
+}
+
+/* Hash of the last record, which must be record seq. */
+static int last_record(struct span text, uint64_t seq, char hash[static SHA256_HEX], struct err *e)
+{
+    struct span line;
+
+    if (!text.len || line_at(text, text.len - 1, &line) || line.data + line.len + 1 != text.data + text.len)
+        return err_set(e, ERR_LOG_UNAVAILABLE, "it does not end with a whole line");
+    JSON_AUTO *record = parse(line, e);
+    if (!record)
+        return -1;
+    sha256_hex(line.data, line.len, hash);
+    return rec_int(record, "seq") == seq ? 0 : err_set(e, ERR_LOG_UNAVAILABLE, "its last record is not record %llu", (unsigned long long)seq);
+}
+
+/* The first record must be record seq and follow the one with that hash. */
+static int first_record(struct span text, uint64_t seq, const char *prev, struct err *e)
+{
+    struct span line;
+
+    if (line_at(text, 0, &line))
+        return err_set(e, ERR_LOG_UNAVAILABLE, "it has no whole line");
+    JSON_AUTO *record = parse(line, e);
+    if (!record)
+        return -1;
+    return rec_int(record, "seq") == seq && !strcmp(rec_str(record, "prev"), prev) ? 0 : err_set(e, ERR_LOG_UNAVAILABLE, "it does not follow the one before");
+}
+
+static int join(const struct listing *l, const struct log_place *upto, struct err *e)
+{
+    char prev[SHA256_HEX];
+
+    memset(prev, '0', SHA256_HEX - 1);
+    prev[SHA256_HEX - 1] = '\0';
+    if (!l->n || first_seq(l, 0))
+        return err_set(e, ERR_LOG_UNAVAILABLE, "the first segment is missing");
+    for (int i = 0; i < l->n; i++) {
+        bool last = !strcmp(l->names[i]->d_name, upto->segment);
+        MAP_AUTO text = {0};
+
+        if (map(l, i, &text, e))
+            return -1;
+        if (first_record(text, first_seq(l, i), prev, e) || (!last && last_record(text, i + 1 < l->n ? first_seq(l, i + 1) - 1 : 0, prev, e)))
+            return err_context(e, "segment %s", l->names[i]->d_name);
+        if (last)
+            return 0;
+    }
+    return err_set(e, ERR_LOG_UNAVAILABLE, "segment %s is missing", upto->segment);
+}
+
+int logscan_join(const char *dir, const struct log_place *upto, struct err *e)
+{
+    struct listing l;
+    int failed;
+
+    if (list(&l, dir, e))
+        return -1;
+    failed = join(&l, upto, e);
+    list_free(&l);
+    return failed;
+}

@@ -1,0 +1,290 @@
+/* Makes seeded sequences of records that fold. */
+#include "tests/longlog/records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BOOT "0123456789abcdef0123456789abcdef"
+#define LINES_MAX (256u << 20)
+
+static const char *const POLICY[RECORDS_POLICIES] = {
+    "version: 1\nroles:\n  all:\n    - name: all\n      allow: [policy.apply, identity.create]\ngrants:\n  - {role: all, to: [founders]}\n",
+    "version: 1\nroles:\n  all:\n    - name: every\n      allow: [policy.apply, identity.create]\ngrants:\n  - {role: all, to: [founders]}\n"};
+
+uint64_t records_random(struct records *g, uint64_t below)
+{
+    uint64_t z = (g->rng += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+static void hex(struct records *g, char *out, size_t digits)
+{
+    for (size_t n = 0; n < digits; n++)
+        out[n] = "0123456789abcdef"[records_random(g, 16)];
+    out[digits] = '\0';
+}
+
+static json_t *random_hex(struct records *g, size_t digits)
+{
+    char text[SHA256_HEX];
+
+    hex(g, text, digits);
+    return json_string(text);
+}
+
+static json_t *numbered(const char *prefix, unsigned n)
+{
+    return json_sprintf("%s%u", prefix, n);
+}
+
+/* Takes over the record. */
+static void add(struct records *g, json_t *record)
+{
+    struct err e = {0};
+
+    g->now += (int64_t)records_random(g, (uint64_t)g->pace) + 1;
+    if (!record || record_seal(record, &g->chain, g->now, BOOT, &g->lines, &e)) {
+        fprintf(stderr, "records: %s\n", e.detail);
+        abort();
+    }
+    json_decref(record);
+    g->n_records++;
+}
+
+static json_t *base(struct records *g, const char *event, const char *outcome, unsigned principal)
+{
+    char name[32], cred[SHA256_HEX], req[33];
+    const struct actor actor = {name, "ci", cred, "mtls"};
+    json_t *record;
+
+    (void)snprintf(name, sizeof name, "ci-%u", principal);
+    memset(cred, '0' + (char)(principal % 10), sizeof cred - 1);
+    cred[sizeof cred - 1] = '\0';
+    hex(g, req, 32);
+    record = record_new(event, outcome, &actor, req);
+    record_text(record, "src", "192.0.2.1");
+    return record;
+}
+
+/* Mostly with an Idempotency-Key; now and then one that was used before, which stores nothing. */
+static void decided(struct records *g, json_t *record)
+{
+    json_object_set_new(record, "body_sha256", random_hex(g, 64));
+    record_text(record, "rule", "all");
+    record_text(record, "policy", g->policy_sha256[0]);
+    if (records_random(g, 4))
+        json_object_set_new(record, "idem", records_random(g, 20) ? random_hex(g, 32) : json_string("again"));
+}
+
+static void person(struct records *g, json_t *record, const char *method, const char *path)
+{
+    decided(g, record);
+    json_object_set_new(record, "request", json_pack("{s:s, s:s, s:o, s:s, s:s, s:o}", "body_b64", "e30=", "method", method, "nonce", random_hex(g, 32), "path",
+                                                     path, "sshsig_b64", "U1NIU0lH", "body_sha256", random_hex(g, 64)));
+}
+
+static void sign(struct records *g)
+{
+    unsigned at = (unsigned)records_random(g, RECORDS_CHANNELS);
+    struct records_channel *c = &g->channel[at];
+    json_t *record = base(g, "sign.release", "ok", (unsigned)records_random(g, g->principals));
+    char app[32], version[32], head[SHA256_HEX], signature[97];
+
+    if (!c->version || c->withdrawn || c->names >= 3 || !records_random(g, 3))
+        *c = (struct records_channel){.version = c->version + 1};
+    (void)snprintf(app, sizeof app, "com.longlog.app%u", at / 2);
+    (void)snprintf(version, sizeof version, "1.%u.0", c->version);
+    hex(g, head, 64);
+    hex(g, signature, 96);
+    decided(g, record);
+    json_object_set_new(record, "key", record_key("release", 1));
+    json_object_set_new(record, "artifact", record_artifact(app, at % 2 ? "beta" : "production", version));
+    json_object_set_new(record, "digest", json_pack("{s:s, s:o}", "alg", "sha256", "hex", random_hex(g, 64)));
+    record_text(record, "signature", signature);
+    record_text(record, "scheme", "statement");
+    json_object_set_new(record, "detail", json_pack("{s:s, s:s, s:o, s:o, s:i}", "environment", "development", "issued", "2026-01-01T00:00:00.000000Z", "log_head",
+                                                    record_head(g->chain.next_seq - 1, head), "name", numbered("bundle", c->names++), "size", 1234));
+    add(g, record);
+}
+
+static void withdraw(struct records *g)
+{
+    unsigned at = (unsigned)records_random(g, RECORDS_CHANNELS);
+    struct records_channel *c = &g->channel[at];
+    char app[32], version[32];
+    json_t *record;
+
+    if (!c->version)
+        return;
+    record = base(g, "release.withdraw", "ok", 0);
+    (void)snprintf(app, sizeof app, "com.longlog.app%u", at / 2);
+    (void)snprintf(version, sizeof version, "1.%u.0", c->version);
+    person(g, record, "POST", "/v1/releases/withdraw");
+    json_object_set_new(record, "artifact", record_artifact(app, at % 2 ? "beta" : "production", version));
+    record_text(record, "reason", "a \"bad\" build \xe2\x80\x94 again");
+    add(g, record);
+    c->withdrawn = true;
+}
+
+static json_t *credential(struct records *g, unsigned kind)
+{
+    if (!kind)
+        return json_pack("{s:o, s:b, s:s, s:s, s:o}", "cert_sha256", random_hex(g, 64), "issued", (int)records_random(g, 2), "kind", "certificate", "not_after",
+                         "2096-01-01T00:00:00.000000Z", "spki_sha256", random_hex(g, 64));
+    return json_pack("{s:s, s:o, s:s, s:o}", "ca_spki_b64", "MFkwEwYHKoZIzj0CAQ==", "ca_spki_sha256", random_hex(g, 64), "kind", kind == 1 ? "spiffe" : "dns",
+                     "value", numbered(kind == 1 ? "spiffe://longlog/" : "longlog", g->identities));
+}
+
+static json_t *identity(struct records *g)
+{
+    json_t *credentials = json_array(), *ssh = json_array();
+
+    for (uint64_t n = records_random(g, 3); n; n--)
+        json_array_append_new(ssh, json_sprintf("ssh-ed25519 AAAA%u", (unsigned)n));
+    for (unsigned n = 0; n < 3; n++)
+        if (!records_random(g, 2))
+            json_array_append_new(credentials, credential(g, n));
+    return json_pack("{s:o, s:s, s:o, s:o}", "credentials", credentials, "kind", "ci", "name", numbered("id-", g->identities++), "ssh", ssh);
+}
+
+static void identity_change(struct records *g)
+{
+    static const char *const events[] = {"identity.disable", "identity.enable"};
+    bool create = !records_random(g, 3);
+    const char *event = create ? "identity.create" : events[records_random(g, 2)];
+    json_t *record = base(g, event, "ok", 0);
+
+    person(g, record, "POST", create ? "/v1/identities" : "/v1/identities/x/switch");
+    if (create)
+        json_object_set_new(record, "detail", json_pack("{s:o}", "identity", identity(g)));
+    else
+        json_object_set_new(record, "detail", json_pack("{s:o}", "name", numbered("id-", (unsigned)records_random(g, g->identities))));
+    add(g, record);
+}
+
+static void key_change(struct records *g)
+{
+    static const char *const outcomes[] = {"ok", "error"};
+    const char *outcome = g->intent ? outcomes[records_random(g, 2)] : "intent";
+    json_t *record = base(g, "key.create", outcome, 0), *key = json_pack("{s:o, s:i}", "name", numbered("key-", g->keys), "version", 1);
+
+    json_object_set_new(record, "key", key);
+    if (!g->intent) {
+        person(g, record, "POST", "/v1/keys");
+        record_text(record, "scheme", "statement");
+        record_text(record, "purpose", "release");
+        json_object_set_new(record, "detail", json_pack("{s:s, s:o}", "algorithm", "p256", "key_id", random_hex(g, 32)));
+        g->intent = g->chain.next_seq;
+        add(g, record);
+        return;
+    }
+    json_object_set_new(record, "intent_seq", json_integer((json_int_t)g->intent));
+    if (!strcmp(outcome, "ok")) {
+        decided(g, record);
+        record_text(record, "scheme", "statement");
+        record_text(record, "purpose", "release");
+        json_object_set_new(record, "detail", json_pack("{s:s, s:{}, s:s, s:s}", "algorithm", "p256", "birth", "key_id", BOOT, "spki_b64", "MFkwEwYHKoZIzj0CAQ=="));
+    } else {
+        record_text(record, "reason", "token_unavailable");
+    }
+    g->keys++;
+    g->intent = 0;
+    add(g, record);
+}
+
+static void policy_change(struct records *g)
+{
+    json_t *record = base(g, "policy.apply", "ok", 0);
+
+    person(g, record, "PUT", "/v1/policy");
+    json_object_set_new(record, "detail", json_pack("{s:s}", "sha256", g->policy_sha256[records_random(g, RECORDS_POLICIES)]));
+    add(g, record);
+}
+
+/* A refused creation of a key is an error record too, but has no intent. */
+static void refusal(struct records *g)
+{
+    static const char *const events[] = {"sign.release", "key.create", "auth.refused", "read.api"};
+    json_t *record = base(g, events[records_random(g, 4)], records_random(g, 2) ? "denied" : "error", (unsigned)records_random(g, g->principals));
+
+    record_text(record, "reason", "forbidden");
+    add(g, record);
+}
+
+void records_init(struct records *g, uint64_t seed)
+{
+    *g = (struct records){.rng = seed * UINT64_C(0x2545f4914f6cdd1d) + 1, .pace = INT64_C(1200000000), .principals = 2, .lines = BUF_INIT(LINES_MAX)};
+    chain_start(&g->chain);
+    for (unsigned n = 0; n < RECORDS_POLICIES; n++)
+        sha256_hex(POLICY[n], strlen(POLICY[n]), g->policy_sha256[n]);
+}
+
+void records_begin(struct records *g, uint64_t seed)
+{
+    json_t *record = record_new("log.genesis", "ok", &actor_system, "");
+
+    records_init(g, seed);
+    g->now = INT64_C(1700000000000000);
+    json_object_set_new(record, "detail",
+                        json_pack("{s:{s:s, s:s}, s:i, s:[o, o], s:s, s:s, s:s}", "ca", "cert_b64", "MIIBszCCAVmgAwIBAgIB", "spki_b64", "MFkwEwYHKoZIzj0CAQ==", "format", 1,
+                                  "identities", identity(g), identity(g), "instance", BOOT, "mode", "dev", "origin", "dev.longlog"));
+    record_text(record, "policy", g->policy_sha256[0]);
+    add(g, record);
+}
+
+void records_end(struct records *g)
+{
+    buf_free(&g->lines);
+}
+
+void records_add(struct records *g, unsigned n)
+{
+    for (uint64_t until = g->n_records + n; g->n_records < until;) {
+        uint64_t dice = records_random(g, 100);
+
+        if (dice < 70)
+            sign(g);
+        else if (dice < 73)
+            withdraw(g);
+        else if (dice < 80 || g->traffic_only)
+            refusal(g);
+        else if (dice < 90)
+            identity_change(g);
+        else if (dice < 97)
+            key_change(g);
+        else
+            policy_change(g);
+    }
+}
+
+size_t records_offset(const struct records *g, uint64_t n)
+{
+    size_t at = 0;
+
+    while (n--)
+        at = (size_t)((const uint8_t *)memchr(g->lines.data + at, '\n', g->lines.len - at) - g->lines.data) + 1;
+    return at;
+}
+
+static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
+{
+    const struct records *g = ctx;
+
+    for (unsigned n = 0; n < RECORDS_POLICIES; n++)
+        if (!strcmp(sha256, g->policy_sha256[n])) {
+            buf_puts(out, POLICY[n]);
+            if (g->altered_blobs)
+                buf_puts(out, "#\n");
+            return 0;
+        }
+    return err_set(e, ERR_INTERNAL, "no blob %s", sha256);
+}
+
+struct blob_source records_blobs(const struct records *g)
+{
+    return (struct blob_source){read_blob, (void *)(uintptr_t)g};
+}

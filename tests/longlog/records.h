@@ -1,0 +1,40 @@
+/* Seeded sequences of records that fold: every event that the state knows, built and sealed by the code of the service. */
+#ifndef KMS_LONGLOG_RECORDS_H
+#define KMS_LONGLOG_RECORDS_H
+
+#include "audit/state/state.h"
+
+#define RECORDS_CHANNELS 8
+#define RECORDS_POLICIES 2
+
+struct records_channel {
+    unsigned version, names; /* of the newest version */
+    bool withdrawn;
+};
+struct records {
+    uint64_t rng;
+    struct chain chain;
+    int64_t now, pace;         /* microseconds between records, at most */
+    struct buf lines;
+    uint64_t n_records;
+    bool traffic_only;         /* signatures, withdrawals and refusals: what needs nothing but a log to go on */
+    unsigned principals;
+    struct records_channel channel[RECORDS_CHANNELS];
+    unsigned identities, keys;
+    uint64_t intent;           /* open intent, 0 = none */
+    char policy_sha256[RECORDS_POLICIES][SHA256_HEX];
+    bool altered_blobs;
+};
+
+uint64_t records_random(struct records *g, uint64_t below);
+/* The generator alone; chain and time are the caller's to set. */
+void records_init(struct records *g, uint64_t seed);
+/* The generator with a genesis record. */
+void records_begin(struct records *g, uint64_t seed);
+void records_end(struct records *g);
+void records_add(struct records *g, unsigned n);
+/* Where the record after the first n begins in lines. */
+size_t records_offset(const struct records *g, uint64_t n);
+struct blob_source records_blobs(const struct records *g);
+
+#endif
