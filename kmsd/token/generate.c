@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kmsd/token/capability.h"
 
 /* What a private key must be. The template sends the rows that can be asked for, the read-back checks all of them. */
 struct bool_row {
@@ -11,31 +12,32 @@ struct bool_row {
     const char *name;
     CK_BBOOL value;
     bool asked;       /* part of the template; the others are the token's own statement about how the key came to be */
+    unsigned bit;     /* ATTR_…, 0 = every kind of token takes and enforces it */
 };
 static const struct bool_row private_rows[] = {
-    {CKA_TOKEN, NULL, CK_TRUE, true},
-    {CKA_PRIVATE, "private", CK_TRUE, true},
-    {CKA_SENSITIVE, "sensitive", CK_TRUE, true},
-    {CKA_SIGN, "sign", CK_TRUE, true},
-    {CKA_EXTRACTABLE, "extractable", CK_FALSE, true},
-    {CKA_DECRYPT, "decrypt", CK_FALSE, true},
-    {CKA_UNWRAP, "unwrap", CK_FALSE, true},
-    {CKA_DERIVE, "derive", CK_FALSE, true},
-    {CKA_SIGN_RECOVER, "sign_recover", CK_FALSE, true},
-    {CKA_MODIFIABLE, "modifiable", CK_FALSE, true},
-    {CKA_COPYABLE, "copyable", CK_FALSE, true},
-    {CKA_ALWAYS_SENSITIVE, "always_sensitive", CK_TRUE, false},
-    {CKA_NEVER_EXTRACTABLE, "never_extractable", CK_TRUE, false},
-    {CKA_LOCAL, "local", CK_TRUE, false},
+    {CKA_TOKEN, NULL, CK_TRUE, true, 0},
+    {CKA_PRIVATE, "private", CK_TRUE, true, 0},
+    {CKA_SENSITIVE, "sensitive", CK_TRUE, true, 0},
+    {CKA_SIGN, "sign", CK_TRUE, true, 0},
+    {CKA_EXTRACTABLE, "extractable", CK_FALSE, true, 0},
+    {CKA_DECRYPT, "decrypt", CK_FALSE, true, ATTR_DECRYPT},
+    {CKA_UNWRAP, "unwrap", CK_FALSE, true, 0},
+    {CKA_DERIVE, "derive", CK_FALSE, true, 0},
+    {CKA_SIGN_RECOVER, "sign_recover", CK_FALSE, true, 0},
+    {CKA_MODIFIABLE, "modifiable", CK_FALSE, true, ATTR_MODIFIABLE},
+    {CKA_COPYABLE, "copyable", CK_FALSE, true, ATTR_COPYABLE},
+    {CKA_ALWAYS_SENSITIVE, "always_sensitive", CK_TRUE, false, 0},
+    {CKA_NEVER_EXTRACTABLE, "never_extractable", CK_TRUE, false, 0},
+    {CKA_LOCAL, "local", CK_TRUE, false, ATTR_LOCAL},
 };
 static const struct bool_row public_rows[] = {
-    {CKA_TOKEN, NULL, CK_TRUE, true},
-    {CKA_VERIFY, NULL, CK_TRUE, true},
-    {CKA_ENCRYPT, NULL, CK_FALSE, true},
-    {CKA_WRAP, NULL, CK_FALSE, true},
-    {CKA_VERIFY_RECOVER, NULL, CK_FALSE, true},
-    {CKA_DERIVE, NULL, CK_FALSE, true},
-    {CKA_MODIFIABLE, NULL, CK_FALSE, true},
+    {CKA_TOKEN, NULL, CK_TRUE, true, 0},
+    {CKA_VERIFY, NULL, CK_TRUE, true, 0},
+    {CKA_ENCRYPT, NULL, CK_FALSE, true, ATTR_DECRYPT},
+    {CKA_WRAP, NULL, CK_FALSE, true, 0},
+    {CKA_VERIFY_RECOVER, NULL, CK_FALSE, true, 0},
+    {CKA_DERIVE, NULL, CK_FALSE, true, 0},
+    {CKA_MODIFIABLE, NULL, CK_FALSE, true, ATTR_MODIFIABLE},
 };
 #define N_PRIVATE (sizeof private_rows / sizeof *private_rows)
 #define N_PUBLIC (sizeof public_rows / sizeof *public_rows)
@@ -45,7 +47,10 @@ struct pair {
     const struct algorithm *algorithm;
     struct span id;
     const char *label;
+    const struct token_kind *kind;
     CK_OBJECT_HANDLE public, private;
+    CK_BBOOL read[N_PRIVATE];   /* what the token says of the private half */
+    bool known[N_PRIVATE];      /* whether it says anything */
 };
 
 /* Cryptoki's attributes point to non-const; a creation template is only read. */
@@ -57,29 +62,50 @@ static CK_ATTRIBUTE attribute(CK_ATTRIBUTE_TYPE type, const void *data, size_t l
     return a;
 }
 
-static CK_ULONG fill_template(const struct bool_row *rows, size_t n_rows, const struct pair *p, CK_ATTRIBUTE *out)
+static CK_ULONG fill_template(const struct bool_row *rows, size_t n_rows, unsigned without, const struct pair *p, CK_ATTRIBUTE *out)
 {
     CK_ULONG n = 0;
 
     for (size_t k = 0; k < n_rows; k++)
-        if (rows[k].asked)
+        if (rows[k].asked && !(rows[k].bit & without))
             out[n++] = attribute(rows[k].type, &rows[k].value, sizeof rows[k].value);
     out[n++] = attribute(CKA_ID, p->id.data, p->id.len);
     out[n++] = attribute(CKA_LABEL, p->label, strlen(p->label));
     return n;
 }
 
-static int generate_pair(struct token *t, struct pair *p, struct fault *f)
+static CK_RV ask(struct token *t, struct pair *p, unsigned without)
 {
     CK_MECHANISM mechanism = {p->algorithm->generate, NULL, 0};
     CK_ATTRIBUTE private[N_PRIVATE + TEMPLATE_EXTRA], public[N_PUBLIC + TEMPLATE_EXTRA];
-    CK_ULONG n_private = fill_template(private_rows, N_PRIVATE, p, private), n_public = fill_template(public_rows, N_PUBLIC, p, public);
-    CK_RV rv;
+    CK_ULONG n_private = fill_template(private_rows, N_PRIVATE, without, p, private), n_public = fill_template(public_rows, N_PUBLIC, without, p, public);
 
-    private[n_private++] = attribute(CKA_ALLOWED_MECHANISMS, &p->algorithm->sign, sizeof p->algorithm->sign);
+    if (!(without & ATTR_ALLOWED_MECHANISMS))
+        private[n_private++] = attribute(CKA_ALLOWED_MECHANISMS, &p->algorithm->sign, sizeof p->algorithm->sign);
     public[n_public++] = attribute(CKA_EC_PARAMS, p->algorithm->params.data, p->algorithm->params.len);
-    rv = t->f->C_GenerateKeyPair(t->session, &mechanism, public, n_public, private, n_private, &p->public, &p->private);
-    return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GenerateKeyPair");
+    return t->f->C_GenerateKeyPair(t->session, &mechanism, public, n_public, private, n_private, &p->public, &p->private);
+}
+
+/* From the full template down the steps of this kind of token. A refusal that left an object behind ends it: nobody would know whose it is. */
+static int generate_pair(struct token *t, struct pair *p, struct fault *f)
+{
+    size_t left = 0;
+
+    for (unsigned step = 0; step < p->kind->n_steps; step++) {
+        CK_RV rv = ask(t, p, p->kind->without[step]);
+
+        if (rv == CKR_OK)
+            return 0;
+        fault_rv(f, rv, "C_GenerateKeyPair");
+        if (!template_refused(rv) || step + 1 == p->kind->n_steps)
+            break;
+        if (object_count(t, p->id, &left, f))
+            break;
+        if (left)
+            return fault_set(f, LANE_BUG, "the token refused the key and yet has an object of it");
+        log_line(LOG_LEVEL_WARNING, "key-template", "label=%s type=%s step=%u detail=\"refused\"", p->label, p->kind->name, step);
+    }
+    return -1;
 }
 
 static int not_as_asked(CK_ATTRIBUTE_TYPE type, struct fault *f)
@@ -88,56 +114,70 @@ static int not_as_asked(CK_ATTRIBUTE_TYPE type, struct fault *f)
     return fault_set(f, LANE_BUG, "the token made the key with other attributes than asked");
 }
 
-static int check_bools(struct token *t, CK_OBJECT_HANDLE handle, const struct bool_row *rows, size_t n_rows, struct fault *f)
+static bool is_unknown(CK_RV rv)
+{
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
+}
+
+static int check_bools(struct token *t, const struct pair *p, CK_OBJECT_HANDLE handle, const struct bool_row *rows, size_t n_rows, CK_BBOOL *read,
+                       bool *known, struct fault *f)
 {
     for (size_t n = 0; n < n_rows; n++) {
         CK_BBOOL value = 0xff;
         CK_ATTRIBUTE a = {rows[n].type, &value, sizeof value};
         CK_RV rv = t->f->C_GetAttributeValue(t->session, handle, &a, 1);
+        bool says = rv == CKR_OK && a.ulValueLen == sizeof value && (value == CK_TRUE || value == CK_FALSE);
 
-        if (rv != CKR_OK)
+        if (rv != CKR_OK && !is_unknown(rv))
             return fault_rv(f, rv, "C_GetAttributeValue");
-        if (a.ulValueLen != sizeof value || value != rows[n].value)
+        if (!(says && value == rows[n].value) && !(rows[n].bit & p->kind->not_enforced))
             return not_as_asked(rows[n].type, f);
+        if (read) {
+            read[n] = value;
+            known[n] = says;
+        }
     }
     return 0;
 }
 
+/* Room for exactly what is wanted: NSS gives numbers into room of their own size only. */
 static int check_bytes(struct token *t, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type, struct span want, struct fault *f)
 {
     uint8_t value[256];
-    CK_ATTRIBUTE a = {type, value, sizeof value};
-    CK_RV rv = t->f->C_GetAttributeValue(t->session, handle, &a, 1);
+    CK_ATTRIBUTE a = {type, value, want.len};
+    CK_RV rv = want.len <= sizeof value ? t->f->C_GetAttributeValue(t->session, handle, &a, 1) : CKR_BUFFER_TOO_SMALL;
 
-    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL)
+    if (rv != CKR_OK && !is_unknown(rv))
         return fault_rv(f, rv, "C_GetAttributeValue");
-    if (rv != CKR_OK || !span_eq(span_of(value, a.ulValueLen), want))
+    if (rv != CKR_OK || a.ulValueLen > want.len || !span_eq(span_of(value, a.ulValueLen), want))
         return not_as_asked(type, f);
     return 0;
 }
 
-static int read_back(struct token *t, const struct pair *p, struct fault *f)
+static int read_back(struct token *t, struct pair *p, struct fault *f)
 {
     const struct algorithm *a = p->algorithm;
     const struct {
         CK_OBJECT_HANDLE handle;
         CK_ATTRIBUTE_TYPE type;
         struct span want;
+        unsigned bit;
     } rows[] = {
-        {p->private, CKA_ID, p->id},
-        {p->private, CKA_LABEL, span_str(p->label)},
-        {p->private, CKA_KEY_TYPE, span_of(&a->type, sizeof a->type)},
-        {p->private, CKA_KEY_GEN_MECHANISM, span_of(&a->generate, sizeof a->generate)},
-        {p->private, CKA_ALLOWED_MECHANISMS, span_of(&a->sign, sizeof a->sign)},
-        {p->public, CKA_ID, p->id},
-        {p->public, CKA_LABEL, span_str(p->label)},
-        {p->public, CKA_KEY_TYPE, span_of(&a->type, sizeof a->type)},
+        {p->private, CKA_ID, p->id, 0},
+        {p->private, CKA_LABEL, span_str(p->label), 0},
+        {p->private, CKA_KEY_TYPE, span_of(&a->type, sizeof a->type), 0},
+        {p->private, CKA_KEY_GEN_MECHANISM, span_of(&a->generate, sizeof a->generate), ATTR_MECHANISM_GENERATE},
+        {p->private, CKA_ALLOWED_MECHANISMS, span_of(&a->sign, sizeof a->sign), ATTR_ALLOWED_MECHANISMS},
+        {p->public, CKA_ID, p->id, 0},
+        {p->public, CKA_LABEL, span_str(p->label), 0},
+        {p->public, CKA_KEY_TYPE, span_of(&a->type, sizeof a->type), 0},
     };
 
-    if (check_bools(t, p->private, private_rows, N_PRIVATE, f) || check_bools(t, p->public, public_rows, N_PUBLIC, f))
+    if (check_bools(t, p, p->private, private_rows, N_PRIVATE, p->read, p->known, f) ||
+        check_bools(t, p, p->public, public_rows, N_PUBLIC, NULL, NULL, f))
         return -1;
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++)
-        if (check_bytes(t, rows[n].handle, rows[n].type, rows[n].want, f))
+        if (!(rows[n].bit & p->kind->not_enforced) && check_bytes(t, rows[n].handle, rows[n].type, rows[n].want, f))
             return -1;
     return 0;
 }
@@ -152,31 +192,40 @@ static int probe(struct token *t, const struct pair *p, struct buf *spki, struct
     return key_probe(t, &k, f);
 }
 
-static int write_birth(const struct token *t, const struct algorithm *a, json_t **out, struct fault *f)
+/* What was asked for and read back; where this kind of token says otherwise, what it says; where it says nothing, nothing. */
+static int write_birth(const struct token *t, const struct pair *p, json_t **out, struct fault *f)
 {
-    json_t *birth = json_pack("{s:[s], s:s, s:[], s:s, s:O}", "allowed_mechanisms", a->sign_name, "mechanism_generate", a->generate_name,
-                              "not_enforced", "probe", "ok", "token", t->description);
+    const struct algorithm *a = p->algorithm;
+    json_t *birth = json_pack("{s:[s], s:s, s:o*, s:s, s:O}", "allowed_mechanisms", a->sign_name, "mechanism_generate", a->generate_name, "not_enforced",
+                              attribute_names(p->kind->not_enforced), "probe", "ok", "token", t->description);
 
     for (size_t n = 0; birth && n < N_PRIVATE; n++)
-        if (private_rows[n].name && json_object_set_new(birth, private_rows[n].name, json_boolean(private_rows[n].value))) {
+        if (private_rows[n].name && p->known[n] && json_object_set_new(birth, private_rows[n].name, json_boolean(p->read[n]))) {
             json_decref(birth);
             birth = NULL;
         }
-    *out = birth;
-    return birth ? 0 : fault_set(f, LANE_TOKEN, "out of memory");
+    if (birth && json_object_get(birth, "not_enforced")) {
+        *out = birth;
+        return 0;
+    }
+    json_decref(birth);
+    return fault_set(f, LANE_TOKEN, "out of memory");
 }
 
-/* Only ever the pair this very call made: nobody has seen its public key. */
+/* Only ever the pair this very call made: nobody has seen its public key. Some tokens remove both halves at once. */
 static void discard(struct token *t, const struct pair *p)
 {
-    CK_RV private = t->f->C_DestroyObject(t->session, p->private), public = t->f->C_DestroyObject(t->session, p->public);
+    struct fault f;
+    size_t left = 0;
 
-    log_line(LOG_LEVEL_ERROR, "key-discarded", "label=%s removed=%s", p->label, private == CKR_OK && public == CKR_OK ? "yes" : "no");
+    (void)t->f->C_DestroyObject(t->session, p->private);
+    (void)t->f->C_DestroyObject(t->session, p->public);
+    log_line(LOG_LEVEL_ERROR, "key-discarded", "label=%s removed=%s", p->label, !object_count(t, p->id, &left, &f) && !left ? "yes" : "no");
 }
 
 int generate_key(struct token *t, const struct algorithm *a, struct span id, const char *label, struct buf *spki, json_t **birth, struct fault *f)
 {
-    struct pair p = {.algorithm = a, .id = id, .label = label};
+    struct pair p = {.algorithm = a, .id = id, .label = label, .kind = token_kind(t)};
     size_t there;
 
     if (object_count(t, id, &there, f))
@@ -185,7 +234,7 @@ int generate_key(struct token *t, const struct algorithm *a, struct span id, con
         return fault_set(f, LANE_KEY, "%zu objects of the token have that key id already", there);
     if (generate_pair(t, &p, f))
         return -1;
-    if (read_back(t, &p, f) || probe(t, &p, spki, f) || token_sync(t, f) || write_birth(t, a, birth, f)) {
+    if (read_back(t, &p, f) || probe(t, &p, spki, f) || token_sync(t, f) || write_birth(t, &p, birth, f)) {
         discard(t, &p);
         return -1;
     }

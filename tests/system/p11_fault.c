@@ -62,6 +62,8 @@ static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUT
 
     if (n == 1 && a->type == CKA_EXTRACTABLE && planned("extractable"))
         *(CK_BBOOL *)a->pValue = CK_TRUE;
+    if (n == 1 && a->type == CKA_MODIFIABLE && planned("modifiable"))
+        *(CK_BBOOL *)a->pValue = CK_TRUE;
     if (n == 2 && a->type == CKA_EC_POINT && planned("point"))
         ((CK_BYTE *)a->pValue)[20] ^= 1;
     return rv;

@@ -881,7 +881,7 @@ def test_pin_flags_are_looked_at_before_login(faulty, flag, words):
         assert words in lane.err_text() and "C_Login" not in lane.err_text()
 
 
-@pytest.mark.parametrize("plan", ["extractable 1 1", "wrong 1 1"])
+@pytest.mark.parametrize("plan", ["extractable 1 1", "modifiable 1 1", "wrong 1 1"])
 def test_key_that_is_not_as_asked_is_not_kept(faulty, plan):
     with faulty.lane("admin") as lane:
         before = lane.ok("LIST")["OBJECTS"]
@@ -890,3 +890,49 @@ def test_key_that_is_not_as_asked_is_not_kept(faulty, plan):
         assert lane.call("GENERATE", **fields)["type"] == "ERROR"
         assert lane.ok("LIST")["OBJECTS"] == before
         lane.generate("good")
+
+
+# another kind of token: NSS softokn takes less of the template, and enforces less
+
+NSS = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so"
+
+
+@pytest.fixture()
+def nss(tmp_path):
+    """A directory whose keys are in an NSS database; settings(type) writes kmsd.yaml."""
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "db").mkdir()
+    (tmp_path / "pin-keys").write_text("abcdefghijklmnopqrstuvwxyz\n")
+    (tmp_path / "pin-keys").chmod(0o600)
+    subprocess.run(["certutil", "-N", "-d", f"sql:{tmp_path}/db", "-f", str(tmp_path / "pin-keys")], check=True)
+    start = f"configdir='sql:{tmp_path}/db' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='kmsd-keys'"
+
+    def settings(kind):
+        text = SETTINGS.format(module=MODULE)
+        mine = f"    module: {NSS}\n    label: kmsd-keys\n    pin_file: pin-keys\n    type: {kind}\n    initialise: \"{start}\"\n"
+        (tmp_path / "kmsd.yaml").write_text(text[:text.index("    module:")] + mine + text[text.index("  checkpoint:"):])
+        return tmp_path
+    return settings
+
+
+def test_nss_says_what_it_does_not_enforce(nss, tmp_path):
+    directory = nss("auto")
+    with Lane(directory, "admin") as lane:
+        key_id, spki, birth = lane.generate()
+        lane.ok("PROBE")
+    assert birth["not_enforced"] == ["allowed_mechanisms", "copyable", "extractable", "local", "mechanism_generate"]
+    assert birth["never_extractable"] and birth["sensitive"] and not birth["modifiable"] and not birth["local"] and "copyable" not in birth
+    with Lane(directory, "sign") as lane:
+        lane.load(key_id, spki)
+        verify(tmp_path, spki, STATEMENT, lane.ok("SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=STATEMENT)["OUTPUT"])
+        lane.ok("PROBE")
+
+
+@pytest.mark.parametrize("kind", ["softhsm", "tpm2", "generic"])
+def test_undeclared_weakness_is_refused(nss, kind):
+    directory = nss(kind)
+    with Lane(directory, "admin") as lane:
+        fields = {"KEY_ID": secrets.token_bytes(16), "ALGORITHM": "p256", "SCHEME": "statement", "LABEL": "kmsd:release:bad:1"}
+        assert lane.call("GENERATE", **fields)["type"] == "ERROR"
+    with Lane(directory, "admin") as lane:
+        assert lane.ok("LIST")["OBJECTS"] == b"[]"
