@@ -69,6 +69,13 @@ class Lane:
         self.next_id = 1
         self.hello = self.read() if wait else None
 
+    def wait_hello(self):
+        """For a lane that may have to look for its token first."""
+        while self.hello and self.hello["type"] == "AWAY":
+            self.hello = self.read()
+        assert self.hello and self.hello["type"] == "HELLO", self.err_text()
+        return self
+
     def __enter__(self):
         return self
 

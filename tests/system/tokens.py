@@ -268,4 +268,4 @@ class OpenCryptoki(Token):
         self.write()
 
 
-KINDS = {kind.name: kind for kind in (SoftHSM, ShimmedSoftHSM, Fake, Tpm, OpenCryptoki)}
+KINDS = (SoftHSM, ShimmedSoftHSM, Fake, Tpm, OpenCryptoki)
