@@ -31,6 +31,12 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
     frame_put_str(&frame, TAG_TARGET, target);
     frame_put_str(&frame, TAG_SOURCE, s->source);
     frame_put(&frame, TAG_CERT, buf_span(&p->cert));
+    if (r->idem) {
+        BUF_AUTO key = BUF_INIT(32);
+
+        buf_printf(&key, "k%u", r->idem);
+        frame_put_str(&frame, TAG_IDEMPOTENCY, buf_str(&key));
+    }
     if (body.len) {
         frame_put(&frame, TAG_BODY, body);
         frame_put_str(&frame, TAG_CONTENT_TYPE, type);
@@ -87,6 +93,16 @@ static void ask_change(struct sim *s, struct sim_request *r)
         return;
     }
     s->changes++;
+    r->idem = (unsigned)sim_random(s, 4);
+    if (!sim_random(s, 8)) {
+        BUF_AUTO body = BUF_INIT(256);
+
+        r->kind = SIM_WITHDRAW;
+        buf_printf(&body, "{\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"reason\":\"sim\"}",
+                   1 + s->signed_ok / 4 + (unsigned)sim_random(s, 2));
+        send(s, r, "POST", "/v1/releases/withdraw", "application/json", buf_span(&body));
+        return;
+    }
     if (sim_random(s, 2)) {
         r->kind = SIM_POLICY;
         r->policy = (unsigned)sim_random(s, SIM_POLICIES);
@@ -104,6 +120,7 @@ void sim_client_step(struct sim *s)
 
     if (!r)
         return;
+    *r = (struct sim_request){0};
     if (!sim_random(s, 6)) {
         ask_change(s, r);
         return;
@@ -112,6 +129,7 @@ void sim_client_step(struct sim *s)
     r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
     r->name = (unsigned)sim_random(s, 3);
     r->digest = (unsigned)sim_random(s, 2);
+    r->idem = sim_random(s, 3) ? 0 : 1 + (unsigned)sim_random(s, 6);
     ask_sign(s, r);
 }
 

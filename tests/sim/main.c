@@ -32,6 +32,8 @@ static void step(struct sim *s)
 
     s->now += (int64_t)sim_random(s, 5000);
     s->steps++;
+    if (!sim_random(s, 4))
+        sim_lanes_restart(s);
     if (dice < 35)
         sim_client_step(s);
     else if (dice < 65)
@@ -43,6 +45,8 @@ static void step(struct sim *s)
     else if (dice < 96)
         sim_lane_kill(s);
     else if (dice < 97)
+        sim_front_kill(s);
+    else if (dice < 98)
         s->now += (int64_t)sim_random(s, 70) * 1000000;
     else if (dice < 99)
         core_turn(s->core);

@@ -31,11 +31,11 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE };
+enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_WITHDRAW };
 struct sim_request {
     bool used;
     enum sim_kind kind;
-    unsigned person, version, name, digest, policy;
+    unsigned person, version, name, digest, policy, idem; /* idem: Idempotency-Key, 0 = none */
     enum child_role door;
     uint64_t id;
 };
@@ -61,6 +61,7 @@ struct sim {
     /* children */
     struct sim_lane_job job[SIM_PENDING_MAX];
     struct sim_request request[SIM_PENDING_MAX];
+    bool ended[SIM_LANES + 1]; /* signing lanes that ended and the core has not heard of; last: the administrative one */
     uint64_t next_id;
     char nonce[64];
     char source[64];           /* address that requests come from */
@@ -78,6 +79,8 @@ void sim_kill(struct sim *s);              /* the core dies now; unsynced bytes 
 void sim_disk_step(struct sim *s);
 void sim_lane_step(struct sim *s);
 void sim_lane_kill(struct sim *s);
+void sim_lanes_restart(struct sim *s);     /* the core hears of the lanes that ended; they start again */
+void sim_front_kill(struct sim *s);
 /* clients.c */
 void sim_client_step(struct sim *s);
 /* One request for a signature: version 1.0.<version>, artifact n<name>, one of two digests. */

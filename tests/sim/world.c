@@ -54,6 +54,8 @@ static void on_kill(void *ctx, enum child_role role, unsigned index, const char 
     struct sim *s = ctx;
 
     (void)reason;
+    if (role == CHILD_LANE_SIGN || role == CHILD_LANE_ADMIN)
+        s->ended[role == CHILD_LANE_SIGN ? index : SIM_LANES] = true;
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         if (s->job[n].used && s->job[n].role == role && s->job[n].index == index) {
             buf_free(&s->job[n].frame);
@@ -224,6 +226,7 @@ void sim_kill(struct sim *s)
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
     memset(s->job, 0, sizeof s->job);
+    memset(s->ended, 0, sizeof s->ended);
     s->nonce[0] = '\0';
     sim_boot(s);
 }
@@ -256,6 +259,7 @@ static void answer(struct sim *s, struct sim_lane_job *j)
 {
     BUF_AUTO frame = BUF_INIT(FRAME_MAX);
     struct frame in, out;
+    bool broken;
     struct err e = {0};
     size_t mark;
 
@@ -263,15 +267,22 @@ static void answer(struct sim *s, struct sim_lane_job *j)
         sim_fail(s, "the core sent a lane a malformed frame: %s", e.detail);
         return;
     }
-    mark = frame_begin(&frame, FRAME_RESULT, in.id);
-    if (in.type == FRAME_SIGN)
+    broken = in.type == FRAME_SIGN && !sim_random(s, 12);
+    mark = frame_begin(&frame, broken ? FRAME_ERROR : FRAME_RESULT, in.id);
+    if (broken) {
+        frame_put_u64(&frame, TAG_CLASS, LANE_TOKEN);
+        frame_put_str(&frame, TAG_REASON, "gone");
+    } else if (in.type == FRAME_SIGN) {
         sign(s, in.field[TAG_INPUT], &frame);
+    }
     frame_end(&frame, mark);
     if (frame_parse(buf_span(&frame), &out, &e))
         abort();
     j->used = false;
     if (core_on_frame(s->core, j->role, j->index, &out, s->now))
         sim_fail(s, "the core refused a lane's answer");
+    if (broken) /* it ends after this answer */
+        on_kill(s, j->role, j->index, "");
     buf_free(&j->frame);
 }
 
@@ -296,6 +307,30 @@ void sim_lane_kill(struct sim *s)
     unsigned lane = (unsigned)sim_random(s, SIM_LANES);
 
     on_kill(s, CHILD_LANE_SIGN, lane, "");
-    core_on_child(s->core, CHILD_LANE_SIGN, lane, false, "killed", s->now);
-    hello(s, CHILD_LANE_SIGN, lane);
+    sim_lanes_restart(s);
+}
+
+void sim_lanes_restart(struct sim *s)
+{
+    for (unsigned n = 0; n <= SIM_LANES; n++) {
+        enum child_role role = n < SIM_LANES ? CHILD_LANE_SIGN : CHILD_LANE_ADMIN;
+
+        if (!s->ended[n])
+            continue;
+        s->ended[n] = false;
+        core_on_child(s->core, role, n % SIM_LANES, false, "ended", s->now);
+        hello(s, role, n % SIM_LANES);
+    }
+}
+
+/* Its requests die with it: no reply to them may reach the next process, which numbers its own from the start. */
+void sim_front_kill(struct sim *s)
+{
+    enum child_role door = sim_random(s, 2) ? CHILD_FRONT_CI : CHILD_FRONT_ADMIN;
+
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        if (s->request[n].used && s->request[n].door == door)
+            s->request[n].used = false;
+    core_on_child(s->core, door, 0, false, "ended", s->now);
+    hello(s, door, 0);
 }
