@@ -102,6 +102,15 @@ static void ask_change(struct sim *s, struct sim_request *r)
         send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
         return;
     }
+    if (!sim_random(s, 8)) {
+        BUF_AUTO body = BUF_INIT(256);
+
+        r->kind = SIM_WITHDRAW;
+        buf_printf(&body, "{\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"reason\":\"sim\"}",
+                   1 + s->signed_ok / 4 + (unsigned)sim_random(s, 2));
+        send(s, r, "POST", "/v1/releases/withdraw", "application/json", buf_span(&body));
+        return;
+    }
     if (sim_random(s, 2)) {
         r->kind = SIM_POLICY;
         r->policy = (unsigned)sim_random(s, SIM_POLICIES);

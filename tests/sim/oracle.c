@@ -32,6 +32,9 @@ static void see_signature(struct sim *s, struct sim_model *m, const json_t *reco
         sim_fail(s, "promise 4: record %llu goes down from version %u to %u", (unsigned long long)m->seq, m->version, version);
     if (version > m->version)
         memset(m->digest, 0, sizeof m->digest);
+    m->withdrawn &= version == m->version;
+    if (m->withdrawn)
+        sim_fail(s, "promise 4: record %llu signs version %u, which was withdrawn", (unsigned long long)m->seq, version);
     m->version = version;
     if (name >= SIM_NAMES || m->digest[name][0])
         sim_fail(s, "promise 4: record %llu signs a name twice in one version", (unsigned long long)m->seq);
@@ -89,6 +92,8 @@ static void see(struct sim *s, struct sim_model *m, const json_t *record)
         return;
     if (!strcmp(event, "sign.release"))
         see_signature(s, m, record);
+    else if (!strcmp(event, "release.withdraw"))
+        m->withdrawn = true;
     else if (!strcmp(event, "policy.apply"))
         m->policy = !strcmp(text(json_object_get(record, "detail"), "sha256"), s->keys->policy_sha256[1]);
     else if (!strcmp(event, "identity.disable"))

@@ -58,10 +58,41 @@ static void refused_from_everywhere(struct sim *s)
         sim_fail(s, "the refusal of another job is not in the log");
 }
 
+/* A stop lets those end that are under way or wait, with the lanes dying meanwhile, and writes its record last. */
+static void stopped_while_many_wait(struct sim *s)
+{
+    const char *last;
+
+    settle(s);
+    for (unsigned n = 0; n < 100; n++)
+        sim_ask_sign(s, n % 2, 1 + n % 3, n % 4, 0);
+    core_on_stop(s->core, "SIGTERM", s->now);
+    for (unsigned n = 0; n < 400 && !core_finished(s->core) && !s->failure[0]; n++) {
+        if (n % 3)
+            sim_lane_fault(s);
+        else
+            sim_lane_step(s);
+        sim_client_step(s);
+        sim_disk_step(s);
+        core_on_tick(s->core, s->now += 100000);
+    }
+    if (!core_finished(s->core))
+        sim_fail(s, "the core did not stop");
+    sim_check(s);
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        if (s->request[n].used)
+            sim_fail(s, "a request was left without an answer");
+    s->durable.data[s->durable.len - 1] = '\0';
+    last = memrchr(s->durable.data, '\n', s->durable.len);
+    if (!last || !strstr(last, "\"daemon.stop\""))
+        sim_fail(s, "something was written behind daemon.stop");
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
-} SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere}};
+} SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere},
+              {"stopped while many wait", stopped_while_many_wait}};
 
 int sim_scenes(const struct sim_keys *keys)
 {

@@ -32,7 +32,7 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY };
+enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW };
 struct sim_request {
     bool used;
     enum sim_kind kind;
@@ -64,6 +64,7 @@ struct sim_model {
     unsigned policy;
     bool disabled[2];
     unsigned version;
+    bool withdrawn;
     char digest[SIM_NAMES][SHA256_HEX];
     uint64_t seq;
     char prev[SHA256_HEX];
