@@ -52,13 +52,28 @@ soak: sim-program
 FUZZ_CC := clang
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c) $(wildcard kmsd/front/headscan.c) audit/anchor.c
-FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -DKMSD_VERSION='"fuzz"'
+FUZZ_OBJ = $(patsubst %.c,$(B)/obj/fuzz/%.o,$(1))
+FUZZ_LIB := $(B)/fuzz/libfuzzed.a
+# Everything pure, instrumented once. What else a fuzzer links stands in FUZZ_SRC_<fuzzer>.
+FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c audit/state/*.c kmsd/core/*.c) \
+  audit/record.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
+FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim/main.c
+FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
+FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
+FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
+-include tests/fuzz/sources.mk
 fuzz-programs: $(FUZZERS)
-$(B)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+$(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
+$(B)/obj/fuzz/%.o: %.c
+	$(call say,FUZZCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+$(FUZZ_LIB): $(call FUZZ_OBJ,$(FUZZ_SRC)) ; $(archive)
+$(B)/fuzz/%: tests/fuzz/%.c $$(call FUZZ_OBJ,$$(FUZZ_SRC_$$*)) $(FUZZ_LIB)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $< $(FUZZ_SRC) -lcrypto -ljansson -lfyaml
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(P11INC) -fsanitize=fuzzer -o $@ $< $(filter %.o,$^) -Wl,--start-group $(FUZZ_LIB) -Wl,--end-group -lcrypto -ljansson -lfyaml $(FUZZ_LIBS_$*)
 fuzz: $(FUZZERS)
 	@for f in $(FUZZERS); do echo "== $$f"; mkdir -p $(B)/corpus/$$(basename $$f); \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 $(B)/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done

@@ -181,6 +181,8 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
         if (!r->used || r->id != f->id || r->door != door)
             continue;
         r->used = false;
+        if (r->any)
+            return;
         JSON_AUTO *body = json_read_object(f->field[TAG_BODY].data, f->field[TAG_BODY].len, FRAME_MAX, &e);
 
         if (!body) {

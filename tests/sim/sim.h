@@ -40,6 +40,7 @@ struct sim_request {
     enum child_role door;
     uint64_t id;
     unsigned asked;       /* step */
+    bool any;             /* whatever comes is an answer */
 };
 /* One lane as the world has it. */
 enum sim_lane_mode {
