@@ -129,12 +129,15 @@ static int by_name(struct core *c, const struct enrol *n, struct identity *i, st
     struct credential *cr = &i->credential[i->n_credentials++];
     BUF_AUTO der = BUF_INIT(PEM_MAX), id = BUF_INIT(1024);
     const char *value = n->spiffe ? n->spiffe : n->dns;
+    struct cert_facts ca;
 
     cr->kind = n->spiffe ? CREDENTIAL_SPIFFE : CREDENTIAL_DNS;
     cr->ca_spki = BUF_INIT(4096);
     if (name_text(value, n->spiffe ? "spiffe://" : "", e) || pem_to_der(span_str(n->ca), "CERTIFICATE", &der, e) ||
-        cert_spki(buf_span(&der), &cr->ca_spki, e))
+        cert_facts(buf_span(&der), &ca, e) || cert_spki(buf_span(&der), &cr->ca_spki, e))
         return -1;
+    if (!ca.is_ca)
+        return err_set(e, ERR_BAD_CERTIFICATE, "ca: it is not the certificate of a CA");
     memcpy(cr->value, value, strlen(value) + 1);
     sha256_hex(cr->ca_spki.data, cr->ca_spki.len, cr->ca_spki_sha256);
     buf_printf(&id, "s:%s:%s:%s", cr->ca_spki_sha256, n->spiffe ? "spiffe" : "dns", value);
