@@ -129,12 +129,15 @@ static int by_name(struct core *c, const struct enrol *n, struct identity *i, st
     struct credential *cr = &i->credential[i->n_credentials++];
     BUF_AUTO der = BUF_INIT(PEM_MAX), id = BUF_INIT(1024);
     const char *value = n->spiffe ? n->spiffe : n->dns;
+    struct cert_facts ca;
 
     cr->kind = n->spiffe ? CREDENTIAL_SPIFFE : CREDENTIAL_DNS;
     cr->ca_spki = BUF_INIT(4096);
     if (name_text(value, n->spiffe ? "spiffe://" : "", e) || pem_to_der(span_str(n->ca), "CERTIFICATE", &der, e) ||
-        cert_spki(buf_span(&der), &cr->ca_spki, e))
+        cert_facts(buf_span(&der), &ca, e) || cert_spki(buf_span(&der), &cr->ca_spki, e))
         return -1;
+    if (!ca.is_ca)
+        return err_set(e, ERR_BAD_CERTIFICATE, "ca: it is not the certificate of a CA");
     memcpy(cr->value, value, strlen(value) + 1);
     sha256_hex(cr->ca_spki.data, cr->ca_spki.len, cr->ca_spki_sha256);
     buf_printf(&id, "s:%s:%s:%s", cr->ca_spki_sha256, n->spiffe ? "spiffe" : "dns", value);
@@ -157,6 +160,31 @@ static int record_identity(struct core *c, struct request *rq, const struct iden
     return commit(c, record, e);
 }
 
+struct key_owner {
+    const struct identity *asking;
+    bool found;
+};
+
+static bool has_one_of_these(void *ctx, struct identity *other)
+{
+    struct key_owner *o = ctx;
+
+    for (unsigned n = 0; n < other->n_ssh; n++)
+        for (unsigned i = 0; i < o->asking->n_ssh; i++)
+            o->found |= !strcmp(other->ssh[n], o->asking->ssh[i]);
+    return !o->found;
+}
+
+/* One SSH key belongs to one person: or else one person could be two where two are asked for. */
+static int ssh_free(const struct core *c, const struct identity *i, struct err *e)
+{
+    struct key_owner o = {.asking = i};
+
+    if (i->n_ssh)
+        state_each_identity(c->state, "", has_one_of_these, &o);
+    return o.found ? err_set(e, ERR_ALREADY_EXISTS, "an SSH key of ssh belongs to an identity already") : 0;
+}
+
 static int build(struct core *c, struct request *rq, const struct enrol *n, struct identity *i, struct err *e)
 {
     memset(i, 0, sizeof *i);
@@ -164,7 +192,7 @@ static int build(struct core *c, struct request *rq, const struct enrol *n, stru
     memcpy(i->kind, n->kind, strlen(n->kind) + 1);
     if (state_identity(c->state, i->name))
         return err_set(e, ERR_ALREADY_EXISTS, "there is an identity %s", i->name);
-    return take_ssh(n->ssh, i, e);
+    return take_ssh(n->ssh, i, e) || ssh_free(c, i, e) ? -1 : 0;
 }
 
 static int record_issued(struct core *c, struct request *rq, const struct frame *result, struct err *e)

@@ -89,7 +89,19 @@ int identify(struct core *c, struct request *rq, struct err *e)
     return 0;
 }
 
+/* Whoever the certificate belongs to by now, the request is that of the identity it came from. */
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e)
 {
-    return identify(c, rq, e) ? NULL : state_identity(c->state, rq->identity);
+    char before[sizeof rq->identity], kind[sizeof rq->kind];
+
+    memcpy(before, rq->identity, sizeof before);
+    memcpy(kind, rq->kind, sizeof kind);
+    if (identify(c, rq, e))
+        return NULL;
+    if (!strcmp(before, rq->identity))
+        return state_identity(c->state, rq->identity);
+    memcpy(rq->identity, before, sizeof before);
+    memcpy(rq->kind, kind, sizeof kind);
+    err_set(e, ERR_FORBIDDEN, "the client certificate belongs to another identity since this request came");
+    return NULL;
 }

@@ -16,7 +16,7 @@
 #define WAIT_TIME (10 * TIME_SECOND_US)
 #define IN_FLIGHT_MAX 8192
 #define REFUSALS_A_MINUTE 10
-#define REFUSAL_ROWS_MAX 256
+#define REFUSAL_ROWS_MAX 1024
 #define PAGE_MAX 200
 #define GROUP_BYTES_MAX (64u << 20)
 #define SNAPSHOT_STOP_MIN 1000 /* records that make a snapshot at a stop worth it */

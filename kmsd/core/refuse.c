@@ -6,7 +6,7 @@
 #include "kmsd/core/internal.h"
 
 #define REFUSAL_WINDOW (60 * TIME_SECOND_US)
-#define SOURCES_A_NAME 16   /* rows of one name; whatever else it does counts as one row more */
+#define SOURCES_A_NAME 64   /* rows of one name; whatever else it does counts as one row more */
 #define ITEMS_A_SUMMARY 128 /* fit a record at any length of their texts */
 
 static void fill(char *out, size_t size, const char *text)

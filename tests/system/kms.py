@@ -252,15 +252,20 @@ class Instance:
         run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
         return key, run("openssl", "req", "-new", "-key", key, "-subj", subject).stdout.decode()
 
+    def ssh_key(self, stem):
+        """A new SSH key: its path, and its public line with a comment."""
+        path = self.dir / f"{stem}.test.ssh"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "somebody@example.org", "-f", path)
+        return path, path.with_name(path.name + ".pub").read_text().strip()
+
     def new_identity(self, stem, kind="ci", **members):
         """An identity with a certificate that the service issues; returns its Client."""
         key, csr = self.csr(stem, "/" if kind == "human" else "/CN=ignored")
         body = {"kind": kind, "csr": csr, **members}
         ssh_key = None
         if kind == "human":
-            ssh_key = self.dir / f"{stem}.test.ssh"
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "somebody@example.org", "-f", ssh_key)
-            body["ssh"] = [ssh_key.with_name(ssh_key.name + ".pub").read_text().strip()]
+            ssh_key, line = self.ssh_key(stem)
+            body["ssh"] = [line]
         else:
             body["name"] = stem
         answer = self.signed("POST", "/v1/identities", body)

@@ -106,6 +106,12 @@ def test_certificate_of_two_identities(kms):
     refused(kms, whoami(kms, kms.left.issue(",".join(f"DNS:{value}" for value in values))), 403, "forbidden", "auth.refused")
 
 
+def test_names_count_under_a_ca_only(kms):
+    """Whoever holds the key of a plain certificate must not be able to make identities of it."""
+    body = {"kind": "ci", "name": "leaf", "dns": "leaf.example.org", "ca": kms.left.issue().cert.read_text()}
+    refused(kms, kms.signed("POST", "/v1/identities", body, source=new_source()), 400, "bad-certificate", "identity.create")
+
+
 def test_wildcards_match_nothing(kms):
     refused(kms, kms.signed("POST", "/v1/identities", {"kind": "ci", "name": "wild", "dns": "*.example.org", "ca": kms.left.cert.read_text()},
                             source=new_source()), 400, "bad-name", "identity.create")

@@ -341,7 +341,19 @@ def test_log_verifies(kms):
 def test_a_person_stays_nameless(kms):
     """A signing request with a subject would put a name into the log for good."""
     _, csr = kms.csr(fresh("named"), "/CN=Jane Doe")
-    line = (kms.dir / "admin_ssh.pub").read_text().strip()
+    _, line = kms.ssh_key(fresh("named"))
     answer = kms.signed("POST", "/v1/identities", {"kind": "human", "csr": csr, "ssh": [line]}, source=new_source())
     assert answer.slug == "bad-certificate" and "subject" in answer.json["detail"]
     assert all("request" not in r for r in kms.records(event="identity.create", req=answer.request_id))
+
+
+def test_one_ssh_key_is_one_person(kms):
+    """With a key in two identities, one person could answer for two."""
+    admin = (kms.dir / "admin_ssh.pub").read_text().split()
+    _, own = kms.ssh_key(fresh("own"))
+    for keys in ([" ".join(admin[:2])], [own, " ".join(admin[:2]) + " under-another-name"]):
+        _, csr = kms.csr(fresh("twin"), "/")
+        answer = kms.signed("POST", "/v1/identities", {"kind": "human", "csr": csr, "ssh": keys}, source=new_source())
+        refused(kms, answer, 409, "already-exists", "identity.create")
+    _, csr = kms.csr(fresh("twin"), "/")
+    assert kms.signed("POST", "/v1/identities", {"kind": "human", "csr": csr, "ssh": [own]}, source=new_source()).status == 201

@@ -152,7 +152,8 @@ def test_person_once(kms):
     """A repeated creation of a person gives the same handle, not a second one."""
     key = {"Idempotency-Key": f"person-{uuid.uuid4()}"}
     _, csr = kms.csr("once", "/")
-    ssh = (kms.dir / "admin_ssh.pub").read_text().split()
+    _, line = kms.ssh_key("twice")
+    ssh = line.split()
     body = {"kind": "human", "csr": csr, "ssh": [" ".join(ssh[:2])]}
     first = kms.signed("POST", "/v1/identities", body, headers=key)
     again = kms.signed("POST", "/v1/identities", body, headers=key)
