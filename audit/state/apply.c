@@ -210,6 +210,28 @@ static int on_snapshot(struct fold *f, struct err *e)
     return 0;
 }
 
+int reconcile_hash(const json_t *detail, char out[static SHA256_HEX], struct err *e)
+{
+    static const char *const lists[] = {"duplicate", "foreign", "missing", "quarantined"};
+    BUF_AUTO text = BUF_INIT(RECORD_LINE_MAX);
+    size_t found = 0;
+
+    json_canonical(&text, detail);
+    if (buf_ok(&text))
+        return err_set(e, ERR_INTERNAL, "the findings do not fit a record");
+    for (size_t n = 0; n < sizeof lists / sizeof *lists; n++)
+        found += json_array_size(rec_obj(detail, lists[n]));
+    out[0] = '\0';
+    if (found)
+        sha256_hex(text.data, text.len, out);
+    return 0;
+}
+
+static int on_reconcile(struct fold *f, struct err *e)
+{
+    return reconcile_hash(f->detail, f->s->reconcile_sha256, e);
+}
+
 /* Records that change no state have no row here. */
 static const struct {
     const char *event, *outcome;
@@ -219,6 +241,8 @@ static const struct {
     {"log.genesis", "ok", on_genesis},
     {"anchor.reset", "ok", on_reset},
     {"log.snapshot", "ok", on_snapshot},
+    {"token.reconcile", "ok", on_reconcile},
+    {"token.reconcile", "error", on_reconcile},
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
     {"identity.disable", "ok", on_identity_switch},
@@ -232,7 +256,7 @@ static const struct {
 /* A refusal of a key creation has no intent and so changes nothing. */
 static bool changes_state(const struct fold *f)
 {
-    return strcmp(rec_str(f->record, "outcome"), "error") || rec_obj(f->record, "intent_seq");
+    return strcmp(rec_str(f->record, "outcome"), "error") || strcmp(rec_str(f->record, "event"), "key.create") || rec_obj(f->record, "intent_seq");
 }
 
 static int advance(struct state *s, const json_t *record, struct span line, struct err *e)

@@ -131,6 +131,13 @@ static int on_reset(struct reading *r, const json_t *object, struct err *e)
                : json_done(&j, e);
 }
 
+static int on_token(struct reading *r, const json_t *object, struct err *e)
+{
+    struct json_reader j;
+
+    return begin(&j, object, e) || take(&j, "sha256", r->s->reconcile_sha256, sizeof r->s->reconcile_sha256, e) ? -1 : json_done(&j, e);
+}
+
 static int on_identity(struct reading *r, const json_t *object, struct err *e)
 {
     struct json_reader j;
@@ -263,7 +270,7 @@ static int read_part(struct reading *r, struct err *e)
     static const struct {
         const char *kind;
         int (*read)(struct reading *r, const json_t *object, struct err *e);
-    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"policy", on_policy}, {"reset", on_reset}, {"identity", on_identity}, {"key", on_key}, {"mark", on_mark},
+    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"identity", on_identity}, {"key", on_key}, {"mark", on_mark},
                  {"stored", on_stored}, {"end", on_end}};
     struct span line;
     JSON_AUTO *object = next(r, &line, e);

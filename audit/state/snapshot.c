@@ -85,6 +85,8 @@ static void put_head(struct writer *w)
         put(w, json_pack("{s:I, s:s, s:b, s:I, s:I, s:b, s:s, s:I}", "counter", (json_int_t)s->reset.counter, "kind", "reset", "old", (int)s->reset.old, "old_seq",
                          (json_int_t)s->reset.old_seq, "seq", (json_int_t)s->reset.seq, "token", (int)s->reset.token, "token_hash", s->reset.token_hash,
                          "token_seq", (json_int_t)s->reset.token_seq));
+    if (s->reconcile_sha256[0])
+        put(w, json_pack("{s:s, s:s}", "kind", "token", "sha256", s->reconcile_sha256));
 }
 
 static bool put_identity(void *ctx, void *node)

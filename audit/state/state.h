@@ -99,6 +99,7 @@ struct state {
     char policy_time[32];
     struct reset reset;
     uint64_t snapshot_seq;          /* records that the newest named snapshot covers, 0 = there is none */
+    char reconcile_sha256[SHA256_HEX]; /* reconcile_hash of the newest token.reconcile, "" = nothing is found */
 };
 
 /* How the fold gets at a blob: appends its bytes, whose SHA-256 the fold checks. */
@@ -124,6 +125,9 @@ void state_each_identity(const struct state *s, const char *after, bool (*each)(
 void state_each_key(const struct state *s, const char *after, bool (*each)(void *ctx, struct key *k), void *ctx);
 struct policy_subject identity_subject(const struct identity *i);
 void idem_id(const char *principal, const char *method, const char *path, const char *key, char out[static SHA256_HEX]);
+
+/* What tells the findings (detail) of one token.reconcile from another's; "" for none at all. */
+int reconcile_hash(const json_t *detail, char out[static SHA256_HEX], struct err *e) __attribute__((warn_unused_result));
 
 /* JSON forms used by records. */
 json_t *credential_json(const struct credential *c);

@@ -87,6 +87,34 @@ static void on_snapshot(struct check *c, const struct record *r)
     c->state.snapshot = seq;
 }
 
+static void check_findings(struct check *c, const struct record *r, const json_t *list, bool twice)
+{
+    for (size_t n = 0; n < json_array_size(list); n++) {
+        const json_t *item = json_array_get(list, n);
+        const struct key *k = state_key(&c->state, text_of(item, "name"), count_of(item, "version"));
+        bool more = count_of(item, "private") > 1 || count_of(item, "public") > 1;
+
+        if (!k || strcmp(k->key_id, text_of(item, "key_id")))
+            (void)check_lacks(c, r, "it names a key that no record made");
+        if (more != twice || (count_of(item, "private") == 1 && count_of(item, "public") == 1))
+            (void)check_fail(c, r, FINDING_INVALID, "what it counted is not what it says");
+    }
+}
+
+/* What the token was found to hold against the log. Keys that are not there any more are worth a line: a release signed with them since would be strange. */
+static void on_reconcile(struct check *c, const struct record *r)
+{
+    const json_t *missing = json_object_get(r->detail, "missing"), *duplicate = json_object_get(r->detail, "duplicate");
+    size_t bad = json_array_size(missing) + json_array_size(duplicate);
+
+    check_findings(c, r, missing, false);
+    check_findings(c, r, duplicate, true);
+    if ((bad > 0) != (r->outcome == OUTCOME_ERROR))
+        (void)check_fail(c, r, FINDING_INVALID, "its outcome is not that of its findings");
+    if (bad)
+        report_note(c->report, "record %llu: the token did not hold %zu of its keys as they were recorded", (unsigned long long)r->seq, bad);
+}
+
 /* A clean stop, a start, counts: nothing to check beyond their members. */
 static void on_nothing(struct check *c, const struct record *r)
 {
@@ -106,6 +134,7 @@ static const struct {
     [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},
     [EVENT_ANCHOR_RESET] = {SYSTEM, on_reset},
+    [EVENT_TOKEN_RECONCILE] = {SYSTEM, on_reconcile},
     [EVENT_KEY_CREATE] = {ANYBODY, key_check},
     [EVENT_SIGN_RELEASE] = {ANYBODY, release_check},
     [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},

@@ -92,6 +92,16 @@ static const struct field ANCHOR[] = {
 static const struct field D_RESET[] = {
     {.name = "counter", .type = TYPE_COUNT}, {.name = "how", .type = TYPE_WORD, .words = ANCHOR_STATES},
     {.name = "old", .type = TYPE_OBJECT, .optional = true, .sub = ANCHOR}, {.name = "token", .type = TYPE_OBJECT, .optional = true, .sub = HEAD}, {0}};
+static const struct field KEY_FINDING[] = {
+    {.name = "key_id", .type = TYPE_ID}, {.name = "name", .type = TYPE_NAME}, {.name = "private", .type = TYPE_COUNT}, {.name = "public", .type = TYPE_COUNT},
+    {.name = "version", .type = TYPE_COUNT}, {0}};
+static const struct field KEY_FINDINGS[] = {{.type = TYPE_OBJECT, .sub = KEY_FINDING}};
+static const struct field OBJECT_FINDING[] = {{.name = "class", .type = TYPE_NAME}, {.name = "id", .type = TYPE_TEXT}, {0}};
+static const struct field OBJECT_FINDINGS[] = {{.type = TYPE_OBJECT, .sub = OBJECT_FINDING}};
+static const struct field D_RECONCILE[] = {
+    {.name = "duplicate", .type = TYPE_ARRAY, .sub = KEY_FINDINGS}, {.name = "foreign", .type = TYPE_ARRAY, .sub = OBJECT_FINDINGS},
+    {.name = "missing", .type = TYPE_ARRAY, .sub = KEY_FINDINGS}, {.name = "others", .type = TYPE_COUNT},
+    {.name = "quarantined", .type = TYPE_ARRAY, .sub = OBJECT_FINDINGS}, {0}};
 static const struct field D_KEY_INTENT[] = {{.name = "algorithm", .type = TYPE_NAME}, {.name = "key_id", .type = TYPE_ID}, {0}};
 static const struct field D_KEY[] = {
     {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "key_id", .type = TYPE_ID},
@@ -163,6 +173,8 @@ static const struct row {
     {EVENT_DAEMON_STOP, OUTCOME_OK, 0, B(M_REASON), D_NONE, false},
     {EVENT_DAEMON_CHILD, OUTCOME_ERROR, B(M_REASON), 0, D_CHILD, false},
     {EVENT_ANCHOR_RESET, OUTCOME_OK, B(M_REASON), 0, D_RESET, false},
+    {EVENT_TOKEN_RECONCILE, OUTCOME_OK, 0, 0, D_RECONCILE, false},
+    {EVENT_TOKEN_RECONCILE, OUTCOME_ERROR, 0, 0, D_RECONCILE, false},
     {EVENT_KEY_CREATE, OUTCOME_INTENT, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | PERSON, B(M_IDEM), D_KEY_INTENT, false},
     {EVENT_KEY_CREATE, OUTCOME_OK, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | B(M_INTENT) | DECIDED, B(M_IDEM), D_KEY, false},
     {EVENT_KEY_CREATE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},

@@ -72,6 +72,7 @@ void core_free(struct core *c)
         return;
     commit_free(c);
     lanes_free(c);
+    json_decref(c->token_keys);
     while (c->requests)
         request_free(c, c->requests);
     nonces_free(c);

@@ -160,6 +160,9 @@ struct core {
     struct lane_queue queue[LANE_QUEUES];
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
+    /* reconcile.c */
+    json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
+    bool listing;
     /* requests */
     struct request *requests, *flights;
     unsigned n_requests, n_waiting;
@@ -274,6 +277,12 @@ void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
 unsigned lanes_ready(const struct core *c);
 bool lanes_any(const struct core *c, enum lane_state state);
+/* reconcile.c: what the token holds against what the log says */
+void reconcile_start(struct core *c);                   /* lists the objects of the token, unless that is under way */
+/* "present", "missing", "duplicate"; NULL = not known yet. */
+const char *reconcile_word(const struct core *c, const struct key *k);
+/* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
+int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
 /* the handlers */
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);

@@ -64,10 +64,16 @@ int keys_show(struct core *c, struct request *rq, struct err *e)
 {
     static const char *const none[] = {NULL};
     const struct key *k;
+    const char *word;
+    json_t *view;
 
     if (query_check(rq, none, e) || !(k = readable(c, rq, e)))
         return -1;
-    reply_json(c, rq, 200, key_view(k));
+    view = key_view(k);
+    word = reconcile_word(c, k);
+    if (word)
+        json_object_set_new(view, "token", json_string(word));
+    reply_json(c, rq, 200, view);
     return 0;
 }
 

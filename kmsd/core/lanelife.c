@@ -87,6 +87,8 @@ int lane_hello(struct core *c, struct lane *l)
     if (l->role == CHILD_LANE_SIGN)
         state_each_key(c->state, "", load_one, &(struct loading){c, l});
     probe(c, l);
+    if (l->role == CHILD_LANE_ADMIN)
+        reconcile_start(c);
     return 0;
 }
 

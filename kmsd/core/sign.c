@@ -172,6 +172,8 @@ static int consider(struct core *c, struct request *rq, struct err *e)
         reply_record(c, rq, span_str(line));
         return 0;
     }
+    if (reconcile_check(c, state_key(c->state, rq->sign.key), e))
+        return -1;
     json_decref(rq->draft);
     rq->draft = draft(c, rq, state_key(c->state, rq->sign.key));
     return rq->draft ? send_to_lane(c, rq, state_key(c->state, rq->sign.key), e) : err_set(e, ERR_BUSY, "the service is out of memory");

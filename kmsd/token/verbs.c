@@ -199,7 +199,7 @@ static int verb_list(struct lane *l, const struct frame *in, struct buf *out, st
         return -1;
     json_canonical(&text, list);
     if (buf_ok(&text))
-        return fault_set(f, LANE_TOKEN, "the list of objects does not fit a frame");
+        return fault_set(f, LANE_INPUT, "the list of objects does not fit a frame; use another token for more keys");
     frame_put(out, TAG_OBJECTS, buf_span(&text));
     return 0;
 }

@@ -205,6 +205,18 @@ static void policy_change(struct records *g)
     add(g, record);
 }
 
+/* Found and mended again, by turns. */
+static void token_change(struct records *g)
+{
+    bool found = records_random(g, 2);
+    json_t *record = record_new("token.reconcile", found ? "error" : "ok", &actor_system, ""), *missing = json_array();
+
+    if (found)
+        json_array_append_new(missing, json_pack("{s:o, s:s, s:i, s:i, s:i}", "key_id", random_hex(g, 32), "name", "release", "private", 0, "public", 1, "version", 1));
+    json_object_set_new(record, "detail", json_pack("{s:[], s:[], s:o, s:i, s:[]}", "duplicate", "foreign", "missing", missing, "others", 0, "quarantined"));
+    add(g, record);
+}
+
 /* A refused creation of a key is an error record too, but has no intent. */
 static void refusal(struct records *g)
 {
@@ -254,8 +266,10 @@ void records_add(struct records *g, unsigned n)
             refusal(g);
         else if (dice < 90)
             identity_change(g);
-        else if (dice < 97)
+        else if (dice < 96)
             key_change(g);
+        else if (dice < 97)
+            token_change(g);
         else
             policy_change(g);
     }

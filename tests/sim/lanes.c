@@ -106,13 +106,40 @@ static void sign(const struct sim *s, struct span message, struct buf *frame)
     frame_put(frame, TAG_OUTPUT, span_of(sig, n));
 }
 
+void sim_token_add(struct sim *s, const char *key_id, const char *label)
+{
+    static const char *const classes[] = {"private-key", "public-key"};
+
+    for (size_t n = 0; n < 2; n++)
+        json_array_append_new(s->objects, json_pack("{s:s, s:s, s:s, s:s}", "class", classes[n], "id", key_id, "label", label, "type", "ec"));
+}
+
+static void generate(struct sim *s, const struct frame *in)
+{
+    char id[KEY_ID_HEX], label[128];
+
+    if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label)) {
+        sim_fail(s, "the core asked for a key without id or label");
+        return;
+    }
+    hex_encode(in->field[TAG_KEY_ID].data, KEY_ID_LEN, id);
+    sim_token_add(s, id, label);
+}
+
 static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
 {
     size_t mark = frame_begin(frame, FRAME_RESULT, in->id);
 
     if (in->type == FRAME_SIGN)
         sign(s, in->field[TAG_INPUT], frame);
+    if (in->type == FRAME_LIST) {
+        BUF_AUTO text = BUF_INIT(FRAME_MAX);
+
+        json_canonical(&text, s->objects);
+        frame_put(frame, TAG_OBJECTS, buf_span(&text));
+    }
     if (in->type == FRAME_GENERATE) {
+        generate(s, in);
         frame_put(frame, TAG_SPKI, buf_span(&s->keys->release_spki));
         frame_put_str(frame, TAG_BIRTH, "{}");
     }

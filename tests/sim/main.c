@@ -73,6 +73,7 @@ void sim_free(struct sim *s)
     json_decref(s->group_blobs);
     json_decref(s->acknowledged);
     json_decref(s->programs);
+    json_decref(s->objects);
     json_decref(s->model.keys);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
@@ -98,6 +99,7 @@ struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
     s->group_blobs = json_object();
     s->acknowledged = json_object();
     s->programs = json_object();
+    s->objects = json_array();
     memcpy(s->source, "127.0.0.1", 10);
     sim_boot(s);
     return s;

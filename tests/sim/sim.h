@@ -88,6 +88,7 @@ struct sim {
     struct core *core;
     bool alive;
     json_t *programs;
+    json_t *objects;           /* what the token holds, as LIST says it; it survives everything */
     /* disk */
     struct buf durable;        /* what survives everything */
     struct buf group;          /* written, not synced */
@@ -128,6 +129,7 @@ void sim_lane_told_to_end(struct sim *s, enum child_role role, unsigned index);
 void sim_lane_step(struct sim *s);         /* one lane answers, or one that ended is started again */
 void sim_lane_fault(struct sim *s);
 void sim_lanes_heal(struct sim *s);
+void sim_token_add(struct sim *s, const char *key_id, const char *label); /* a pair */
 /* clients.c */
 void sim_client_step(struct sim *s);
 /* One request for a signature: version 1.0.<version>, artifact n<name>, one of two digests. */

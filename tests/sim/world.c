@@ -116,6 +116,7 @@ static void first_records(struct sim *s)
     json_decref(i);
     json_decref(r);
     json_object_set_new(s->blobs, k->policy_sha256[0], json_string(k->policy_text[0]));
+    sim_token_add(s, id, "kmsd:release:release:1");
 }
 
 /* Folds the durable log as the real start does: what is no valid next record is a torn tail. */

@@ -112,6 +112,44 @@ def test_a_false_acceptance_is_found(log, tmp_path, kind, detail):
     assert report["exit"] == 1 and report["found"] == [(kind, 60, 60)]
 
 
+# What the token held
+
+
+def findings(**lists):
+    return {"duplicate": [], "foreign": [], "missing": [], "others": 0, "quarantined": [], **lists}
+
+
+def missed(name="release", key_id="01" * 16, private=0, public=1):
+    return {"key_id": key_id, "name": name, "private": private, "public": public, "version": 1}
+
+
+@pytest.mark.parametrize("outcome, lists, noted", [
+    ("ok", {}, False), ("ok", {"foreign": [{"class": "data", "id": ""}], "quarantined": [{"class": "private-key", "id": "ab"}], "others": 3}, False),
+    ("error", {"missing": [missed()]}, True), ("error", {"duplicate": [missed(private=2)]}, True)])
+def test_findings_on_the_token_are_sound_and_noted(log, tmp_path, outcome, lists, noted):
+    log.add("token.reconcile", outcome, log.SYSTEM, detail=findings(**lists))
+    report = check(log, tmp_path, "--head", log.head())
+    assert report["exit"] == 0 and report["found"] == []
+    assert any("record 60: the token did not hold 1 of its keys" in note for note in report["notes"]) == noted
+
+
+@pytest.mark.parametrize("kind, outcome, detail", [
+    ("invalid", "ok", findings(missing=[missed()])), ("invalid", "error", findings()), ("invalid", "error", findings(missing=[missed(private=1)])),
+    ("invalid", "error", findings(missing=[missed(private=2)])), ("invalid", "error", findings(duplicate=[missed()])),
+    ("altered", "error", findings(missing=[missed(key_id="x")])), ("altered", "ok", findings(more=[])), ("altered", "ok", {"missing": []}),
+    ("altered", "denied", findings())])
+def test_false_findings_are_found(log, tmp_path, kind, outcome, detail):
+    log.add("token.reconcile", outcome, log.SYSTEM, detail=detail)
+    report = check(log, tmp_path, "--head", log.head())
+    assert report["exit"] == 1 and report["found"] == [(kind, 60, 60)]
+
+
+@pytest.mark.parametrize("item", [missed(name="absent"), missed(key_id="03" * 16), missed(name="second", key_id="02" * 16)])
+def test_findings_about_no_key_of_the_log(log, tmp_path, item):
+    log.add("token.reconcile", "error", log.SYSTEM, detail=findings(missing=[item]))
+    assert check(log, tmp_path, "--head", log.head())["exit"] != 0
+
+
 def test_every_event_is_documented():
     with open(os.path.join(ROOT, "audit", "verify", "schema.h")) as f:
         events = re.findall(r'X\([A-Z_]+, "([a-z]+\.[a-z]+)"\)', f.read())
