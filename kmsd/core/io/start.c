@@ -18,6 +18,7 @@ struct start {
     struct logdir *log;
     json_t *recovered;
     const struct snapshot_ref *ref; /* the snapshot that the fold began with */
+    uint64_t snapshot;              /* records that came from one, in the end */
     bool confirmed;                 /* the chain has the record that names it */
 };
 
@@ -163,7 +164,8 @@ static int read_log(struct start *s, struct err *e)
     buf_free(&q.why);
     if (!q.found && from_first(s, e))
         return -1;
-    log_line(LOG_LEVEL_INFO, "start", "from=%s seq=%llu records=%llu ms=%lld", q.found ? "snapshot" : "record", (unsigned long long)(q.found ? q.ref.seq : 0),
+    s->snapshot = q.found ? q.ref.seq : 0;
+    log_line(LOG_LEVEL_INFO, "start", "from=%s seq=%llu records=%llu ms=%lld", q.found ? "snapshot" : "record", (unsigned long long)s->snapshot,
              (unsigned long long)s->state->chain.next_seq, (long long)((clock_boot_us() - begun) / 1000));
     return 0;
 }
@@ -178,12 +180,14 @@ static int check_directory(const struct settings *s, struct err *e)
     return err_set(e, ERR_BAD_REQUEST, "audit.snapshots is the directory of the log; give the snapshots one of their own");
 }
 
-int start_read(const struct settings *settings, const struct anchor *anchor, struct state **state, struct logdir *log, json_t **recovered, struct err *e)
+int start_read(const struct settings *settings, const struct anchor *anchor, struct state **state, struct logdir *log, json_t **recovered, uint64_t *snapshot,
+               struct err *e)
 {
     struct start s = {.settings = settings, .anchor = anchor, .log = log};
     int failed = check_directory(settings, e) || read_log(&s, e) ? -1 : 0;
 
     *state = s.state;
     *recovered = s.recovered;
+    *snapshot = s.snapshot;
     return failed;
 }
