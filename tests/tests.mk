@@ -52,7 +52,7 @@ soak: sim-program
 FUZZ_CC := clang
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c) $(wildcard kmsd/front/headscan.c) audit/anchor.c
+FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c) $(wildcard audit/state/*.c) audit/record.c $(wildcard kmsd/front/headscan.c) audit/anchor.c
 FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 fuzz-programs: $(FUZZERS)
 $(B)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
