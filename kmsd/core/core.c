@@ -53,6 +53,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->state = state;
     c->io = *io;
     c->start = *start;
+    c->snapshot.usable = start->snapshot_seq;
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
     c->durable = state->chain.next_seq;

@@ -45,6 +45,7 @@ struct core_start {
     json_t *programs;        /* name → SHA-256; borrowed */
     unsigned fronts, lanes;  /* how many of each must say HELLO before the core is ready */
     uint64_t snapshot_records; /* from one state snapshot to the next */
+    uint64_t snapshot_seq;     /* records that the snapshot covered which the start used, 0 = none */
     json_t *recovered;       /* detail of log.recovered, NULL = nothing was; borrowed */
 };
 

@@ -174,6 +174,7 @@ struct core {
     int64_t refusal_window;
     struct {
         bool busy, stop_tried;
+        uint64_t usable;           /* the newest one that is known to be good; what a record names may be gone */
         uint64_t seq, bytes;       /* of the one under way, or tried last */
         int64_t give_up;           /* a stop waits until then */
     } snapshot;

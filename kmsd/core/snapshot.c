@@ -5,10 +5,10 @@
 
 #include "kmsd/core/internal.h"
 
-/* Records since the newest snapshot that was named or, if that failed, tried. */
+/* Records since the newest good snapshot or, if another failed since, that attempt. */
 static uint64_t records_since(const struct core *c)
 {
-    uint64_t from = c->state->snapshot_seq > c->snapshot.seq ? c->state->snapshot_seq : c->snapshot.seq;
+    uint64_t from = c->snapshot.usable > c->snapshot.seq ? c->snapshot.usable : c->snapshot.seq;
 
     return c->state->chain.next_seq - from;
 }
@@ -27,7 +27,7 @@ static void begin(struct core *c)
     }
     c->snapshot.busy = true;
     c->snapshot.bytes = text.len;
-    c->io.snapshot(c->io.ctx, c->snapshot.seq, c->state->snapshot_seq, &text);
+    c->io.snapshot(c->io.ctx, c->snapshot.seq, c->snapshot.usable, &text);
 }
 
 static bool due(const struct core *c, uint64_t records)
@@ -69,4 +69,6 @@ void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us)
     json_object_set_new(record, "detail", snapshot_detail(&ref));
     if (commit(c, record, &e))
         c->io.note(c->io.ctx, CORE_NOTE_ALARM, "snapshot", e.detail);
+    else
+        c->snapshot.usable = ref.seq;
 }

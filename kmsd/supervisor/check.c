@@ -1,12 +1,15 @@
 /* `kmsd check`: says in words what is wrong with an instance. */
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "audit/logdir.h"
 #include "base/fsutil.h"
 #include "base/secret.h"
 #include "base/x509.h"
@@ -153,6 +156,32 @@ static void check_anchor(struct report *r)
     }
 }
 
+static int only_snapshots(const struct dirent *d)
+{
+    return logdir_is_segment(d->d_name); /* named alike */
+}
+
+/* Which of them the log names, a start finds out. */
+static void check_snapshots(struct report *r)
+{
+    BUF_AUTO text = BUF_INIT(8192);
+    struct dirent **names = NULL;
+    int n = scandir(r->s->snapshots_dir, &names, only_snapshots, alphasort);
+
+    if (n < 0 && errno != ENOENT) {
+        buf_printf(&text, "%s: %s", r->s->snapshots_dir, strerror(errno));
+        problem(r, "snapshots", buf_str(&text));
+        return;
+    }
+    buf_printf(&text, "%s: %s", r->s->snapshots_dir, n > 0 ? "" : "none yet; a start reads the whole log");
+    for (int i = 0; i < n; i++) {
+        buf_printf(&text, "%s%s", i ? ", " : "", names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
+    good("snapshots", buf_str(&text));
+}
+
 static const char USAGE[] = "usage: kmsd check (--settings FILE | --dir DIR)\n\nSays what is wrong with settings, tokens, certificates and log, and how to cure it. Changes nothing.\n";
 
 int command_check(int argc, char **argv)
@@ -183,6 +212,7 @@ int command_check(int argc, char **argv)
     for (unsigned n = 0; n < s.n_client_ca; n++)
         check_certificate(&r, s.client_ca[n]);
     check_log(&r);
+    check_snapshots(&r);
     check_anchor(&r);
     printf("%u problem%s\n", r.problems, r.problems == 1 ? "" : "s");
     return r.problems ? 1 : 0;

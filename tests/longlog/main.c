@@ -35,6 +35,8 @@ static int extend(const char *dir, unsigned long records, unsigned principals, s
     if (logdir_open(&log, dir, &reader, &recovered, e))
         return -1;
     g.now = g.chain.time;
+    g.rng += g.chain.next_seq;
+    g.batch = (unsigned)g.chain.next_seq;
     for (unsigned long left = records; left && !failed; left -= left < BATCH ? left : BATCH) {
         uint64_t first = g.chain.next_seq;
 

@@ -92,11 +92,11 @@ static void sign(struct records *g)
     unsigned at = (unsigned)records_random(g, RECORDS_CHANNELS);
     struct records_channel *c = &g->channel[at];
     json_t *record = base(g, "sign.release", "ok", (unsigned)records_random(g, g->principals));
-    char app[32], version[32], head[SHA256_HEX], signature[97];
+    char app[48], version[32], head[SHA256_HEX], signature[97];
 
     if (!c->version || c->withdrawn || c->names >= 3 || !records_random(g, 3))
         *c = (struct records_channel){.version = c->version + 1};
-    (void)snprintf(app, sizeof app, "com.longlog.app%u", at / 2);
+    (void)snprintf(app, sizeof app, "com.longlog%u.app%u", g->batch, at / 2);
     (void)snprintf(version, sizeof version, "1.%u.0", c->version);
     hex(g, head, 64);
     hex(g, signature, 96);
@@ -115,13 +115,13 @@ static void withdraw(struct records *g)
 {
     unsigned at = (unsigned)records_random(g, RECORDS_CHANNELS);
     struct records_channel *c = &g->channel[at];
-    char app[32], version[32];
+    char app[48], version[32];
     json_t *record;
 
     if (!c->version)
         return;
     record = base(g, "release.withdraw", "ok", 0);
-    (void)snprintf(app, sizeof app, "com.longlog.app%u", at / 2);
+    (void)snprintf(app, sizeof app, "com.longlog%u.app%u", g->batch, at / 2);
     (void)snprintf(version, sizeof version, "1.%u.0", c->version);
     person(g, record, "POST", "/v1/releases/withdraw");
     json_object_set_new(record, "artifact", record_artifact(app, at % 2 ? "beta" : "production", version));

@@ -18,7 +18,7 @@ struct records {
     struct buf lines;
     uint64_t n_records;
     bool traffic_only;         /* signatures, withdrawals and refusals: what needs nothing but a log to go on */
-    unsigned principals;
+    unsigned principals, batch; /* one log may be made longer several times: each time with apps of its own */
     struct records_channel channel[RECORDS_CHANNELS];
     unsigned identities, keys;
     uint64_t intent;           /* open intent, 0 = none */

@@ -22,6 +22,7 @@ struct boot {
     struct logdir log;
     struct anchor anchor;
     json_t *recovered, *programs;
+    uint64_t snapshot;
 };
 
 static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], struct err *e)
@@ -68,6 +69,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     s->programs = b->programs;
     s->recovered = b->recovered;
     s->snapshot_records = b->settings.snapshot_records;
+    s->snapshot_seq = b->snapshot;
     s->fronts = 2;
     s->lanes = 1 + settings_lanes(&b->settings);
     return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
@@ -98,7 +100,10 @@ static int open_log(struct boot *b, struct err *e)
 
     if (path_join(lock, sizeof lock, b->settings.audit_dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
         return err_context(e, "the log %s", b->settings.audit_dir);
-    return read_anchor(b, e) || start_read(&b->settings, &b->anchor, &b->state, &b->log, &b->recovered, e) || own_anchor(b, e) ? -1 : 0;
+    return read_anchor(b, e) || start_read(&b->settings, &b->anchor, &b->state, &b->log, &b->recovered, &b->snapshot, e) ||
+                   own_anchor(b, e)
+               ? -1
+               : 0;
 }
 
 static int serve(struct boot *b, struct err *e)

@@ -18,6 +18,7 @@ struct start {
     struct logdir *log;
     json_t *recovered;
     const struct snapshot_ref *ref; /* the snapshot that the fold began with */
+    uint64_t snapshot;              /* records that came from one, in the end */
     bool confirmed;                 /* the chain has the record that names it */
 };
 
@@ -38,21 +39,6 @@ static int apply(void *ctx, const json_t *record, struct span line, struct err *
     if (s->ref && rec_int(record, "seq") == s->ref->named_by)
         s->confirmed = !snapshot_ref_of(record, &ref, &other) && ref.seq == s->ref->seq && !strcmp(ref.sha256, s->ref->sha256);
     return 0;
-}
-
-struct candidates {
-    struct snapshot_ref ref[CANDIDATES];
-    unsigned n;
-};
-
-static bool take(void *ctx, const json_t *record)
-{
-    struct candidates *c = ctx;
-    struct err ignored = {0};
-
-    if (!snapshot_ref_of(record, &c->ref[c->n], &ignored))
-        c->n++;
-    return c->n < CANDIDATES;
 }
 
 /* The file must have the bytes that the record names. */
@@ -126,6 +112,29 @@ static int from_snapshot(struct start *s, const struct snapshot_ref *ref, struct
     return -1;
 }
 
+struct search {
+    struct start *start;
+    struct snapshot_ref ref;
+    unsigned tried;
+    bool found;
+    struct buf why; /* what was wrong with those tried */
+};
+
+/* Tries the snapshot that a record names; the next older one only if that fails, for finding it may mean going through the whole log. */
+static bool try(void *ctx, const json_t *record)
+{
+    struct search *q = ctx;
+    struct err e = {0};
+
+    if (snapshot_ref_of(record, &q->ref, &e))
+        return true;
+    q->tried++;
+    q->found = !from_snapshot(q->start, &q->ref, &e);
+    if (!q->found)
+        buf_printf(&q->why, "snapshot %llu cannot be used: %s; ", (unsigned long long)q->ref.seq, e.detail);
+    return !q->found && q->tried < CANDIDATES && !q->start->recovered; /* what was cut may be what is being gone through */
+}
+
 static int from_first(struct start *s, struct err *e)
 {
     const struct log_reader reader = {.each = apply, .ctx = s, .anchor = s->anchor};
@@ -144,21 +153,19 @@ static int from_first(struct start *s, struct err *e)
 /* A snapshot that cannot be used is never a reason not to start: one warning, and the next one or the whole log instead. */
 static int read_log(struct start *s, struct err *e)
 {
-    struct candidates c = {0};
-    BUF_AUTO why = BUF_INIT(4096);
-    struct err unusable = {0};
-    unsigned n = 0;
+    struct search q = {.start = s, .why = BUF_INIT(4096)};
+    struct err unreadable = {0};
     int64_t begun = clock_boot_us();
 
-    if (logscan_back(s->settings->audit_dir, "log.snapshot", take, &c, &unusable))
-        buf_printf(&why, "%s; ", unusable.detail);
-    for (; n < c.n && from_snapshot(s, &c.ref[n], &unusable); n++)
-        buf_printf(&why, "snapshot %llu cannot be used: %s; ", (unsigned long long)c.ref[n].seq, unusable.detail);
-    if (why.len)
-        log_line(LOG_LEVEL_WARNING, "snapshot", "text=\"%sreading from %s\"", buf_str(&why), n < c.n ? "an older one" : "the first record");
-    if (n == c.n && from_first(s, e))
+    if (logscan_back(s->settings->audit_dir, "log.snapshot", try, &q, &unreadable))
+        buf_printf(&q.why, "%s; ", unreadable.detail);
+    if (q.why.len)
+        log_line(LOG_LEVEL_WARNING, "snapshot", "text=\"%sreading from %s\"", buf_str(&q.why), q.found ? "an older one" : "the first record");
+    buf_free(&q.why);
+    if (!q.found && from_first(s, e))
         return -1;
-    log_line(LOG_LEVEL_INFO, "start", "from=%s seq=%llu records=%llu ms=%lld", n < c.n ? "snapshot" : "record", (unsigned long long)(n < c.n ? c.ref[n].seq : 0),
+    s->snapshot = q.found ? q.ref.seq : 0;
+    log_line(LOG_LEVEL_INFO, "start", "from=%s seq=%llu records=%llu ms=%lld", q.found ? "snapshot" : "record", (unsigned long long)s->snapshot,
              (unsigned long long)s->state->chain.next_seq, (long long)((clock_boot_us() - begun) / 1000));
     return 0;
 }
@@ -173,12 +180,14 @@ static int check_directory(const struct settings *s, struct err *e)
     return err_set(e, ERR_BAD_REQUEST, "audit.snapshots is the directory of the log; give the snapshots one of their own");
 }
 
-int start_read(const struct settings *settings, const struct anchor *anchor, struct state **state, struct logdir *log, json_t **recovered, struct err *e)
+int start_read(const struct settings *settings, const struct anchor *anchor, struct state **state, struct logdir *log, json_t **recovered, uint64_t *snapshot,
+               struct err *e)
 {
     struct start s = {.settings = settings, .anchor = anchor, .log = log};
     int failed = check_directory(settings, e) || read_log(&s, e) ? -1 : 0;
 
     *state = s.state;
     *recovered = s.recovered;
+    *snapshot = s.snapshot;
     return failed;
 }

@@ -6,8 +6,9 @@
 #include "audit/state/state.h"
 #include "kmsd/settings.h"
 
-/* What the log must still hold is the anchor. The state as of the last record, and the log open for appending; recovered as by logdir_open. The caller owns all three, and holds the log's lock. */
-int start_read(const struct settings *settings, const struct anchor *anchor, struct state **state, struct logdir *log, json_t **recovered, struct err *e)
+/* What the log must still hold is the anchor. The state as of the last record, and the log open for appending; recovered as by logdir_open; snapshot = how many records came from one, 0 = none. The caller owns all three, and holds the log's lock. */
+int start_read(const struct settings *settings, const struct anchor *anchor, struct state **state, struct logdir *log, json_t **recovered, uint64_t *snapshot,
+               struct err *e)
     __attribute__((warn_unused_result));
 
 #endif
