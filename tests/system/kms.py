@@ -102,17 +102,17 @@ class Connection:
 
 
 class Instance:
-    """`kmsd dev` in a directory of its own. Use as a context manager, or call start and stop."""
+    """`kmsd dev` in a directory of its own. Use as a context manager, or call start and stop. options: more words for kmsd dev."""
 
-    def __init__(self, directory):
-        self.dir = Path(directory)
+    def __init__(self, directory, *options):
+        self.dir, self.options = Path(directory), options
         self.env, self.ci_env = {}, {}
         self._contexts = {}
 
     # life
 
     def start(self):
-        run(BIN / "kmsd", "dev", "--dir", self.dir, "--listen", "127.0.0.1:0", "--detach", timeout=START_SECONDS)
+        run(BIN / "kmsd", "dev", "--dir", self.dir, "--listen", "127.0.0.1:0", "--detach", *self.options, timeout=START_SECONDS)
         self.env, self.ci_env = self._read_env("env"), self._read_env("ci.env")
         self.admin = Client(Path(self.env["KMS_CERT"]), Path(self.env["KMS_KEY"]), Path(self.env["KMS_SSH_KEY"]))
         self.ci = Client(Path(self.ci_env["KMS_CERT"]), Path(self.ci_env["KMS_KEY"]))

@@ -1,4 +1,5 @@
 """A kmsd-token lane without a core: frames over our end of its socket pair, judged by openssl."""
+import ctypes
 import json
 import os
 import secrets
@@ -41,6 +42,27 @@ def verifies(directory, spki, message, signature):
     (directory / "message").write_bytes(message)
     argv = ["openssl", "dgst", "-sha256", "-keyform", "DER", "-verify", "pub.der", "-signature", "sig", "message"]
     return subprocess.run(argv, cwd=directory, capture_output=True, check=False).stdout == b"Verified OK\n"
+
+
+class Verifier:
+    """The same without a process for every signature: libcrypto called directly."""
+
+    def __init__(self, spki):
+        self.crypto = ctypes.CDLL("libcrypto.so.3")
+        for name in ("d2i_PUBKEY", "EVP_MD_CTX_new", "EVP_sha256"):
+            getattr(self.crypto, name).restype = ctypes.c_void_p
+        data = ctypes.c_char_p(spki)
+        self.key = ctypes.c_void_p(self.crypto.d2i_PUBKEY(None, ctypes.byref(data), ctypes.c_long(len(spki))))
+        self.hash = ctypes.c_void_p(self.crypto.EVP_sha256())
+        assert self.key
+
+    def __call__(self, message, signature):
+        ctx = ctypes.c_void_p(self.crypto.EVP_MD_CTX_new())
+        try:
+            assert self.crypto.EVP_DigestVerifyInit(ctx, None, self.hash, None, self.key) == 1
+            return self.crypto.EVP_DigestVerify(ctx, signature, ctypes.c_size_t(len(signature)), message, ctypes.c_size_t(len(message))) == 1
+        finally:
+            self.crypto.EVP_MD_CTX_free(ctx)
 
 
 def frame(kind, number, fields):

@@ -7,7 +7,7 @@
  * SLOT numbers a counter of the state that says how many calls the rule has seen: a new rule takes a new one.
  * WHEN: always | nth:N | first:N | from:N | every:N | random:PERMILLE:SEED
  * ACTION, for every function: fail:RV (without the real call) | late:RV (after the real call, whose result is lost) | delay:MS | hang | crash
- *     C_Sign: flip | len:N       C_SignInit: swap (another private key)    C_FindObjects: none | twice
+ *     C_Sign: flip | len:N       C_SignInit: swap (another private key) | logout (first)    C_FindObjects: none | twice
  *     C_GetAttributeValue: flip:TYPE | set:TYPE:BYTE (every byte of that attribute)    C_GetTokenInfo: flags:BITS
  * Numbers may be hexadecimal. A rule that cannot be read ends the process: a test must not pass because of a misspelling. */
 #include <dlfcn.h>
@@ -53,7 +53,7 @@ struct state {
 };
 
 enum when { ALWAYS, NTH, FIRST, FROM, EVERY, RANDOM };
-enum action { FAIL, LATE, DELAY, HANG, CRASH, FLIP, LEN, SWAP, NONE, TWICE, SET, FLAGS, N_ACTIONS };
+enum action { FAIL, LATE, DELAY, HANG, CRASH, FLIP, LEN, SWAP, NONE, TWICE, SET, FLAGS, LOGOUT, N_ACTIONS };
 struct word {
     const char *text;
     unsigned number, arguments;
@@ -62,7 +62,7 @@ static const struct word when_words[] = {{"always", ALWAYS, 0}, {"nth", NTH, 1},
                                          {"random", RANDOM, 2}, {NULL, 0, 0}};
 static const struct word action_words[] = {{"fail", FAIL, 1}, {"late", LATE, 1}, {"delay", DELAY, 1}, {"hang", HANG, 0}, {"crash", CRASH, 0},
                                            {"flip", FLIP, 1}, {"len", LEN, 1}, {"swap", SWAP, 0}, {"none", NONE, 0}, {"twice", TWICE, 0},
-                                           {"set", SET, 2}, {"flags", FLAGS, 1}, {NULL, 0, 0}};
+                                           {"set", SET, 2}, {"flags", FLAGS, 1}, {"logout", LOGOUT, 0}, {NULL, 0, 0}};
 
 struct rule {
     unsigned slot;
@@ -301,6 +301,8 @@ static CK_RV sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_H
     struct hit h;
     CK_RV rv = begin(FN_C_SignInit, &h);
 
+    if (h.has[LOGOUT])
+        (void)real->C_Logout(s);
     return rv != CKR_OK ? rv : end(&h, real->C_SignInit(s, mechanism, h.has[SWAP] ? another_key(s, key) : key));
 }
 

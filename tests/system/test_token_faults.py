@@ -1,0 +1,249 @@
+"""The whole service over a token whose calls fail, lie and hang on order, while clients sign: whoever is told 200 holds a good signature, whoever is
+not is told 5xx in the stable words, and signing returns by itself when the token does."""
+import http.client
+import itertools
+import os
+import threading
+import time
+
+import pytest
+
+from kms import BIN, Instance, b64, pae, run, sha256
+from lane import Verifier
+from tokens import SOFTHSM, Shim, build_modules
+
+CLIENTS, PAUSE = 4, 0.04
+DWELL = 0.3              # how long a fault that does not end by itself lasts
+BACK_SECONDS = 5
+ANSWER_SECONDS = 5       # nobody waits longer, whatever the token does
+LOST = (0x05, 0x06, 0x30, 0x31, 0x32, 0xE0, 0x190)
+HEALED = (0x90, 0xB3, 0x82, 0x101)
+CALLS = ("C_SignInit", "C_Sign", "C_FindObjects")
+
+
+class Load:
+    """CLIENTS threads that sign release after release, each for an app of its own."""
+
+    def __init__(self, kms):
+        self.kms, self.lock, self.stopped = kms, threading.Lock(), threading.Event()
+        self.answers = []        # (asked, answered, answer)
+        self.judged = 0
+        self.broken = []         # requests that got no answer at all
+        pem = kms.request("ci", "GET", f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public").body
+        self.good = Verifier(run("openssl", "pkey", "-pubin", "-outform", "DER", stdin=pem).stdout)
+        assert not self.good(b"something else", b"0" * 70)
+        self.threads = [threading.Thread(target=self._sign, args=(number,), daemon=True) for number in range(CLIENTS)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+    def _sign(self, number):
+        connection = None
+        for turn in itertools.count(1):
+            body = self.kms.release(f"{turn}.0.0", data=os.urandom(8), app=f"com.example.faults{number}")
+            if self.stopped.wait(PAUSE):
+                return
+            asked = time.monotonic()
+            try:
+                connection = connection or self.kms.connect("ci")
+                answer = connection.request("POST", "/v1/sign", body)
+            except (OSError, http.client.HTTPException) as error:
+                connection = None
+                self.broken.append((asked, error))
+                continue
+            with self.lock:
+                self.answers.append((asked, time.monotonic(), answer))
+
+    def since(self, when):
+        """Answers to requests that began after `when`."""
+        with self.lock:
+            return [answer for answer in self.answers if answer[0] >= when]
+
+    def first(self, status, when, seconds=BACK_SECONDS):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = [answered for _, answered, answer in self.since(when) if answer.status == status]
+            if found:
+                return min(found)
+            time.sleep(0.01)
+        raise AssertionError(f"no {status} within {seconds} s; {self.since(when)[-3:]}")
+
+    def judge(self):
+        """Every answer since the last call: good, or a failure that says so. The failures."""
+        with self.lock:
+            fresh, self.judged = self.answers[self.judged:], len(self.answers)
+        failures = []
+        for asked, answered, answer in fresh:
+            assert answered - asked < ANSWER_SECONDS, (answered - asked, answer)
+            if answer.status == 200:
+                envelope = answer.json["envelope"]
+                message = pae(b64(envelope["payload"]), envelope["payloadType"])
+                assert self.good(message, b64(envelope["signatures"][0]["sig"])), "a wrong signature was released"
+                assert not self.good(message + b" ", b64(envelope["signatures"][0]["sig"]))
+            else:
+                failures.append(answer)
+                assert (answer.status, answer.slug) in ((503, "token-unavailable"), (500, "internal")), answer
+                assert answer.status != 503 or int(answer.headers["retry-after"]) >= 1, answer
+                assert "envelope" not in answer.json and "CKR" not in answer.body.decode() and "0x" not in answer.body.decode()
+        assert not self.broken, self.broken[:3]
+        return failures
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    build_modules()
+    directory = tmp_path_factory.mktemp("faults")
+    shim = Shim(directory, SOFTHSM)
+    with Instance(directory / "dir", "--module", shim.module) as kms:
+        core, pid = kms.child("kmsd-core"), kms.pid
+        with Load(kms) as load:
+            load.first(200, time.monotonic())
+            yield kms, shim, load
+        shim.set()
+        load.judge()
+        assert kms.pid == pid and kms.child("kmsd-core") == core and len(kms.records(event="daemon.start")) == 1
+        kms.check_chain()
+        lines = kms.lines()
+        told = [answer.json["record"] for _, _, answer in load.answers if answer.status == 200]
+        assert all(sha256(lines[record["seq"]]) == record["hash"] for record in told)
+        run(BIN / "kms-audit", "verify", kms.dir)
+        assert not (kms.dir / "tokens/sealed").exists(), "no fault here is a refused PIN"
+
+
+def settled(kms):
+    return all(lane["state"] == "ready" for lane in kms.request("admin", "GET", "/v1/status").json["lanes"])
+
+
+@pytest.fixture
+def faulty(running):
+    """Everything works before and after: how long the return took is in `back`."""
+    kms, shim, load = running
+    shim.set()
+    kms.wait(lambda: settled(kms), 35, "all lanes at work")
+    load.first(200, time.monotonic())
+    load.judge()
+    yield kms, shim, load
+    shim.set()
+    removed = time.monotonic()
+    load.first(200, removed)
+    load.judge()
+
+
+def fault(shim, *rules):
+    before = sum(shim.faults(call) for call in CALLS)
+    shim.set(*rules)
+    end = time.monotonic() + 5
+    while sum(shim.faults(call) for call in CALLS) == before:
+        assert time.monotonic() < end, f"nobody met {rules}"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("call", ["C_SignInit", "C_Sign"])
+@pytest.mark.parametrize("rv", LOST + HEALED, ids=hex)
+def test_one_call_fails(faulty, call, rv):
+    """Nobody hears of one failure: the lane heals, or another one takes the work."""
+    kms, shim, load = faulty
+    when = time.monotonic()
+    fault(shim, f"{call} first:1 fail:{rv}")
+    load.first(200, time.monotonic())
+    assert not load.judge()
+    assert len(load.since(when)) > 0
+
+
+@pytest.mark.parametrize("rv", LOST + HEALED, ids=hex)
+def test_every_call_fails(faulty, rv):
+    """Until the rule goes everybody is told 503; then signing works again, with the same kmsd."""
+    kms, shim, load = faulty
+    fault(shim, *(f"{call} always fail:{rv}" for call in CALLS))
+    begin = time.monotonic()
+    load.first(503, begin)
+    time.sleep(DWELL)
+    assert not [answer for _, _, answer in load.since(begin) if answer.status == 200]
+    failures = load.judge()
+    assert failures and all(answer.slug == "token-unavailable" for answer in failures)
+
+
+@pytest.mark.parametrize("rv", LOST + HEALED, ids=hex)
+def test_calls_fail_at_random(faulty, rv):
+    kms, shim, load = faulty
+    fault(shim, *(f"{call} random:100:{rv + n} fail:{rv}" for n, call in enumerate(CALLS)))
+    time.sleep(DWELL)
+    load.judge()
+
+
+@pytest.mark.parametrize("rule", ["C_Sign every:2 flip", "C_Sign always flip", "C_SignInit every:2 swap", "C_SignInit always swap", "C_Sign always len:60"])
+def test_wrong_signature_reaches_nobody(faulty, rule):
+    kms, shim, load = faulty
+    begin = time.monotonic()
+    fault(shim, rule)
+    set_at = time.monotonic()
+    time.sleep(DWELL)
+    if "always" in rule:
+        assert not [answer for _, _, answer in load.since(set_at) if answer.status == 200]
+        load.first(500 if any(answer.status == 500 for _, _, answer in load.since(begin)) else 503, begin)
+    load.judge()
+
+
+def test_one_signature_hangs(faulty):
+    """The silent lane is ended and replaced; its request goes to another one."""
+    kms, shim, load = faulty
+    before = set(kms.lanes())
+    fault(shim, "C_Sign first:1 hang")
+    kms.wait(lambda: not before <= set(kms.lanes()), 5, "the end of the lane that hangs")
+    load.first(200, time.monotonic())
+    assert not load.judge()
+    kms.wait(lambda: settled(kms) and len(kms.lanes()) == len(before), 10, "a new lane")
+
+
+def test_every_signature_hangs(faulty):
+    kms, shim, load = faulty
+    fault(shim, "C_Sign always hang")
+    begin = time.monotonic()
+    load.first(503, begin)
+    failures = load.judge()
+    assert failures and all(answer.slug == "token-unavailable" for answer in failures)
+
+
+def test_slow_token_is_no_dead_one(faulty):
+    kms, shim, load = faulty
+    lanes = set(kms.lanes())
+    fault(shim, "C_Sign always delay:150")
+    time.sleep(2 * DWELL)
+    assert not load.judge()
+    assert set(kms.lanes()) == lanes
+
+
+def test_module_that_crashes(faulty):
+    kms, shim, load = faulty
+    before = set(kms.lanes())
+    fault(shim, "C_Sign first:1 crash")
+    kms.wait(lambda: not before <= set(kms.lanes()), 5, "the end of the lane")
+    load.first(200, time.monotonic())
+    assert not load.judge()
+
+
+def create(kms, name):
+    return kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"})
+
+
+@pytest.mark.parametrize("rule", ["C_GenerateKeyPair first:1 fail:0x30", "C_GenerateKeyPair first:1 late:0x30", "C_GenerateKeyPair first:1 fail:0xB3",
+                                  "C_GetAttributeValue first:1 set:0x162:1", "C_GenerateKeyPair first:1 crash"])
+def test_key_that_could_not_be_made(faulty, rule):
+    """No key is told of that is not there; the next one is made."""
+    kms, shim, load = faulty
+    name = "fault" + sha256(rule.encode())[:8]
+    shim.set(rule)
+    answer = create(kms, name)
+    shim.set()
+    if answer.status != 201:
+        assert (answer.status, answer.slug) in ((503, "token-unavailable"), (500, "internal")), answer
+    kms.wait(lambda: create(kms, name + "b").status == 201, 10, "a key after the fault")
+    assert not load.judge(), "signing goes on meanwhile"
