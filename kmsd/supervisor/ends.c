@@ -52,7 +52,7 @@ static void on_core_end(struct supervisor *s, int status)
     log_child(s->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, &s->core, how);
     s->core.pid = 0;
     stream_close(&s->control);
-    kill_children(s);
+    s->kill_at = clock_boot_us() + ORPHAN_US; /* they end by themselves: a lane is best not killed in the middle of a login */
     s->lacks[0] = '\0';
     if (s->stopping) {
         end(s, status ? 1 : 0); /* it did not come to its end by itself */

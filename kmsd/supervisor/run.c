@@ -114,7 +114,7 @@ static void check_times(struct supervisor *s, int64_t now)
     if (s->stopping) {
         if (now > s->stop_by && s->core.pid)
             kill(s->core.pid, SIGKILL);
-        if (!s->core.pid)
+        if (!s->core.pid && now > s->kill_at)
             kill_children(s);
         return;
     }
@@ -125,6 +125,8 @@ static void check_times(struct supervisor *s, int64_t now)
             end(s, 1);
         return;
     }
+    if (!s->core.pid && now > s->kill_at)
+        kill_children(s);
     latch_watch(s);
     start_due(s, now);
 }

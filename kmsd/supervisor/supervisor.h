@@ -6,6 +6,7 @@
 #include "kmsd/supervisor/children.h"
 
 #define STOP_US INT64_C(9500000)    /* SIGTERM: requests under way are finished until then */
+#define ORPHAN_US INT64_C(2000000)  /* children whose core is gone: their socket tells them */
 #define START_US INT64_C(600000000) /* from the start of the core to its first word; a long log without a snapshot takes its time */
 
 struct supervisor {
@@ -15,7 +16,7 @@ struct supervisor {
     struct stream control;
     int signals, listen[2];
     bool ready, stopping;
-    int64_t stop_by, start_by;
+    int64_t stop_by, start_by, kill_at;
     int result;
     char latch[PATH_MAX];      /* the file that a refused PIN leaves behind */
     bool latch_on_disk;        /* it was there: when it goes, sealed lanes start again */

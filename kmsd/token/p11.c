@@ -8,6 +8,7 @@
 
 #include "kmsd/token/describe.h"
 #include "kmsd/token/object.h"
+#include "kmsd/token/softhsmkeep.h"
 
 int token_session(struct token *t, struct fault *f)
 {
@@ -21,8 +22,10 @@ int token_session(struct token *t, struct fault *f)
 
 int token_open(struct token *t, const struct token_settings *s, struct fault *f)
 {
+    softhsm_keep(s);
     if (token_module(t, s, f) || token_find(t, f) || token_login(t, f))
         return -1;
+    softhsm_sync(s);
     t->objects = objects_new();
     if (!t->objects)
         return fault_set(f, LANE_TOKEN, "out of memory");

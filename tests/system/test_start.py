@@ -214,6 +214,37 @@ def test_a_pin_refused_while_running(own_kms):
     kms.wait(lambda: kms.sign("1.1.0").status == 200, 10, "signing")
 
 
+# The token's file
+
+
+def token_file(kms):
+    return next((kms.dir / "tokens/keys/store").glob("*/token.object"))
+
+
+@pytest.mark.parametrize("left", [0, 1, 160, 319])
+def test_a_login_that_was_cut_short(stopped, left):
+    """SoftHSM empties token.object and writes it again at every login; without it the token and all its keys are gone."""
+    stopped.start()
+    stopped.stop()
+    file = token_file(stopped)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:left])
+    stopped.start()
+    assert "put back from its copy" in (stopped.dir / "kmsd.log").read_text()
+    assert stopped.sign("3.0.0").status == 200
+    assert len(file.read_bytes()) == len(whole)
+
+
+def test_lanes_killed_in_their_login(own_kms):
+    """Again and again, at any moment of their start: the token survives."""
+    kms = own_kms
+    for turn in range(60):
+        for pid in kms.lanes():
+            kms.kill(pid)
+        time.sleep(0.001 * (turn % 23))
+    kms.wait(lambda: kms.sign("4.0.0").status == 200, 60, "signing")
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_pin_file_that_others_may_read(stopped, mode):
     file = stopped.dir / "pin-keys"
