@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "kmsd/sandbox/sandbox.h"
 #include "kmsd/settings.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
@@ -151,7 +152,7 @@ static int loop(struct supervisor *s)
 
 static int set_up(struct supervisor *s, struct err *e)
 {
-    char lock[PATH_MAX];
+    char lock[PATH_MAX], level[SANDBOX_LEVEL];
     sigset_t set;
 
     if (path_join(lock, sizeof lock, s->settings.dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
@@ -174,6 +175,8 @@ static int set_up(struct supervisor *s, struct err *e)
     if (settings_latch(&s->settings, s->latch, sizeof s->latch))
         return err_set(e, ERR_BAD_REQUEST, "the path of tokens.lock is too long");
     s->latch_on_disk = file_exists(s->latch);
+    if (sandbox_enter(SANDBOX_SUPERVISOR, &s->settings, level, e))
+        return -1;
     s->start_by = clock_boot_us() + START_US;
     return start_core(s, e);
 }
