@@ -157,6 +157,9 @@ static int confined(struct lane *l)
 {
     struct err e = {0};
 
+    if (!l->locked)
+        log_line(LOG_LEVEL_WARNING, "memory", "lane=%s-%u text=\"copies of the PIN may reach the swap space: raise the memlock limit (LimitMEMLOCK=infinity)\"",
+                 l->admin ? "admin" : "sign", l->index);
     if (!sandbox_enter(l->admin ? SANDBOX_LANE_ADMIN : SANDBOX_LANE_SIGN, l->settings, l->sandbox, &e))
         return 0;
     log_line(LOG_LEVEL_ERROR, "lane-start", "lane=%s-%u reason=\"%s\"", l->admin ? "admin" : "sign", l->index, e.detail);
@@ -178,6 +181,7 @@ int lane_run(const struct settings *s, bool admin, unsigned index, char **argv)
     struct fault f = {0};
     int code;
 
+    l.locked = process_lock_memory(); /* before there is a PIN: libp11 and modules keep copies of it */
     stream_init(&l.stream, LANE_FD);
     if (open_locked(&l, &f)) {
         code = not_started(&l, argv, &f);

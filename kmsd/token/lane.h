@@ -16,6 +16,7 @@ struct lane {
     struct token token;
     struct authority authority;   /* administrative lane */
     struct stream stream;
+    bool locked;                  /* its memory does not reach the swap space */
     char sandbox[SANDBOX_LEVEL];  /* what confines the process since its start */
     struct key *keys;             /* signing lane: what LOAD accepted */
     size_t n_keys, cap_keys;

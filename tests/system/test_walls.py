@@ -1,4 +1,5 @@
 """The processes of a running instance: without privileges, filtered, and telling how well they are confined."""
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -44,6 +45,32 @@ def test_the_level_is_told(kms, landlock):
     told = re.findall(r"event=sandbox role=(\S+) level=(\S+)", (kms.dir / "kmsd.log").read_text())
     assert {role for role, _ in told} == {"supervisor", "core", "front", "lane-admin", "lane-sign"}
     assert {got for role, got in told if role != "supervisor"} == {level(landlock)}
+
+
+def test_the_memory_of_token_processes_is_locked(kms):
+    """Where the limit is high, or root may raise it."""
+    limits = Path("/proc", str(kms.child("kmsd-token", lane="admin")), "limits").read_text()
+    allowed = re.search(r"Max locked memory\s+(\S+)\s+(\S+)", limits)[2]
+    if allowed != "unlimited" and int(allowed) < 256 << 20:
+        pytest.skip(f"the limit of locked memory is {allowed}, and raising it needs CAP_SYS_RESOURCE")
+    for pid, argv in kms.children().items():
+        locked = int(status_of(pid)["VmLck"].split()[0])
+        if argv[0].endswith("kmsd-token"):
+            assert locked > 1000, (argv, locked)
+    assert "event=memory" not in (kms.dir / "kmsd.log").read_text()
+
+
+def test_locking_that_is_not_allowed_is_told(own_kms):
+    own_kms.stop()
+    limited = ["prlimit", f"--memlock={8 << 20}:{8 << 20}", "setpriv", "--bounding-set=-sys_resource"] if os.geteuid() == 0 else ["prlimit", f"--memlock={8 << 20}:{8 << 20}"]
+    log = own_kms.dir / "limited.log"
+    daemon = subprocess.Popen([*limited, BIN / "kmsd", "run", "--settings", own_kms.dir / "kmsd.yaml", "--allow-dev"], stderr=log.open("wb"))
+    try:
+        own_kms.wait(lambda: "event=ready" in log.read_text(), 30, "the service")
+        assert "event=memory" in log.read_text() and own_kms.sign("1.0.0").status == 200
+    finally:
+        daemon.terminate()
+        assert daemon.wait(30) == 0
 
 
 def restarted(kms, setting):
