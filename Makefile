@@ -18,7 +18,7 @@ LINKHARD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 WERROR := $(if $(CI),-Werror,)
 SAN ?=
 ifneq ($(SAN),)
-HARDEN := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+HARDEN := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DKMSD_SANITIZED
 endif
 CFLAGS ?= -g
 KCFLAGS := -std=c11 -D_GNU_SOURCE -I. -DKMSD_VERSION='"$(VERSION)"' -DKMSD_PREFIX='"$(PREFIX)"' $(WARN) $(if $(filter 0,$(IS_CLANG)),$(GCC_ONLY)) $(HARDEN) -fPIE $(WERROR) $(KEXTRA)
@@ -33,6 +33,7 @@ POLICY := $(call obj,$(call src,policy))
 AUDIT := $(call obj,$(filter-out audit/kms-audit%.c,$(call src,audit)) $(call src,audit/state))
 KMSAUDIT := $(call obj,$(call src,audit/verify))
 SETTINGS := $(call obj,kmsd/settings.c)
+SANDBOX := $(call obj,$(call src,kmsd/sandbox))
 CORE := $(call obj,$(call src,kmsd/core))
 COREIO := $(call obj,$(call src,kmsd/core/io))
 FRONT := $(call obj,$(call src,kmsd/front))
@@ -86,18 +87,18 @@ $(LIBPOLICY): $(POLICY) ; $(archive)
 $(LIBAUDIT): $(AUDIT) ; $(archive)
 $(LIBCORE): $(CORE) ; $(archive)
 
-$(B)/bin/kmsd: $(SUPER) $(SETTINGS) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
-	$(call link,)
+$(B)/bin/kmsd: $(SUPER) $(SETTINGS) $(SANDBOX) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,-lseccomp)
 $(B)/bin/kmsctl: $(CLIENT) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,-lcurl)
 $(B)/bin/kms-audit: $(KMSAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
-$(B)/libexec/kmsd/kmsd-core: $(COREIO) $(SETTINGS) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
-	$(call link,)
-$(B)/libexec/kmsd/kmsd-front: $(FRONT) $(SETTINGS) $(LIBBASE)
-	$(call link,-lmicrohttpd -lgnutls -ldl)
-$(B)/libexec/kmsd/kmsd-token: $(TOKEN) $(SETTINGS) $(LIBBASE)
-	$(call link,-lp11 -lp11-kit -ldl)
+$(B)/libexec/kmsd/kmsd-core: $(COREIO) $(SETTINGS) $(SANDBOX) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,-lseccomp)
+$(B)/libexec/kmsd/kmsd-front: $(FRONT) $(SETTINGS) $(SANDBOX) $(LIBBASE)
+	$(call link,-lmicrohttpd -lgnutls -lseccomp -ldl)
+$(B)/libexec/kmsd/kmsd-token: $(TOKEN) $(SETTINGS) $(SANDBOX) $(LIBBASE)
+	$(call link,-lp11 -lp11-kit -lseccomp -ldl)
 
 # Unit tests: tests/unit/test_X.c is one program; what it links beyond the libraries is named in UNIT_OBJS_test_X.
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))

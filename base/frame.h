@@ -41,7 +41,8 @@
     X(OBJECTS, 30)      /* canonical JSON array */ \
     X(CODE, 31)         /* u64 enum err_code, for problems raised by a front */ \
     X(STATE, 32)        /* canonical JSON: what the service can do now */ \
-    X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */
+    X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */ \
+    X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */
 #define FRAME_TAG_LIMIT 64
 
 /* X(name, number, required tags, optional tags) */
@@ -54,7 +55,7 @@
     /* core -> front */ \
     X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION)) \
     /* any child -> core, once, when it is ready */ \
-    X(HELLO, 5, 0, T(TAG_TOKEN)) \
+    X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX)) \
     /* lane -> core, before its HELLO: it waits for its token, looking every 250 ms */ \
     X(AWAY, 6, T(TAG_REASON), 0) \
     /* core -> health door, whenever it changes */ \

@@ -139,6 +139,21 @@ void process_harden(void)
         abort();
 }
 
+void process_allow_locking(void)
+{
+    (void)setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}); /* who may not keeps the limit it has */
+}
+
+bool process_lock_memory(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_max < LOCKING_MIN)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return !setrlimit(RLIMIT_MEMLOCK, &limit) && !mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); /* what is never touched costs nothing */
+}
+
 void process_tie_to_parent(int expected_parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))

@@ -3,6 +3,7 @@
 #define KMS_BASE_SECRET_H
 
 #include "base/err.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #define SECRET_MAX 256
@@ -23,6 +24,12 @@ int secret_read_credential(struct secret *s, const char *name, struct err *e) __
 int secret_random_text(struct secret *s, size_t n, struct err *e) __attribute__((warn_unused_result));
 /* RLIMIT_CORE 0 and PR_SET_DUMPABLE 0; every program calls it first in main. */
 void process_harden(void);
+/* For root, before it gives its powers away: processes started from now on may lock what memory they like. */
+void process_allow_locking(void);
+/* Keeps all memory of the process out of the swap space, what it will allocate included: for who must live with a library's copies of a secret. Does nothing
+ * and returns false where RLIMIT_MEMLOCK is below LOCKING_MIN: a limit reached later would make allocations fail. */
+#define LOCKING_MIN (256u << 20)
+bool process_lock_memory(void);
 /* Ends this process with SIGKILL when its parent dies; call right after exec. expected_parent: exits at once if getppid() differs (0 = do not check). */
 void process_tie_to_parent(int expected_parent);
 

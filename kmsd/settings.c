@@ -10,7 +10,7 @@
 #include "base/num.h"
 #include "base/yaml.h"
 
-enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI };
+enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX };
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 
 static const char *const TYPES[] = {
@@ -46,8 +46,10 @@ static const struct row {
     {"tls.client_ca", PATHS, AT(client_ca), 0, 0, 0, true, "CA certificates that client certificates must chain to; the first is kmsd's own"},
     {"tokens.lock", PATH, AT(tokens_lock), 0, 0, 0, true, "lock file: token processes start one after another"},
     TOKEN_ROWS("keys", keys),
+    {"tokens.keys.paths", KEYS_PATHS, 0, 0, 0, 0, 0, false, "directories and devices that a module other than SoftHSM reads and writes"},
     {"tokens.keys.lanes", NUMBER, AT(keys.lanes), 0, LANES_MAX, 0, false, "signing lanes; 0 = one per processor"},
     TOKEN_ROWS("checkpoint", checkpoint),
+    {"tokens.checkpoint.paths", CHECKPOINT_PATHS, 0, 0, 0, 0, 0, false, "directories and devices that a module other than SoftHSM reads and writes"},
     {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
     {"anchor", PATH, AT(anchor), 0, 0, 0, false, "file that names the last record, best on another file system than the log (default anchor/anchor)"},
     {"audit.snapshots", PATH, AT(snapshots_dir), 0, 0, 0, false, "directory of the state snapshots (snapshots)"},
@@ -56,6 +58,7 @@ static const struct row {
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
     {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
+    {"sandbox", SANDBOX, 0, 0, 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
 };
 #define ANCHOR_DEFAULT "anchor/anchor"
 #define N_ROWS (sizeof SCHEMA / sizeof *SCHEMA)
@@ -82,18 +85,31 @@ static int take_path(const struct reading *r, const struct yaml_node *n, char *t
     return 0;
 }
 
-static int take_paths(const struct reading *r, const struct yaml_node *n, struct err *e)
+/* A list of 1 to max files or directories; *n is set last. */
+static int take_paths(const struct reading *r, const struct yaml_node *n, char (*to)[PATH_MAX], unsigned max, unsigned *count, struct err *e)
 {
-    if (n->kind != YAML_SEQUENCE || !n->n || n->n > SETTINGS_CA_MAX)
-        return yaml_err(r->doc, n, e, "must be a list of 1 to %d files", SETTINGS_CA_MAX);
+    if (n->kind != YAML_SEQUENCE || !n->n || n->n > max)
+        return yaml_err(r->doc, n, e, "must be a list of 1 to %u files", max);
     for (size_t i = 0; i < n->n; i++) {
         if (n->value[i]->kind != YAML_SCALAR)
             return yaml_err(r->doc, n->value[i], e, "must be a file name");
-        if (take_path(r, n->value[i], r->out->client_ca[i], PATH_MAX, e))
+        if (take_path(r, n->value[i], to[i], PATH_MAX, e))
             return -1;
     }
-    r->out->n_client_ca = (unsigned)n->n;
+    *count = (unsigned)n->n;
     return 0;
+}
+
+static int take_sandbox(const struct reading *r, const struct yaml_node *n, struct err *e)
+{
+    static const char *const words[] = {[SETTINGS_SANDBOX_AUTO] = "auto", [SETTINGS_SANDBOX_REQUIRED] = "required", [SETTINGS_SANDBOX_OFF] = "off"};
+
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcmp(words[i], n->text)) {
+            r->out->sandbox = (enum settings_sandbox)i;
+            return 0;
+        }
+    return yaml_err(r->doc, n, e, "must be auto, required or off");
 }
 
 static int take_text(const struct reading *r, const struct row *row, const struct yaml_node *n, char *to, struct err *e)
@@ -152,7 +168,12 @@ static int take(const struct reading *r, const struct row *row, const struct yam
     uint64_t number;
 
     if (row->kind == PATHS)
-        return take_paths(r, n, e);
+        return take_paths(r, n, r->out->client_ca, SETTINGS_CA_MAX, &r->out->n_client_ca, e);
+    if (row->kind == KEYS_PATHS || row->kind == CHECKPOINT_PATHS) {
+        struct token_settings *t = row->kind == KEYS_PATHS ? &r->out->keys : &r->out->checkpoint;
+
+        return take_paths(r, n, t->paths, SETTINGS_TOKEN_PATHS_MAX, &t->n_paths, e);
+    }
     if (n->kind != YAML_SCALAR)
         return yaml_err(r->doc, n, e, "must be a single value: %s", row->help);
     if (row->kind == PATH)
@@ -161,6 +182,8 @@ static int take(const struct reading *r, const struct row *row, const struct yam
         return take_word(r, row, n, to, e);
     if ((row->kind == FILE_NAME && check_file_name(r, n, e)) || (row->kind == TOKEN_URI && check_uri(r, row, n, e)))
         return -1;
+    if (row->kind == SANDBOX)
+        return take_sandbox(r, n, e);
     if (row->kind != NUMBER)
         return take_text(r, row, n, to, e);
     if (num_parse_u64(n->text, strlen(n->text), row->min, row->max, &number))

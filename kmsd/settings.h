@@ -10,6 +10,9 @@
 #define SETTINGS_CA_MAX 8
 #define SETTINGS_TEXT 256
 #define SETTINGS_URI 1024
+#define SETTINGS_TOKEN_PATHS_MAX 8
+
+enum settings_sandbox { SETTINGS_SANDBOX_AUTO, SETTINGS_SANDBOX_REQUIRED, SETTINGS_SANDBOX_OFF };
 #define LANES_MAX 8
 
 /* What kind of token it is, where that matters to how keys are made. TOKEN_TYPE_AUTO: the token process finds out. */
@@ -27,6 +30,8 @@ struct token_settings {
     uint64_t type;                 /* enum token_type */
     uint64_t lanes;                /* signing lanes, 0 = one per processor */
     char sync[PATH_MAX];           /* directory to syncfs after key generation, "" = none */
+    char paths[SETTINGS_TOKEN_PATHS_MAX][PATH_MAX]; /* what a module other than SoftHSM reads and writes */
+    unsigned n_paths;
 };
 /* Paths are absolute after loading (relative ones count from the file's directory). */
 struct settings {
@@ -43,6 +48,7 @@ struct settings {
     char snapshots_dir[PATH_MAX];
     uint64_t snapshot_records;
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
+    enum settings_sandbox sandbox;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */
 int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));

@@ -1,4 +1,7 @@
-# Where `make install` puts things: programs, the processes kmsd starts, example policies, documentation.
+# Where `make install` puts things: programs, the processes kmsd starts, example policies, documentation, what systemd needs.
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/kmsd $(DESTDIR)$(PREFIX)/share/kmsd/policy $(DESTDIR)$(PREFIX)/share/doc/kmsd
 	install -m 0755 $(B)/bin/kmsd $(B)/bin/kmsctl $(B)/bin/kms-audit $(DESTDIR)$(PREFIX)/bin/
@@ -7,3 +10,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 0644 client/kmsctl-completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kmsctl
 	install -m 0644 README.md docs/*.md docs/openapi.yaml $(DESTDIR)$(PREFIX)/share/doc/kmsd/
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
+	sed 's|/usr/local/|$(PREFIX)/|' packaging/systemd/kmsd.service >$(DESTDIR)$(UNITDIR)/kmsd.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/kmsd.service
+	install -m 0644 packaging/sysusers.d/kmsd.conf $(DESTDIR)$(SYSUSERSDIR)/kmsd.conf
+	install -m 0644 packaging/tmpfiles.d/kmsd.conf $(DESTDIR)$(TMPFILESDIR)/kmsd.conf

@@ -16,10 +16,11 @@ allow() { # folder, allowed folders...
 allow base base
 allow policy base policy
 allow audit base policy audit
-allow kmsd/core base policy audit kmsd/core kmsd/settings
-allow kmsd/front base kmsd/front kmsd/settings
-allow kmsd/token base kmsd/token kmsd/settings
-allow kmsd/supervisor base policy audit kmsd/supervisor kmsd/settings
+allow kmsd/sandbox base kmsd/sandbox kmsd/settings
+allow kmsd/core base policy audit kmsd/core kmsd/settings kmsd/sandbox
+allow kmsd/front base kmsd/front kmsd/settings kmsd/sandbox
+allow kmsd/token base kmsd/token kmsd/settings kmsd/sandbox
+allow kmsd/supervisor base policy audit kmsd/supervisor kmsd/settings kmsd/sandbox
 allow client base policy audit client
 
 # The verifier shares no code with the writer.
@@ -37,6 +38,8 @@ owner 'libfyaml' 'base/yaml\.c'
 owner 'microhttpd|gnutls' 'kmsd/front/'
 owner 'libp11|p11-kit|pkcs11' 'kmsd/token/'
 owner 'curl' 'client/'
+owner 'seccomp' 'kmsd/sandbox/syscalls\.c'
+owner 'linux/landlock' 'kmsd/sandbox/landlock\.c'
 
 # 3. Banned functions.
 hit=$(grep -rnwE '(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|atof|sscanf|scanf|fscanf|alloca|system|popen|rand|srand|signal|tmpnam|mktemp)\(' \

@@ -54,6 +54,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->io = *io;
     c->start = *start;
     c->snapshot.usable = start->snapshot_seq;
+    walls_note(c, start->sandbox);
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
     c->durable = state->chain.next_seq;
@@ -144,6 +145,8 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
     int result;
 
     see_time(c, now_us);
+    if (f->type == FRAME_HELLO)
+        walls_hello(c, f);
     result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
     lanes_settle(c);
     return result;

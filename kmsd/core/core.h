@@ -6,6 +6,7 @@
 #include "base/frame.h"
 
 #define CORE_BLOBS_MAX 16  /* bodies that one group may bring along */
+#define SANDBOX_TEXT 32
 #define CORE_LANES_MAX 16
 
 struct core;
@@ -46,6 +47,7 @@ struct core_start {
     unsigned fronts, lanes;  /* how many of each must say HELLO before the core is ready */
     uint64_t snapshot_records; /* from one state snapshot to the next */
     uint64_t snapshot_seq;     /* records that the snapshot covered which the start used, 0 = none */
+    char sandbox[SANDBOX_TEXT];  /* what confines the core, "seccomp+landlock7" */
     json_t *recovered;       /* detail of log.recovered, NULL = nothing was; borrowed */
 };
 

@@ -154,6 +154,7 @@ struct core {
     bool disk_busy;
     struct after *after_first, *after_last;
     /* children */
+    char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
     struct { bool up, hello; uint64_t epoch; } front[2];
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
@@ -184,6 +185,9 @@ struct core {
     char stop_reason[64];
 };
 
+/* walls.c: a process said at what level it is confined. */
+void walls_note(struct core *c, const char *level);
+void walls_hello(struct core *c, const struct frame *f);
 /* request.c */
 struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e);
 void request_free(struct core *c, struct request *rq);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "kmsd/front/front.h"
+#include "kmsd/sandbox/sandbox.h"
 
 enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78 };
 
@@ -82,6 +83,8 @@ static int serve(void)
 {
     const union MHD_DaemonInfo *info;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
+    char level[SANDBOX_LEVEL];
+    struct err e = {0};
     size_t mark;
 
     front.daemon = start();
@@ -90,8 +93,13 @@ static int serve(void)
         log_line(LOG_LEVEL_ERROR, "start", "text=\"the HTTP library does not start\"");
         return 1;
     }
+    if (sandbox_enter(SANDBOX_FRONT, &front.settings, level, &e)) {
+        log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
+        return EXIT_SETTINGS;
+    }
     stream_init(&front.core, CORE_FD);
     mark = frame_begin(&front.core.out, FRAME_HELLO, 0);
+    frame_put_str(&front.core.out, TAG_SANDBOX, level);
     frame_end(&front.core.out, mark);
     return stream_flush(&front.core) < 0 ? 0 : loop(epoll);
 }

@@ -17,6 +17,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/secret.h"
+#include "kmsd/sandbox/sandbox.h"
 #include "kmsd/settings.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
@@ -153,7 +155,7 @@ static int loop(struct supervisor *s)
 
 static int set_up(struct supervisor *s, struct err *e)
 {
-    char lock[PATH_MAX];
+    char lock[PATH_MAX], level[SANDBOX_LEVEL];
     sigset_t set;
 
     if (path_join(lock, sizeof lock, s->settings.dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
@@ -176,6 +178,9 @@ static int set_up(struct supervisor *s, struct err *e)
     if (settings_latch(&s->settings, s->latch, sizeof s->latch))
         return err_set(e, ERR_BAD_REQUEST, "the path of tokens.lock is too long");
     s->latch_on_disk = file_exists(s->latch);
+    process_allow_locking();
+    if (sandbox_enter(SANDBOX_SUPERVISOR, &s->settings, level, e))
+        return -1;
     s->start_by = clock_boot_us() + START_US;
     return start_core(s, e);
 }

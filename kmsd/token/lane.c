@@ -9,6 +9,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "kmsd/sandbox/sandbox.h"
 #include "kmsd/token/latch.h"
 
 #define LOCK_WAIT_MS 30000
@@ -95,6 +96,7 @@ static void hello(struct lane *l)
 
     json_canonical(&text, l->token.description);
     frame_put(&l->stream.out, TAG_TOKEN, buf_span(&text));
+    frame_put_str(&l->stream.out, TAG_SANDBOX, l->sandbox);
     frame_end(&l->stream.out, mark);
 }
 
@@ -150,6 +152,20 @@ static void close_lane(struct lane *l)
     stream_close(&l->stream);
 }
 
+/* From here on no other program is run. */
+static int confined(struct lane *l)
+{
+    struct err e = {0};
+
+    if (!l->locked)
+        log_line(LOG_LEVEL_WARNING, "memory", "lane=%s-%u text=\"copies of the PIN may reach the swap space: raise the memlock limit (LimitMEMLOCK=infinity)\"",
+                 l->admin ? "admin" : "sign", l->index);
+    if (!sandbox_enter(l->admin ? SANDBOX_LANE_ADMIN : SANDBOX_LANE_SIGN, l->settings, l->sandbox, &e))
+        return 0;
+    log_line(LOG_LEVEL_ERROR, "lane-start", "lane=%s-%u reason=\"%s\"", l->admin ? "admin" : "sign", l->index, e.detail);
+    return -1;
+}
+
 /* Why the lane could not start, as an exit code; a token that is away is waited for. */
 static int not_started(struct lane *l, char **argv, const struct fault *f)
 {
@@ -165,13 +181,14 @@ int lane_run(const struct settings *s, bool admin, unsigned index, char **argv)
     struct fault f = {0};
     int code;
 
+    l.locked = process_lock_memory(); /* before there is a PIN: libp11 and modules keep copies of it */
     stream_init(&l.stream, LANE_FD);
     if (open_locked(&l, &f)) {
         code = not_started(&l, argv, &f);
     } else {
         if (admin)
             open_authority(&l);
-        code = serve_loop(&l);
+        code = confined(&l) ? LANE_EXIT_SETTINGS : serve_loop(&l);
     }
     close_lane(&l);
     return code;

@@ -3,6 +3,7 @@
 #define KMS_TOKEN_LANE_H
 
 #include "base/stream.h"
+#include "kmsd/sandbox/sandbox.h"
 #include "kmsd/token/issue.h"
 
 #define LANE_KEYS_MAX 4096
@@ -15,6 +16,8 @@ struct lane {
     struct token token;
     struct authority authority;   /* administrative lane */
     struct stream stream;
+    bool locked;                  /* its memory does not reach the swap space */
+    char sandbox[SANDBOX_LEVEL];  /* what confines the process since its start */
     struct key *keys;             /* signing lane: what LOAD accepted */
     size_t n_keys, cap_keys;
     size_t probes;                /* so that each key has its turn */

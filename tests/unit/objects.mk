@@ -9,3 +9,5 @@ UNIT_OBJS_test_statement := $(call obj,kmsd/token/statement.c)
 UNIT_OBJS_test_backoff := $(call obj,kmsd/supervisor/children.c)
 UNIT_OBJS_test_headscan := $(B)/obj/kmsd/front/headscan.o
 UNIT_OBJS_test_snapshot := $(B)/obj/tests/longlog/records.o
+UNIT_OBJS_test_sandbox := $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS)
+UNIT_LIBS_test_sandbox := -lseccomp

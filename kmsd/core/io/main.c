@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "kmsd/core/io/host.h"
 #include "kmsd/core/io/start.h"
+#include "kmsd/sandbox/sandbox.h"
 #include "kmsd/settings.h"
 
 enum { EXIT_REFUSES = 78, CONTROL_FD = 3, PROGRAM_MAX = 64 << 20, LOCK_WAIT_MS = 5000 };
@@ -115,7 +116,7 @@ static int serve(struct boot *b, struct err *e)
     int result;
 
     keeper_init(&keeper, b->settings.anchor, &b->anchor);
-    if (describe(b, &start, e) || !(h.disk = disk_start(&b->log, &keeper, &h.disk_fd, e)) ||
+    if (describe(b, &start, e) || sandbox_enter(SANDBOX_CORE, &b->settings, start.sandbox, e) || !(h.disk = disk_start(&b->log, &keeper, &h.disk_fd, e)) ||
         !(h.snapshots = snapshots_start(b->settings.snapshots_dir, &h.snapshot_fd, e)) || host_init(&h, CONTROL_FD, e))
         return -1;
     h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
