@@ -62,13 +62,16 @@ FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
+FUZZ_SRC_fuzz_p11 := $(addprefix kmsd/token/,fault.c p11.c find.c uri.c login.c object.c list.c key.c sign.c generate.c capability.c algorithm.c describe.c module.c) \
+  kmsd/settings.c base/secret.c base/fsutil.c
+FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 -include tests/fuzz/sources.mk
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c
 	$(call say,FUZZCC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) $(if $(filter kmsd/token/%,$<),$(P11INC)) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 $(FUZZ_LIB): $(call FUZZ_OBJ,$(FUZZ_SRC)) ; $(archive)
 $(B)/fuzz/%: tests/fuzz/%.c $$(call FUZZ_OBJ,$$(FUZZ_SRC_$$*)) $(FUZZ_LIB)
 	$(call say,FUZZ,$@)

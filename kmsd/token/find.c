@@ -68,10 +68,8 @@ static bool same_token(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)
 }
 
 /* Whatever the module answers, a token that does not say what it is cannot be counted on. */
-static int look(struct token *t, CK_TOKEN_INFO *now, struct fault *f)
+static int judge(const struct token *t, CK_RV rv, const CK_TOKEN_INFO *now, struct fault *f)
 {
-    CK_RV rv = t->f->C_GetTokenInfo(t->slot_id, now);
-
     if (rv != CKR_OK) {
         fault_rv(f, rv, "C_GetTokenInfo");
         return fault_set(f, LANE_TOKEN, "token %s is not there", t->settings->label);
@@ -81,11 +79,26 @@ static int look(struct token *t, CK_TOKEN_INFO *now, struct fault *f)
     return 0;
 }
 
+static int look(const struct token *t, CK_TOKEN_INFO *now, struct fault *f)
+{
+    CK_RV rv = t->f->C_GetTokenInfo(t->slot_id, now);
+
+    return judge(t, rv, now, f);
+}
+
 int token_present(struct token *t, struct fault *f)
 {
     CK_TOKEN_INFO now;
 
     return look(t, &now, f);
+}
+
+int token_still(struct token *t, struct fault *f)
+{
+    CK_TOKEN_INFO now;
+    CK_RV rv = t->f->C_GetTokenInfo(t->slot_id, &now);
+
+    return rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED ? 0 : judge(t, rv, &now, f);
 }
 
 /* What the flags of a token say against a try of its PIN, and the way out. */

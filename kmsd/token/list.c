@@ -45,8 +45,10 @@ int objects_list(struct token *t, json_t **out, struct fault *f)
 {
     struct object_index now = {0};
     json_t *list = json_array();
-    int bad = objects_read(t, &now, f) || token_present(t, f) ? -1 : 0; /* in this order: an empty list must not come from a token that went away */
+    int bad = objects_read(t, &now, f);
 
+    if (!bad && !now.n) /* an empty list must not come from a token that went away */
+        bad = token_present(t, f);
     for (size_t n = 0; !bad && n < now.n; n++)
         if (json_array_append_new(list, entry(&now.list[n])))
             bad = fault_set(f, LANE_TOKEN, "out of memory");

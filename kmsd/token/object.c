@@ -48,6 +48,8 @@ static int search(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n_template, 
     if (rv != CKR_OK)
         return fault_rv(f, rv, "C_FindObjectsInit");
     while (!bad && (rv = t->f->C_FindObjects(t->session, found, FIND_BATCH, &n)) == CKR_OK && n) {
+        if (n > FIND_BATCH)
+            bad = fault_set(f, LANE_TOKEN, "the module claims to have found more objects than there was room for");
         for (CK_ULONG k = 0; k < n && !bad; k++) {
             struct object *o = add(hits);
 

@@ -75,7 +75,7 @@ int token_random(struct token *t, void *out, size_t len, struct fault *f)
     return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GenerateRandom");
 }
 
-/* A module may answer from memory long after its token went away; an object it must look up. */
+/* A module may answer from memory long after its token went away; an object it must look up. 1 = read, 0 = there is none. */
 static int probe_object(struct token *t, struct fault *f)
 {
     CK_OBJECT_CLASS class;
@@ -85,22 +85,26 @@ static int probe_object(struct token *t, struct fault *f)
     if (!t->objects || !t->objects->n || t->objects->epoch != t->epoch)
         return 0;
     rv = t->f->C_GetAttributeValue(t->session, t->objects->list[0].handle, &a, 1);
-    return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GetAttributeValue");
+    return rv == CKR_OK ? 1 : fault_rv(f, rv, "C_GetAttributeValue");
 }
 
 int token_probe(struct token *t, struct fault *f)
 {
     CK_SESSION_INFO info;
     uint8_t byte;
+    int read;
     CK_RV rv = t->f->C_GetSessionInfo(t->session, &info);
 
     if (rv != CKR_OK)
         return fault_rv(f, rv, "C_GetSessionInfo");
     if (info.state != CKS_RW_USER_FUNCTIONS)
         return fault_rv(f, CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo");
-    if (token_present(t, f) || (t->info.flags & CKF_RNG && token_random(t, &byte, 1, f)))
+    if (t->info.flags & CKF_RNG && token_random(t, &byte, 1, f))
         return -1;
-    return probe_object(t, f);
+    read = probe_object(t, f);
+    if (read < 0)
+        return -1;
+    return read ? token_still(t, f) : token_present(t, f);
 }
 
 int token_sync(const struct token *t, struct fault *f)

@@ -34,6 +34,9 @@ int token_module(struct token *t, const struct token_settings *s, struct fault *
 int token_find(struct token *t, struct fault *f) __attribute__((warn_unused_result));
 /* The very token that was chosen at start is in its slot and works as far as it says. LANE_TOKEN when not. Never spends a try of the PIN. */
 int token_present(struct token *t, struct fault *f) __attribute__((warn_unused_result));
+/* As token_present, for when an object of the token was read just now: then a general error says nothing. SoftHSM that looks while another process
+ * logs in finds the token's own file cut short and never trusts it again, yet every key goes on working. */
+int token_still(struct token *t, struct fault *f) __attribute__((warn_unused_result));
 /* token_present, and its flags allow a try of the PIN: LANE_HUMAN when it is locked, is to be changed, or one try is left. */
 int token_may_try_pin(struct token *t, struct fault *f) __attribute__((warn_unused_result));
 /* login.c: one login with the PIN of the settings, then a session of our own. LANE_HUMAN when refused. */

@@ -820,6 +820,32 @@ def test_probe_notices_a_token_that_went_away_unused(fresh, tmp_path, loaded):
         lane.ok("PROBE")
 
 
+def test_probe_survives_the_login_of_another_process(fresh):
+    """SoftHSM cuts the token's own file short while it logs in; who looks in that moment does not trust the file any more, but the keys work."""
+    directory, _ = fresh
+    with Lane(directory, "admin") as lane:
+        key_id, spki, _ = lane.generate()
+        file = next((directory / "tokens/keys/store").glob("*/token.object"))
+        whole = file.read_bytes()
+        with Lane(directory, "sign") as signer:
+            signer.load(key_id, spki)
+            file.write_bytes(b"")
+            signer.ok("PROBE")
+            lane.ok("PROBE")
+            lane.ok("LIST")
+            file.write_bytes(whole)
+            signer.ok("PROBE")
+            signer.ok("SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=STATEMENT)
+            lane.ok("PROBE")
+
+
+@pytest.mark.parametrize("rv", [0x32, 0xE0, 0xE1, 0x03])
+def test_probe_believes_a_token_that_says_it_is_gone(faulty_sign, rv):
+    lane, faulty, _, _ = faulty_sign
+    faulty.plan(f"C_GetTokenInfo {rv} 1")
+    lane.refused(TOKEN, "PROBE")
+
+
 @pytest.mark.parametrize("verb", ["SIGN", "LOAD", "PUBLIC", "LIST"])
 def test_token_that_went_away_is_no_missing_key(fresh, tmp_path, verb):
     directory, _ = fresh
