@@ -9,3 +9,4 @@ UNIT_OBJS_test_statement := $(call obj,kmsd/token/statement.c)
 UNIT_OBJS_test_backoff := $(call obj,kmsd/supervisor/children.c)
 UNIT_OBJS_test_headscan := $(B)/obj/kmsd/front/headscan.o
 UNIT_OBJS_test_snapshot := $(B)/obj/tests/longlog/records.o
+UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o

@@ -215,7 +215,8 @@ static void sequences_are_rich(void **state)
 {
     static const char *const parts[] = {"\"kind\":\"identity\"", "\"enabled\":false", "\"founder\":false", "\"kind\":\"key\"", "{\"active\":false,",
                                         "\"kind\":\"mark\"", "\"withdrawn\":true", "\"releases\":1", "\"releases\":2", "\"event\":\"sign.release\"",
-                                        "\"event\":\"identity.create\"", "\"event\":\"key.create\"", "\"kind\":\"spiffe\"", "\"previous\":0"};
+                                        "\"event\":\"identity.create\"", "\"event\":\"key.create\"", "\"kind\":\"spiffe\"", "\"previous\":0",
+                                        "\"kind\":\"reset\"", "\"kind\":\"token\""};
     bool seen[sizeof parts / sizeof *parts] = {0};
 
     (void)state;
