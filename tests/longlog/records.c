@@ -217,6 +217,19 @@ static void token_change(struct records *g)
     add(g, record);
 }
 
+static void anchor_change(struct records *g)
+{
+    json_t *record = record_new("anchor.reset", "ok", &actor_system, "");
+    json_t *detail = json_pack("{s:I, s:s}", "counter", (json_int_t)records_random(g, 1000), "how", "replaced");
+
+    if (records_random(g, 2))
+        json_object_set_new(detail, "old", json_pack("{s:i, s:o, s:i}", "counter", 3, "hash", random_hex(g, 64), "seq", 7));
+    if (records_random(g, 2))
+        json_object_set_new(detail, "token", json_pack("{s:o, s:i}", "hash", random_hex(g, 64), "seq", 8));
+    json_object_set_new(record, "detail", detail);
+    add(g, record);
+}
+
 /* A refused creation of a key is an error record too, but has no intent. */
 static void refusal(struct records *g)
 {
@@ -270,6 +283,8 @@ void records_add(struct records *g, unsigned n)
             key_change(g);
         else if (dice < 97)
             token_change(g);
+        else if (dice < 98)
+            anchor_change(g);
         else
             policy_change(g);
     }

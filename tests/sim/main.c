@@ -74,6 +74,8 @@ void sim_free(struct sim *s)
     json_decref(s->acknowledged);
     json_decref(s->programs);
     json_decref(s->objects);
+    json_decref(s->snapshots);
+    buf_free(&s->snapshot);
     json_decref(s->model.keys);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
@@ -81,7 +83,7 @@ void sim_free(struct sim *s)
 }
 
 struct totals {
-    unsigned long steps, kills, acknowledged, refused, keys, faults;
+    unsigned long steps, kills, acknowledged, refused, keys, faults, snapshots;
 };
 
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
@@ -100,6 +102,7 @@ struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
     s->acknowledged = json_object();
     s->programs = json_object();
     s->objects = json_array();
+    s->snapshots = json_object();
     memcpy(s->source, "127.0.0.1", 10);
     sim_boot(s);
     return s;
@@ -127,6 +130,7 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     t->refused += s->refused;
     t->keys += s->keys_made;
     t->faults += s->faults;
+    t->snapshots += s->snapshot_starts;
     t->acknowledged += json_object_size(s->acknowledged);
     sim_free(s);
     return failed;
@@ -146,7 +150,8 @@ int main(int argc, char **argv)
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);
-    printf("simulation: %lu schedules, %lu steps, %lu kills, %lu other faults, %lu acknowledged (%lu of them keys), %lu refused: %s\n", count, t.steps, t.kills, t.faults, t.acknowledged, t.keys, t.refused,
+    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults, %lu acknowledged (%lu of them keys), %lu refused: %s\n",
+           count, t.steps, t.kills, t.snapshots, t.faults, t.acknowledged, t.keys, t.refused,
            failed ? "BROKEN" : "all promises held");
     return failed;
 }

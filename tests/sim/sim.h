@@ -8,6 +8,7 @@
 
 #define SIM_LANES 2       /* signing lanes; one administrative lane comes on top */
 #define SIM_PENDING_MAX 256
+#define SIM_SNAPSHOT_RECORDS 15
 #define SIM_PEOPLE 3      /* 0: CI "ci-a", 1: CI "ci-b", 2: the administrator */
 #define SIM_IDEMS 64
 #define SIM_POLICIES 2    /* 0 lets both CI identities sign, 1 only ci-a */
@@ -95,6 +96,12 @@ struct sim {
     bool syncing;
     json_t *blobs;             /* sha256 → text, durable; and those of the group under way */
     json_t *group_blobs;
+    /* state snapshots */
+    struct buf snapshot;       /* under way; no start sees it */
+    uint64_t snapshot_seq;     /* covered by the one that the last start used */
+    bool snapshot_busy;
+    json_t *snapshots;         /* sha256 → text, durable */
+    unsigned snapshot_starts;
     /* children */
     struct sim_lane_job job[SIM_PENDING_MAX];
     struct sim_lane lane[SIM_LANES + 1]; /* the last one is the administrative lane */
@@ -139,6 +146,12 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f);
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed);
 void sim_free(struct sim *s);
 int sim_scenes(const struct sim_keys *keys);
+/* snapshots.c */
+void sim_snapshot_take(void *ctx, uint64_t seq, uint64_t keep, struct buf *text);
+void sim_snapshot_step(struct sim *s);     /* the one under way reaches the disk, or fails */
+void sim_snapshot_lose(struct sim *s);
+/* The state from the newest snapshot that the durable log names and the records behind it, which must be `whole`, the fold of everything; or `whole`. Takes it over. */
+struct state *sim_snapshot_start(struct sim *s, struct state *whole, const struct blob_source *blobs);
 /* oracle.c: reads the durable log with a model of its own. */
 void sim_check(struct sim *s);             /* what has become durable since the last time */
 void sim_check_all(struct sim *s);         /* from the first byte */

@@ -161,16 +161,20 @@ static void front_up(struct sim *s, enum child_role role)
 
 void sim_boot(struct sim *s)
 {
-    const struct core_io io = {.ctx = s, .send = on_send, .random = on_random, .append = on_append, .kill = on_kill, .proved = on_proved, .note = on_note};
-    struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs};
+    const struct core_io io = {.ctx = s, .send = on_send, .random = on_random, .append = on_append, .kill = on_kill, .proved = on_proved,
+                               .snapshot = sim_snapshot_take, .note = on_note};
+    const struct blob_source blobs = {read_blob, s};
+    struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs,
+                               .snapshot_records = SIM_SNAPSHOT_RECORDS};
     JSON_AUTO *recovered = NULL;
     struct state *state;
     struct err e = {0};
 
     if (!s->durable.len)
         first_records(s);
-    state = fold(s, &recovered);
+    state = sim_snapshot_start(s, fold(s, &recovered), &blobs);
     start.recovered = recovered;
+    start.snapshot_seq = s->snapshot_seq;
     s->core = core_new(state, &io, &start, s->now, &e);
     if (!s->core) {
         sim_fail(s, "the core does not start: %s", e.detail);
@@ -205,6 +209,7 @@ void sim_kill(struct sim *s)
     buf_put(&s->durable, s->group.data, survives);
     buf_clear(&s->group);
     s->syncing = false;
+    sim_snapshot_lose(s);
     s->alive = false;
     core_free(s->core);
     s->core = NULL;
@@ -216,6 +221,8 @@ void sim_kill(struct sim *s)
 
 void sim_disk_step(struct sim *s)
 {
+    if (s->steps % 3 == 0)
+        sim_snapshot_step(s);
     core_turn(s->core);
     if (!s->syncing)
         return;

@@ -11,3 +11,4 @@ UNIT_OBJS_test_headscan := $(B)/obj/kmsd/front/headscan.o
 UNIT_OBJS_test_snapshot := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_sandbox := $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS)
 UNIT_LIBS_test_sandbox := -lseccomp
+UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o
