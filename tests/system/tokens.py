@@ -91,9 +91,9 @@ class Shim:
 
 
 class Token:
-    """What a lane needs to find its token. kind.ec: makes P-256 keys. kind.locks: counts wrong PINs."""
-    name, ec, locks = "", True, False
-    label = "kmsd-keys"
+    """What a lane needs to find its token. kind.ec: makes P-256 keys. kind.loose: attributes of a key that it does not hold to."""
+    name, ec, loose = "", True, ()
+    label, ca_label = "kmsd-keys", "kmsd:ca"
 
     def __init__(self, directory):
         self.dir, self.env, self.prefix, self.children = directory, {}, [], []
@@ -176,7 +176,7 @@ class ShimmedSoftHSM(SoftHSM):
 
 class Fake(Token):
     """tests/token/fake.c; modes are the numbers of its enum."""
-    name, locks = "fake", True
+    name, loose = "fake", ("allowed_mechanisms", "copyable")   # an unknown kind of token is not taken at its word
     WRONG_PUBLIC, HIDE_PRIVATE, EXTRACTABLE, WRONG_SIGNATURE, PICKY, ABSENT, BARE_POINT, FORGETFUL = (1 << n for n in range(8))
     HEAD, RECORD, RECORDS = struct.Struct("=QQQ64s"), struct.Struct("=Q16s160s"), 256
 
@@ -216,7 +216,7 @@ class Fake(Token):
 
 class Tpm(Token):
     """tpm2-pkcs11 over the resource manager over a software TPM."""
-    name = "tpm2"
+    name, loose = "tpm2", ("copyable", "modifiable")
 
     def prepare(self):
         self.module = LIB / "libtpm2_pkcs11.so.1"
@@ -239,9 +239,29 @@ class Tpm(Token):
         self.write()
 
 
+class Nss(Token):
+    """NSS softokn: a database, no daemon; it copies keys in the clear whatever their attributes say, so births must not say otherwise."""
+    name, ca_label, loose = "nss", "", ("extractable", "copyable")
+
+    def prepare(self):
+        self.module = LIB / "libsoftokn3.so"
+        need(self.module, "certutil")
+        database = self.dir / "nss"
+        database.mkdir()
+        self.more = (f"    type: nss\n    initialise: \"configdir='sql:{database}' certPrefix='' keyPrefix='' secmod='secmod.db' flags= "
+                     f"dbTokenDescription='{self.label}'\"\n")
+        self.write()
+        noise = self.dir / "noise"
+        noise.write_bytes(os.urandom(64))
+        self.run("certutil", "-N", "-d", f"sql:{database}", "-f", self.dir / "pin-keys")
+        self.run("certutil", "-G", "-k", "ec", "-q", "nistp256", "-d", f"sql:{database}", "-f", self.dir / "pin-keys", "-z", noise)
+        listed = self.run("certutil", "-K", "-d", f"sql:{database}", "-f", self.dir / "pin-keys").stdout.decode()
+        self.ca_id = bytes.fromhex(listed.split(" ec ")[1].split()[0])
+
+
 class OpenCryptoki(Token):
     """opencryptoki's software token in a mount namespace of its own: its paths are fixed. It knows RSA only, and three wrong PINs lock it."""
-    name, ec, locks = "opencryptoki", False, True
+    name, ec = "opencryptoki", False
 
     def prepare(self):
         self.module = LIB / "pkcs11/libopencryptoki.so"
@@ -268,4 +288,4 @@ class OpenCryptoki(Token):
         self.write()
 
 
-KINDS = (SoftHSM, ShimmedSoftHSM, Fake, Tpm, OpenCryptoki)
+KINDS = (SoftHSM, ShimmedSoftHSM, Fake, Nss, Tpm, OpenCryptoki)
