@@ -23,7 +23,7 @@ SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
 TYPES = {"HELLO": 5, "AWAY": 6, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
          "RESULT": 32, "ERROR": 33}
 TAGS = {"CERT": 4, "STATUS": 9, "REQUEST_ID": 12, "COUNT": 13, "REASON": 14, "KEY_ID": 15, "ALGORITHM": 16, "SCHEME": 17, "LABEL": 18, "INPUT": 19,
-        "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30}
+        "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30, "SANDBOX": 34}
 TAG_NAMES = {number: name for name, number in TAGS.items()}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
 TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY = range(1, 7)
