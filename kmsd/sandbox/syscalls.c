@@ -41,7 +41,7 @@ static const int MODULE[] = {
     S(mq_open), S(mq_timedsend), S(mq_timedreceive), S(memfd_create), S(mlockall), S(munlockall), S(mbind), S(get_mempolicy),
     S(timer_create), S(timer_settime), S(timer_gettime), S(timer_delete), S(setitimer), S(getitimer), S(alarm), S(kill), S(tkill), S(getpgrp), S(getpgid), S(getsid), S(getgroups),
     S(getresuid), S(getresgid), S(truncate), S(symlink), S(symlinkat), S(mknod), S(mknodat), S(fchown), S(chdir), S(fchdir), S(getpriority), S(sched_getparam),
-    S(sched_getscheduler), S(sched_setaffinity), S(sched_setscheduler), S(sched_get_priority_max), S(sched_get_priority_min), S(pidfd_open), S(wait4), S(waitid), S(capget), END};
+    S(sched_getscheduler), S(sched_setaffinity), S(sched_setscheduler), S(sched_get_priority_max), S(sched_get_priority_min), S(pause), S(rt_sigsuspend), S(pidfd_open), S(wait4), S(waitid), S(capget), END};
 
 /* No process of kmsd, and no module, has an honest use for these after its start. */
 static const int HOSTILE[] = {
