@@ -57,7 +57,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     walls_note(c, start->sandbox);
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
-    c->durable = state->chain.next_seq;
+    c->durable = c->anchor.log_end = state->chain.next_seq;
     memcpy(c->durable_hash, state->head, SHA256_HEX);
     see_time(c, now_us);
     c->refusal_window = c->now;
@@ -148,6 +148,7 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
     if (f->type == FRAME_HELLO)
         walls_hello(c, f);
     result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
+    anchor_step(c);
     lanes_settle(c);
     return result;
 }
@@ -196,10 +197,17 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     lanes_settle(c);
 }
 
+static bool stop_durable(const struct core *c)
+{
+    return c->stop_written && c->durable >= c->stop_seq;
+}
+
 void core_on_disk(struct core *c, int64_t now_us)
 {
     see_time(c, now_us);
     commit_done(c);
+    if (stop_durable(c))
+        anchor_stop(c);
     lanes_settle(c);
 }
 
@@ -226,6 +234,7 @@ void core_on_tick(struct core *c, int64_t now_us)
     waiters_expire(c);
     nonces_expire(c);
     refusals_summarise(c, false);
+    anchor_step(c);
     lanes_settle(c);
     snapshot_tick(c);
     if (c->stopping && !c->n_requests && snapshot_settled(c))
@@ -254,7 +263,7 @@ static bool serving(const struct core *c)
 
 bool core_ready(const struct core *c)
 {
-    return serving(c) && lanes_ready(c) >= c->start.lanes;
+    return serving(c) && lanes_ready(c) >= c->start.lanes && c->anchor.compared;
 }
 
 const char *core_lacks(const struct core *c)
@@ -268,7 +277,7 @@ const char *core_lacks(const struct core *c)
 
 bool core_finished(const struct core *c)
 {
-    return c->stop_written && c->durable >= c->stop_seq;
+    return stop_durable(c) && anchor_settled(c);
 }
 
 const struct state *core_state(const struct core *c)

@@ -39,6 +39,8 @@ struct core_io {
      * under way. Older ones than it and `keep` may go. NULL = no snapshots are written. */
     void (*snapshot)(void *ctx, uint64_t seq, uint64_t keep, struct buf *text);
     void (*note)(void *ctx, enum core_note level, const char *event, const char *text);
+    /* Hash of a record that was in the log at the start; asked once, before anything is signed. -1 = it cannot be read now. */
+    int (*record_hash)(void *ctx, uint64_t seq, char out[static SHA256_HEX]);
 };
 /* What daemon.start records. */
 struct core_start {
@@ -68,6 +70,11 @@ bool core_ready(const struct core *c);    /* daemon.start is durable, every fron
 /* What keeps an otherwise serving core from being ready and will not pass by itself; NULL = nothing of the kind. */
 const char *core_lacks(const struct core *c);
 bool core_finished(const struct core *c); /* daemon.stop is durable: the host may leave */
+/* Why this log must not be served (the token has seen a longer or another one): words for the operator, NULL = nothing. The core stops by itself then. */
+const char *core_refuses(const struct core *c);
+/* The host tells why the anchor's file is behind the log, "" = it is not; and what it told last. */
+void core_on_anchor(struct core *c, const char *problem);
+const char *core_anchor_problem(const struct core *c);
 /* For tests and the host: the fold as of the last appended record, and what is durable. */
 const struct state *core_state(const struct core *c);
 uint64_t core_durable_seq(const struct core *c); /* seq after the last durable record */

@@ -2,6 +2,7 @@
 #ifndef KMS_CORE_INTERNAL_H
 #define KMS_CORE_INTERNAL_H
 
+#include "audit/anchor.h"
 #include "kmsd/core/core.h"
 
 #define REQUEST_ID_HEX 33
@@ -137,6 +138,18 @@ struct refusal {
     unsigned seen, over;
 };
 
+/* The anchor's copy on the token, see anchor.c. */
+struct anchor_copy {
+    bool compared;                 /* the log holds what the token says, or the token says nothing: signing may begin */
+    bool asked;                    /* the lane works on it */
+    bool useless;                  /* the token keeps no such object */
+    uint64_t log_end;              /* records at the start of this process */
+    uint64_t counter;              /* of the last copy */
+    uint64_t written;              /* seq after the record that the last copy names */
+    int64_t due, stop_by;
+    char refusal[ERR_DETAIL_MAX + 128], problem[160];
+};
+
 struct core {
     struct state *state;
     struct core_io io;
@@ -159,6 +172,7 @@ struct core {
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
     struct lane_queue queue[LANE_QUEUES];
+    struct anchor_copy anchor;
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
     /* reconcile.c */
@@ -269,6 +283,11 @@ void lane_return(struct core *c, struct lane *l);       /* what it was given goe
 void lanes_settle(struct core *c);                      /* end of an event: fails what waits where there is nothing to wait for */
 void lanes_expire(struct core *c);
 void lanes_free(struct core *c);
+/* anchor.c */
+void anchor_step(struct core *c);                        /* end of an event: asks the lane for what is due */
+void anchor_stop(struct core *c);                        /* the last record is durable: the copy must name it */
+bool anchor_settled(const struct core *c);
+int anchor_check(const struct core *c, struct err *e) __attribute__((warn_unused_result)); /* may a signature be made yet? */
 /* lanelife.c: the lanes themselves */
 struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
 int lane_hello(struct core *c, struct lane *l) __attribute__((warn_unused_result));

@@ -92,6 +92,8 @@ static int prepare(struct core *c, struct request *rq, struct err *e)
         return err_set(e, ERR_BUSY, "the service is stopping");
     if (c->durable <= c->start_seq)
         return err_set(e, ERR_BUSY, "the service is starting");
+    if ((rq->route->action == POLICY_SIGN || rq->route->flags & ROUTE_SIGNED) && anchor_check(c, e))
+        return -1;
     return rq->route->flags & ROUTE_SIGNED ? evidence_check(c, rq, e) : 0;
 }
 

@@ -20,11 +20,13 @@ int status_show(struct core *c, struct request *rq, struct err *e)
 {
     static const char *const none[] = {NULL};
     const struct state *s = c->state;
+    const char *anchor = c->anchor.problem[0] ? c->anchor.problem : c->anchor.useless ? "in its file only: the token keeps no data objects" : "kept";
 
     if (query_check(rq, none, e) || authorise(c, rq, NULL, NULL, NULL, e))
         return -1;
     reply_json(c, rq, 200,
-               json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:i}, s:o, s:s, s:s, s:s}", "instance", s->instance, "origin", s->origin, "mode", s->mode, "version",
+               json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:i}, s:o, s:s, s:s, s:s}", "anchor", anchor, "instance", s->instance, "origin", s->origin, "mode",
+                         s->mode, "version",
                          c->start.version, "log", record_head(c->durable - 1, c->durable_hash), "keys", "active", (int)s->n_keys, "lanes", lanes_view(c),
                          "policy", s->policy_sha256, "started", c->started, "sandbox", c->sandbox));
     return 0;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kmsd/token/anchor.h"
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
 #include "kmsd/token/latch.h"
@@ -216,6 +217,11 @@ static int verb_issue(struct lane *l, const struct frame *in, struct buf *out, s
     return 0;
 }
 
+static int verb_anchor(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    return anchor_verb(&l->token, in, out, f);
+}
+
 /* Which lane has the verb; whether it may simply run again after the session was healed. Verbs that sign heal inside;
  * making a key is never repeated. */
 struct verb {
@@ -232,6 +238,7 @@ static const struct verb verbs[] = {
     {FRAME_GENERATE, false, true, false, verb_generate},
     {FRAME_LIST, false, true, true, verb_list},
     {FRAME_ISSUE, false, true, false, verb_issue},
+    {FRAME_ANCHOR, false, true, true, verb_anchor},
 };
 
 struct call {

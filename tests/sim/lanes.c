@@ -126,6 +126,23 @@ static void generate(struct sim *s, const struct frame *in)
     sim_token_add(s, id, label);
 }
 
+/* The token keeps what it is told to; what it is told must be in the durable log by then, or the next start would be refused. */
+static void anchor(struct sim *s, struct span slot, struct buf *frame)
+{
+    char hash[SHA256_HEX];
+    struct anchor a;
+
+    if (slot.data) {
+        if (anchor_decode(slot, &a) || sim_record_hash(s, a.seq, hash) || strcmp(hash, a.hash))
+            sim_fail(s, "the anchor on the token names what is not in the durable log");
+        else
+            memcpy(s->token_anchor, slot.data, ANCHOR_LEN);
+        s->token_has_anchor = true;
+    }
+    if (s->token_has_anchor)
+        frame_put(frame, TAG_ANCHOR, span_of(s->token_anchor, ANCHOR_LEN));
+}
+
 static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
 {
     size_t mark = frame_begin(frame, FRAME_RESULT, in->id);
@@ -138,6 +155,8 @@ static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
         json_canonical(&text, s->objects);
         frame_put(frame, TAG_OBJECTS, buf_span(&text));
     }
+    if (in->type == FRAME_ANCHOR)
+        anchor(s, in->field[TAG_ANCHOR], frame);
     if (in->type == FRAME_GENERATE) {
         generate(s, in);
         frame_put(frame, TAG_SPKI, buf_span(&s->keys->release_spki));

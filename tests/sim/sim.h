@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 
+#include "audit/anchor.h"
 #include "kmsd/core/core.h"
 
 #define SIM_LANES 2       /* signing lanes; one administrative lane comes on top */
@@ -110,6 +111,8 @@ struct sim {
     struct sim_request request[SIM_PENDING_MAX];
     uint64_t next_id;
     char nonce[64];
+    uint8_t token_anchor[ANCHOR_LEN]; /* the data object; it survives everything */
+    bool token_has_anchor;
     char source[64];           /* address that requests come from */
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
@@ -125,6 +128,7 @@ void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf,
 void sim_boot(struct sim *s);              /* from the durable bytes; first time: writes genesis */
 void sim_kill(struct sim *s);              /* the core dies now; unsynced bytes survive in part or not at all */
 void sim_disk_step(struct sim *s);
+int sim_record_hash(void *ctx, uint64_t seq, char out[static SHA256_HEX]); /* of the durable log */
 void sim_clock_step(struct sim *s);        /* the wall clock jumps, either way */
 void sim_front_kill(struct sim *s);        /* a door dies with whatever waits at it, and comes back */
 void sim_drain(struct sim *s);             /* a calm world: everything that was asked must be answered */

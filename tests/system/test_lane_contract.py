@@ -190,6 +190,39 @@ def test_list_is_complete(p256, lanes):
         assert sorted(map(str, json.loads(again.ok("LIST")["OBJECTS"]))) == sorted(map(str, listed))
 
 
+def anchor_of(number):
+    """What the core writes has 112 bytes; the lane does not look into them."""
+    return bytes([number]) * 112
+
+
+def test_anchor_is_kept_or_said_not_to_be(token):
+    """Replaced as a whole, read by the next process; a token that keeps no such objects says so and works on."""
+    field = {"LABEL": "kmsd:anchor:" + secrets.token_hex(16)}
+    with token.lane("admin") as lane:
+        assert "ANCHOR" not in lane.ok("ANCHOR", **field), "nothing was written yet"
+        keeps = "ANCHOR" in lane.ok("ANCHOR", ANCHOR=anchor_of(0), **field)
+        assert keeps or token.name not in ("softhsm",), lane.err_text()
+        for number in (1, 2):
+            answer = lane.ok("ANCHOR", ANCHOR=anchor_of(number), **field)
+            assert answer.get("ANCHOR") == (anchor_of(number) if keeps else None), lane.err_text()
+        assert "ANCHOR" not in lane.ok("ANCHOR", LABEL="kmsd:anchor:" + secrets.token_hex(16)), "another instance has its own"
+        lane.ok("PROBE")
+    with token.lane("admin") as lane:
+        assert lane.ok("ANCHOR", **field).get("ANCHOR") == (anchor_of(2) if keeps else None)
+
+
+def test_anchor_has_one_form(lanes):
+    admin, sign, _, _ = lanes
+    label = "kmsd:anchor:" + secrets.token_hex(16)
+    sign.refused(INPUT, "ANCHOR", LABEL=label)
+    for other in ("", "kmsd:ca", "kmsd:anchor:", label[:-1], label + "0", label[:-1] + "G", "kmsd:release:" + "a" * 32):
+        admin.refused(INPUT, "ANCHOR", LABEL=other, ANCHOR=anchor_of(1))
+        admin.refused(INPUT, "ANCHOR", LABEL=other)
+    for data in (b"", anchor_of(1)[:-1], anchor_of(1) + b"x"):
+        admin.refused(INPUT, "ANCHOR", LABEL=label, ANCHOR=data)
+    assert "ANCHOR" not in admin.ok("ANCHOR", LABEL=label)
+
+
 @pytest.mark.parametrize("data", [
     b"\xff\xff\xff\xff" + b"x" * 20, b"\0\0\0\0", b"\0\0\0\x08" + b"\x14" + b"\0" * 7, b"\0\0\0\x09" + b"\xee" + b"\0" * 8,
     frame("HELLO", 1, {}), frame("RESULT", 1, {"OUTPUT": b"x"}), frame("SIGN", 1, {"KEY_ID": b"x" * 16}),

@@ -8,6 +8,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "audit/logscan.h"
 #include "base/fsutil.h"
 #include "base/log.h"
 
@@ -107,10 +108,23 @@ static void note(void *ctx, enum core_note level, const char *event, const char 
     log_line(levels[level], event, "text=\"%s\"", text);
 }
 
+static int record_hash(void *ctx, uint64_t seq, char out[static SHA256_HEX])
+{
+    struct log_place place;
+    struct err e = {0};
+
+    if (logscan_seek(((struct host *)ctx)->audit_dir, seq + 1, &place, &e)) {
+        log_line(LOG_LEVEL_ERROR, "log", "text=\"%s\"", e.detail);
+        return -1;
+    }
+    memcpy(out, place.prev, SHA256_HEX);
+    return 0;
+}
+
 struct core_io host_io(struct host *h)
 {
     return (struct core_io){.ctx = h, .send = send_frame, .random = take_random, .append = append, .kill = kill_child, .proved = proved,
-                            .snapshot = snapshot, .note = note};
+                            .snapshot = snapshot, .note = note, .record_hash = record_hash};
 }
 
 static void drop_child(struct host *h, struct host_child *ch)
@@ -260,6 +274,7 @@ static void end_snapshot(struct host *h)
 
 static int dispatch(struct host *h, uint64_t tag, struct err *e)
 {
+    char problem[KEEPER_TEXT];
     uint64_t ticks;
 
     if (tag < HOST_CHILDREN_MAX) {
@@ -270,8 +285,11 @@ static int dispatch(struct host *h, uint64_t tag, struct err *e)
     if (tag == TAG_CONTROL)
         return serve_control(h, e);
     if (tag == TAG_TIMER) {
-        if (read(h->timer_fd, &ticks, sizeof ticks) > 0)
-            core_on_tick(h->core, clock_wall_us());
+        if (read(h->timer_fd, &ticks, sizeof ticks) <= 0)
+            return 0;
+        disk_anchor_problem(h->disk, problem);
+        core_on_anchor(h->core, problem);
+        core_on_tick(h->core, clock_wall_us());
         return 0;
     }
     if (tag == TAG_SNAPSHOT) {

@@ -21,6 +21,7 @@ struct host {
     struct disk *disk;
     struct snapshots *snapshots;
     int snapshot_fd;
+    const char *audit_dir;
     struct stream control;             /* to the supervisor */
     struct host_child child[HOST_CHILDREN_MAX];
     int epoll, disk_fd, timer_fd;

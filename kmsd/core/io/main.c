@@ -109,7 +109,7 @@ static int open_log(struct boot *b, struct err *e)
 
 static int serve(struct boot *b, struct err *e)
 {
-    struct host h = {0};
+    struct host h = {.audit_dir = b->settings.audit_dir};
     struct core_start start = {0};
     struct keeper keeper;
     struct core_io io = host_io(&h);
@@ -128,6 +128,8 @@ static int serve(struct boot *b, struct err *e)
         snapshots_stop(h.snapshots);
         disk_stop(h.disk);
     }
+    if (!result && core_refuses(h.core))
+        result = EXIT_REFUSES; /* the core said why */
     core_free(h.core);
     return result;
 }
@@ -170,10 +172,10 @@ int main(int argc, char **argv)
         return e.code == ERR_INTERNAL ? 1 : EXIT_REFUSES; /* what the machine could not do now it may do later */
     }
     failed = serve(&b, &e);
-    if (failed)
+    if (failed < 0)
         log_line(LOG_LEVEL_ERROR, "core", "text=\"%s\"", e.detail);
     state_free(b.state);
     json_decref(b.recovered);
     json_decref(b.programs);
-    return failed ? 1 : 0;
+    return failed < 0 ? 1 : failed;
 }
