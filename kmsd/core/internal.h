@@ -21,7 +21,7 @@
 #define PAGE_MAX 200
 #define GROUP_BYTES_MAX (64u << 20)
 #define SNAPSHOT_STOP_MIN 1000 /* records that make a snapshot at a stop worth it */
-#define SNAPSHOT_STOP_WAIT (5 * TIME_SECOND_US)
+#define SNAPSHOT_STOP_TICKS 50 /* of 100 ms */
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
@@ -191,7 +191,7 @@ struct core {
         bool busy, stop_tried;
         uint64_t usable;           /* the newest one that is known to be good; what a record names may be gone */
         uint64_t seq, bytes;       /* of the one under way, or tried last */
-        int64_t give_up;           /* a stop waits until then */
+        unsigned waited;           /* ticks that a stop has waited for it */
     } snapshot;
     uint64_t start_seq;            /* ready when durable > start_seq */
     bool stopping, stop_written;

@@ -45,11 +45,10 @@ bool snapshot_settled(struct core *c)
 {
     if (!c->snapshot.stop_tried) {
         c->snapshot.stop_tried = true;
-        c->snapshot.give_up = c->now + SNAPSHOT_STOP_WAIT;
         if (due(c, c->start.snapshot_records < SNAPSHOT_STOP_MIN ? c->start.snapshot_records : SNAPSHOT_STOP_MIN))
             begin(c);
     }
-    return !c->snapshot.busy || c->now >= c->snapshot.give_up;
+    return !c->snapshot.busy || c->snapshot.waited++ >= SNAPSHOT_STOP_TICKS;
 }
 
 void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us)

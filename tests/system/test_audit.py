@@ -408,6 +408,34 @@ def test_whole_records_among_the_bytes_kept_aside(log, tmp_path):
     assert report["exit"] == 0 and any("hold 1 whole records" in n for n in report["notes"])
 
 
+# State snapshots
+
+
+def name_snapshot(log, seq, **members):
+    log.add("log.snapshot", "ok", log.SYSTEM, detail={"bytes": 4096, "file": "%020d.jsonl" % seq, "seq": seq, "sha256": "ab" * 32, **members})
+
+
+def test_named_snapshots(log, tmp_path):
+    """The files are no evidence: nobody asks for them."""
+    name_snapshot(log, 50)
+    name_snapshot(log, 61)
+    assert check(log, tmp_path)["exit"] == 0
+
+
+@pytest.mark.parametrize("seq,members", [(0, {}), (61, {}), (50, {"bytes": 0}), (50, {"file": "%020d.jsonl" % 51}), (50, {"file": "../50.jsonl"})])
+def test_a_snapshot_that_cannot_be(log, tmp_path, seq, members):
+    name_snapshot(log, seq, **members)
+    report = check(log, tmp_path)
+    assert report["exit"] == 1 and report["found"] == [("invalid", 60, 60)]
+
+
+def test_a_snapshot_that_is_not_newer(log, tmp_path):
+    name_snapshot(log, 50)
+    name_snapshot(log, 50)
+    report = check(log, tmp_path)
+    assert report["exit"] == 1 and report["found"] == [("invalid", 61, 61)]
+
+
 # Signatures
 
 

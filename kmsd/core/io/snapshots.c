@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -15,6 +16,7 @@
 
 /* Written and synced in slices: a sync of the log that comes in between waits for one of them, not for tens of megabytes. */
 #define SLICE (1u << 20)
+#define SPARE (64u << 20) /* space that a snapshot leaves to the log */
 
 struct snapshots {
     pthread_t thread;
@@ -41,6 +43,16 @@ static int write_slices(int fd, struct span text)
         text = span_of(text.data + n, text.len - (size_t)n);
     }
     return fsync(fd);
+}
+
+/* The log needs the space more. */
+static int has_room(const char *dir, size_t len, struct err *e)
+{
+    struct statvfs fs;
+
+    if (statvfs(dir, &fs))
+        return err_errno(e, ERR_INTERNAL, errno, "%s", dir);
+    return fs.f_bavail * fs.f_frsize >= len + SPARE ? 0 : err_set(e, ERR_INTERNAL, "%s: too little space for a snapshot of %zu bytes", dir, len);
 }
 
 /* Under a name that no start looks for, until it is whole and on disk. */
@@ -91,7 +103,7 @@ static int work(struct snapshots *w)
     snapshot_name(w->seq, name);
     snapshot_name(w->keep, keep);
     sha256_hex(w->text.data, w->text.len, w->sha256);
-    if (dir_make(w->dir, 0750, &w->err) || store(w->dir, name, buf_span(&w->text), &w->err))
+    if (dir_make(w->dir, 0750, &w->err) || has_room(w->dir, w->text.len, &w->err) || store(w->dir, name, buf_span(&w->text), &w->err))
         return -1;
     prune(w->dir, name, keep);
     return 0;
