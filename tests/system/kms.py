@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 BIN = BUILD / "bin"
 START_SECONDS = 90
+PROCESSES = 5 + min(os.cpu_count(), 8)  # supervisor, core, two doors, administrative lane, a signing lane for each processor
 REQUEST_SECONDS = 30
 
 
@@ -117,6 +118,7 @@ class Instance:
         self.admin = Client(Path(self.env["KMS_CERT"]), Path(self.env["KMS_KEY"]), Path(self.env["KMS_SSH_KEY"]))
         self.ci = Client(Path(self.ci_env["KMS_CERT"]), Path(self.ci_env["KMS_KEY"]))
         self._contexts.clear()
+        self.n_children = len(self.children())
         for who, door in ((self.admin, "admin"), (self.ci, "ci")):
             who.name = self.request(door, "GET", "/v1/whoami", cert=who).json["identity"]["name"]
         return self
