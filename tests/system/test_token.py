@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tokens import Shim, build_modules
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 PROGRAM = str(BUILD / "libexec/kmsd/kmsd-token")
@@ -659,40 +661,42 @@ def test_pin_is_nowhere_to_be_seen(fresh):
 
 # a token that misbehaves
 
-@pytest.fixture(scope="session")
-def fault_module(tmp_path_factory):
-    out = tmp_path_factory.mktemp("module") / "p11_fault.so"
-    flags = subprocess.run(["pkg-config", "--cflags", "p11-kit-1"], capture_output=True, text=True, check=True).stdout.split()
-    source = Path(__file__).with_name("p11_fault.c")
-    subprocess.run(["gcc", "-std=gnu11", "-shared", "-fPIC", *flags, "-o", str(out), str(source), "-ldl"], check=True)
-    return out
-
-
 class Faulty:
-    """An instance whose module fails as told."""
+    """An instance whose module fails as told: "FUNCTION RV TIMES" or "WORD 1 TIMES", a line each."""
+    WORDS = {"logout": ("C_SignInit", "logout"), "wrong": ("C_Sign", "flip"), "extractable": ("C_GetAttributeValue", "set:0x162:1"),
+             "modifiable": ("C_GetAttributeValue", "set:0x170:1"), "point": ("C_GetAttributeValue", "flip:0x181"),
+             "locked": ("C_GetTokenInfo", "flags:0x40000"), "final": ("C_GetTokenInfo", "flags:0x20000"),
+             "change": ("C_GetTokenInfo", "flags:0x80000"), "other": ("C_GetTokenInfo", "serial")}
 
-    def __init__(self, directory, module):
-        self.directory, self.plan_file = directory, directory / "plan"
-        self.plan_file.write_text("")
-        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=module))
+    def __init__(self, directory):
+        self.directory, self.shim = directory, Shim(directory, MODULE)
+        self.first, self.end = "C_Sign", 0
+        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=self.shim.module))
 
     def lane(self, kind, **options):
-        return Lane(self.directory, kind, env={"KMSD_FAULT_PLAN": str(self.plan_file)}, **options)
+        return Lane(self.directory, kind, **options)
 
     def plan(self, text):
-        self.plan_file.write_text(text + "\n")
+        rules = []
+        for what, value, times in map(str.split, text.splitlines()):
+            function, action = self.WORDS.get(what, (what, f"fail:{value}"))
+            rules.append((function, int(times), action))
+        if rules:
+            self.first, self.end = rules[0][0], self.shim.faults(rules[0][0]) + rules[0][1]
+        self.shim.set(*(f"{function} first:{times} {action}" for function, times, action in rules))
 
     def left(self):
         """How often the fault of the first line would still occur."""
-        return int(self.plan_file.read_text().splitlines()[0].split()[-1])
+        return self.end - self.shim.faults(self.first)
 
     def logins(self):
-        return len(Path(f"{self.plan_file}.logins").read_bytes())
+        return self.shim.calls("C_Login")
 
 
 @pytest.fixture()
-def faulty(fresh, fault_module):
-    return Faulty(fresh[0], fault_module)
+def faulty(fresh):
+    build_modules()
+    return Faulty(fresh[0])
 
 
 @pytest.fixture()
