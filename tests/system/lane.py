@@ -2,6 +2,7 @@
 import ctypes
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -13,10 +14,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 PROGRAM = str(BUILD / "libexec/kmsd/kmsd-token")
-TYPES = {"HELLO": 5, "REPLY": 4, "AWAY": 6, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
-         "ANCHOR": 24, "RESULT": 32, "ERROR": 33}
-TAGS = {"CERT": 4, "STATUS": 9, "REQUEST_ID": 12, "COUNT": 13, "REASON": 14, "KEY_ID": 15, "ALGORITHM": 16, "SCHEME": 17, "LABEL": 18, "INPUT": 19,
-        "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30, "SANDBOX": 34, "ANCHOR": 33}
+HEADER = (ROOT / "base/frame.h").read_text()
+
+
+def table(macro):
+    """The rows X(NAME, number, ...) of a macro of base/frame.h."""
+    rows = re.search(rf"#define {macro}\(X\)(.*?)\n(?:#|enum|$)", HEADER, re.S).group(1)
+    found = {name: int(number) for name, number in re.findall(r"\bX\((\w+), (\d+)", rows)}
+    assert len(found) > 10
+    return found
+
+
+TYPES, TAGS = table("FRAME_TYPES"), table("FRAME_TAGS")
 TAG_NAMES = {number: name for name, number in TAGS.items()}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
 TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY = range(1, 7)

@@ -8,25 +8,17 @@ import re
 import secrets
 import signal
 import socket
-import struct
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
-PROGRAM = str(BUILD / "libexec/kmsd/kmsd-token")
+from lane import BUG, HUMAN, INPUT, KEY, PROGRAM, STATEMENT, TOKEN, VERIFY, Lane, frame, openssl, pae
+from tokens import Shim, build_modules
+
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
-TYPES = {"HELLO": 5, "AWAY": 6, "REPLY": 4, "LOAD": 16, "SIGN": 17, "PUBLIC": 18, "RANDOM": 19, "PROBE": 20, "GENERATE": 21, "LIST": 22, "ISSUE": 23,
-         "RESULT": 32, "ERROR": 33}
-TAGS = {"CERT": 4, "STATUS": 9, "REQUEST_ID": 12, "COUNT": 13, "REASON": 14, "KEY_ID": 15, "ALGORITHM": 16, "SCHEME": 17, "LABEL": 18, "INPUT": 19,
-        "OUTPUT": 20, "SPKI": 21, "BIRTH": 22, "CSR": 23, "PROFILE": 24, "TOKEN": 25, "CLASS": 26, "OBJECTS": 30, "SANDBOX": 34}
-TAG_NAMES = {number: name for name, number in TAGS.items()}
-TYPE_NAMES = {number: name for name, number in TYPES.items()}
-TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY = range(1, 7)
 SETTINGS = """version: 1
 instance: test.example
 listen: {{ci: 127.0.0.1:0, admin: 127.0.0.1:0}}
@@ -50,10 +42,6 @@ limits: {{connections: 1024, connections_per_peer: 256, request_seconds: 15, bod
 """
 
 
-def openssl(*args, data=None):
-    return subprocess.run(["openssl", *map(str, args)], input=data, capture_output=True, check=True).stdout
-
-
 def csr(directory, name, *key_options):
     """A key and a PEM signing request whose subject and extensions must not reach the certificate."""
     options = key_options or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
@@ -64,104 +52,6 @@ def csr(directory, name, *key_options):
 
 def to_der(path, kind="req"):
     return openssl(kind, "-in", path, "-outform", "DER")
-
-
-def pae(body):
-    return b"DSSEv1 28 application/vnd.in-toto+json " + str(len(body)).encode() + b" " + body
-
-
-STATEMENT = pae(b'{"_type":"https://in-toto.io/Statement/v1"}')
-
-
-class Lane:
-    """One kmsd-token process with our end of its socket pair."""
-
-    def __init__(self, directory, lane, index=0, wait=True, env=None):
-        self.ours, theirs = socket.socketpair()
-        self.stderr = open(directory / f"{lane}-{index}-{secrets.token_hex(4)}.stderr", "w+", encoding="utf-8")
-        argv = [PROGRAM, "--settings", str(directory / "kmsd.yaml"), "--lane", lane, "--index", str(index), "--parent", str(os.getpid())]
-        self.process = subprocess.Popen(argv, close_fds=False, preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env={**os.environ, **(env or {})},
-                                        stderr=self.stderr, stdin=subprocess.DEVNULL)
-        theirs.close()
-        self.ours.settimeout(30)
-        self.buffer = b""
-        self.next_id = 1
-        self.hello = self.read() if wait else None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.ours.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.stderr.close()
-
-    @staticmethod
-    def frame(kind, number, fields):
-        body = struct.pack(">BQ", TYPES[kind], number)
-        for name, value in fields.items():
-            if isinstance(value, int):
-                value = struct.pack(">Q", value)
-            elif isinstance(value, str):
-                value = value.encode()
-            body += struct.pack(">BI", TAGS[name], len(value)) + value
-        return struct.pack(">I", len(body)) + body
-
-    def read(self):
-        while len(self.buffer) < 4 or len(self.buffer) < 4 + struct.unpack(">I", self.buffer[:4])[0]:
-            got = self.ours.recv(1 << 20)
-            if not got:
-                return None
-            self.buffer += got
-        size = 4 + struct.unpack(">I", self.buffer[:4])[0]
-        whole, self.buffer = self.buffer[4:size], self.buffer[size:]
-        kind, number = struct.unpack(">BQ", whole[:9])
-        answer, at = {"type": TYPE_NAMES[kind], "id": number}, 9
-        while at < len(whole):
-            tag, length = struct.unpack(">BI", whole[at:at + 5])
-            answer[TAG_NAMES[tag]] = whole[at + 5:at + 5 + length]
-            at += 5 + length
-        assert at == len(whole)
-        return answer
-
-    def send(self, kind, **fields):
-        self.next_id += 1
-        self.ours.sendall(self.frame(kind, self.next_id, fields))
-        return self.next_id
-
-    def call(self, kind, **fields):
-        number = self.send(kind, **fields)
-        answer = self.read()
-        assert answer and answer["id"] == number
-        return answer
-
-    def ok(self, kind, **fields):
-        answer = self.call(kind, **fields)
-        assert answer["type"] == "RESULT", answer
-        return answer
-
-    def refused(self, lane_class, kind, **fields):
-        answer = self.call(kind, **fields)
-        assert answer["type"] == "ERROR", answer
-        assert struct.unpack(">Q", answer["CLASS"])[0] == lane_class, answer
-        assert b"0x" not in answer["REASON"] and b"CKR" not in answer["REASON"]
-        return answer
-
-    def generate(self, name="app", version=1):
-        key_id = secrets.token_bytes(16)
-        answer = self.ok("GENERATE", KEY_ID=key_id, ALGORITHM="p256", SCHEME="statement", LABEL=f"kmsd:release:{name}:{version}")
-        return key_id, answer["SPKI"], json.loads(answer["BIRTH"])
-
-    def load(self, key_id, spki):
-        return self.ok("LOAD", KEY_ID=key_id, ALGORITHM="p256", SCHEME="statement", SPKI=spki)
-
-    def err_text(self):
-        self.stderr.seek(0)
-        return self.stderr.read()
 
 
 def setup_command(directory, *more):
@@ -439,7 +329,7 @@ def test_batch_is_answered_in_order(admin, sign, tmp_path):
     sign.load(key_id, spki)
     inputs = [pae(b'{"n":%d}' % n) for n in range(256)]
     fields = [{"KEY_ID": key_id, "SCHEME": "statement", "INPUT": data} for data in inputs]
-    sign.ours.sendall(b"".join(sign.frame("SIGN", 1000 + n, f) for n, f in enumerate(fields)))
+    sign.ours.sendall(b"".join(frame("SIGN", 1000 + n, f) for n, f in enumerate(fields)))
     answers = [sign.read() for _ in inputs]
     assert [a["id"] for a in answers] == [1000 + n for n in range(256)]
     for n in (0, 100, 255):
@@ -447,7 +337,7 @@ def test_batch_is_answered_in_order(admin, sign, tmp_path):
 
 
 def test_frame_in_pieces(sign):
-    whole = sign.frame("RANDOM", 7, {"COUNT": 16})
+    whole = frame("RANDOM", 7, {"COUNT": 16})
     for at in range(len(whole)):
         sign.ours.sendall(whole[at:at + 1])
         time.sleep(0.001)
@@ -659,40 +549,42 @@ def test_pin_is_nowhere_to_be_seen(fresh):
 
 # a token that misbehaves
 
-@pytest.fixture(scope="session")
-def fault_module(tmp_path_factory):
-    out = tmp_path_factory.mktemp("module") / "p11_fault.so"
-    flags = subprocess.run(["pkg-config", "--cflags", "p11-kit-1"], capture_output=True, text=True, check=True).stdout.split()
-    source = Path(__file__).with_name("p11_fault.c")
-    subprocess.run(["gcc", "-std=gnu11", "-shared", "-fPIC", *flags, "-o", str(out), str(source), "-ldl"], check=True)
-    return out
-
-
 class Faulty:
-    """An instance whose module fails as told."""
+    """An instance whose module fails as told: "FUNCTION RV TIMES" or "WORD 1 TIMES", a line each."""
+    WORDS = {"logout": ("C_SignInit", "logout"), "wrong": ("C_Sign", "flip"), "extractable": ("C_GetAttributeValue", "set:0x162:1"),
+             "modifiable": ("C_GetAttributeValue", "set:0x170:1"), "point": ("C_GetAttributeValue", "flip:0x181"),
+             "locked": ("C_GetTokenInfo", "flags:0x40000"), "final": ("C_GetTokenInfo", "flags:0x20000"),
+             "change": ("C_GetTokenInfo", "flags:0x80000"), "other": ("C_GetTokenInfo", "serial")}
 
-    def __init__(self, directory, module):
-        self.directory, self.plan_file = directory, directory / "plan"
-        self.plan_file.write_text("")
-        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=module))
+    def __init__(self, directory):
+        self.directory, self.shim = directory, Shim(directory, MODULE)
+        self.first, self.end = "C_Sign", 0
+        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=self.shim.module))
 
     def lane(self, kind, **options):
-        return Lane(self.directory, kind, env={"KMSD_FAULT_PLAN": str(self.plan_file)}, **options)
+        return Lane(self.directory, kind, **options)
 
     def plan(self, text):
-        self.plan_file.write_text(text + "\n")
+        rules = []
+        for what, value, times in map(str.split, text.splitlines()):
+            function, action = self.WORDS.get(what, (what, f"fail:{value}"))
+            rules.append((function, int(times), action))
+        if rules:
+            self.first, self.end = rules[0][0], self.shim.faults(rules[0][0]) + rules[0][1]
+        self.shim.set(*(f"{function} first:{times} {action}" for function, times, action in rules))
 
     def left(self):
         """How often the fault of the first line would still occur."""
-        return int(self.plan_file.read_text().splitlines()[0].split()[-1])
+        return self.end - self.shim.faults(self.first)
 
     def logins(self):
-        return len(Path(f"{self.plan_file}.logins").read_bytes())
+        return self.shim.calls("C_Login")
 
 
 @pytest.fixture()
-def faulty(fresh, fault_module):
-    return Faulty(fresh[0], fault_module)
+def faulty(fresh):
+    build_modules()
+    return Faulty(fresh[0])
 
 
 @pytest.fixture()

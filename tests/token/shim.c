@@ -8,11 +8,13 @@
  * WHEN: always | nth:N | first:N | from:N | every:N | random:PERMILLE:SEED
  * ACTION, for every function: fail:RV (without the real call) | late:RV (after the real call, whose result is lost) | delay:MS | hang | crash
  *     C_Sign: flip | len:N       C_SignInit: swap (another private key) | logout (first)    C_FindObjects: none | twice
- *     C_GetAttributeValue: flip:TYPE | set:TYPE:BYTE (every byte of that attribute)    C_GetTokenInfo: flags:BITS
+ *     C_GetAttributeValue: flip:TYPE | set:TYPE:BYTE (every byte of that attribute; WHEN counts the reads of it)
+ *     C_GetTokenInfo: flags:BITS (are set) | serial (is another one)
  * Numbers may be hexadecimal. A rule that cannot be read ends the process: a test must not pass because of a misspelling. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -53,7 +55,7 @@ struct state {
 };
 
 enum when { ALWAYS, NTH, FIRST, FROM, EVERY, RANDOM };
-enum action { FAIL, LATE, DELAY, HANG, CRASH, FLIP, LEN, SWAP, NONE, TWICE, SET, FLAGS, LOGOUT, N_ACTIONS };
+enum action { FAIL, LATE, DELAY, HANG, CRASH, FLIP, LEN, SWAP, NONE, TWICE, SET, FLAGS, LOGOUT, SERIAL, N_ACTIONS };
 struct word {
     const char *text;
     unsigned number, arguments;
@@ -62,7 +64,8 @@ static const struct word when_words[] = {{"always", ALWAYS, 0}, {"nth", NTH, 1},
                                          {"random", RANDOM, 2}, {NULL, 0, 0}};
 static const struct word action_words[] = {{"fail", FAIL, 1}, {"late", LATE, 1}, {"delay", DELAY, 1}, {"hang", HANG, 0}, {"crash", CRASH, 0},
                                            {"flip", FLIP, 1}, {"len", LEN, 1}, {"swap", SWAP, 0}, {"none", NONE, 0}, {"twice", TWICE, 0},
-                                           {"set", SET, 2}, {"flags", FLAGS, 1}, {"logout", LOGOUT, 0}, {NULL, 0, 0}};
+                                           {"set", SET, 2}, {"flags", FLAGS, 1}, {"logout", LOGOUT, 0}, {"serial", SERIAL, 0},
+                                           {NULL, 0, 0}};
 
 struct rule {
     unsigned slot;
@@ -208,6 +211,21 @@ static bool applies(const struct rule *r, uint64_t number)
     }
 }
 
+/* Counts one event of the rule, and the fault where it is one. */
+static bool strikes(const struct rule *r, uint64_t *number)
+{
+    *number = __atomic_add_fetch(&state->slot[r->slot], 1, __ATOMIC_SEQ_CST);
+    if (!applies(r, *number))
+        return false;
+    (void)__atomic_add_fetch(&state->function[r->function].faults, 1, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+static bool is_about_attribute(const struct rule *r)
+{
+    return r->function == FN_C_GetAttributeValue && (r->action == FLIP || r->action == SET);
+}
+
 static void wait_ms(unsigned long ms)
 {
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -226,12 +244,8 @@ static CK_RV begin(enum function function, struct hit *h)
         const struct rule *r = &rules[n];
         uint64_t number;
 
-        if (r->function != function)
+        if (r->function != function || is_about_attribute(r) || !strikes(r, &number))
             continue;
-        number = __atomic_add_fetch(&state->slot[r->slot], 1, __ATOMIC_SEQ_CST);
-        if (!applies(r, number))
-            continue;
-        (void)__atomic_add_fetch(&state->function[function].faults, 1, __ATOMIC_SEQ_CST);
         h->number = number;
         h->has[r->action] = true;
         memcpy(h->arg[r->action], r->action_arg, sizeof r->action_arg);
@@ -240,7 +254,7 @@ static CK_RV begin(enum function function, struct hit *h)
     if (h->has[DELAY])
         wait_ms(h->arg[DELAY][0]);
     while (h->has[HANG])
-        (void)pause();
+        (void)poll(NULL, 0, -1); /* what a lane may call at all */
     if (h->has[CRASH])
         (void)raise(SIGSEGV);
     return h->has[FAIL] ? h->arg[FAIL][0] : CKR_OK;
@@ -323,6 +337,25 @@ static CK_RV find_objects(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE *found, CK_ULONG
     return end(&h, rv);
 }
 
+static void spoil_attribute(const CK_ATTRIBUTE *a)
+{
+    CK_BYTE *value = a->pValue;
+    uint64_t number;
+
+    if (!value || !a->ulValueLen || a->ulValueLen == CK_UNAVAILABLE_INFORMATION)
+        return;
+    for (size_t n = 0; n < n_rules; n++) {
+        const struct rule *r = &rules[n];
+
+        if (!is_about_attribute(r) || r->action_arg[0] != a->type || !strikes(r, &number))
+            continue;
+        if (r->action == FLIP)
+            value[a->ulValueLen - 1] ^= 1;
+        else
+            memset(value, (int)r->action_arg[1], a->ulValueLen);
+    }
+}
+
 static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUTE *a, CK_ULONG n)
 {
     struct hit h;
@@ -331,16 +364,10 @@ static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUT
     if (rv != CKR_OK)
         return rv;
     rv = real->C_GetAttributeValue(s, o, a, n);
-    for (CK_ULONG k = 0; k < n; k++) {
-        CK_BYTE *value = a[k].pValue;
-
-        if (!value || !a[k].ulValueLen || a[k].ulValueLen == CK_UNAVAILABLE_INFORMATION)
-            continue;
-        if (h.has[FLIP] && a[k].type == h.arg[FLIP][0])
-            value[a[k].ulValueLen - 1] ^= 1;
-        if (h.has[SET] && a[k].type == h.arg[SET][0])
-            memset(value, (int)h.arg[SET][1], a[k].ulValueLen);
-    }
+    (void)pthread_mutex_lock(&mutex);
+    for (CK_ULONG k = 0; k < n; k++)
+        spoil_attribute(&a[k]);
+    (void)pthread_mutex_unlock(&mutex);
     return end(&h, rv);
 }
 
@@ -354,6 +381,8 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
     rv = real->C_GetTokenInfo(slot, info);
     if (rv == CKR_OK && h.has[FLAGS])
         info->flags |= h.arg[FLAGS][0];
+    if (rv == CKR_OK && h.has[SERIAL])
+        info->serialNumber[0] ^= 1;
     return end(&h, rv);
 }
 
