@@ -305,6 +305,7 @@ bool lanes_any(const struct core *c, enum lane_state state);
 void reconcile_start(struct core *c);                   /* lists the objects of the token, unless that is under way */
 /* "present", "missing", "duplicate"; NULL = not known yet. */
 const char *reconcile_word(const struct core *c, const struct key *k);
+bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
 /* the handlers */

@@ -131,10 +131,10 @@ void lane_end(struct core *c, struct lane *l, const char *reason)
     lane_return(c, l);
 }
 
-/* A token that has none of the keys is not the token, or went away while the lane started. */
+/* A token that has none of the keys is not the token, or went away while the lane started; unless the administrative lane looked, and they are gone. */
 void lane_probed(struct core *c, struct lane *l, bool well)
 {
-    if (!well || (l->state == LANE_PROVING && l->not_loaded && !l->loaded)) {
+    if (!well || (l->state == LANE_PROVING && l->not_loaded && !l->loaded && !reconcile_all_lost(c))) {
         if (l->state != LANE_DOWN)
             lane_end(c, l, "probe");
         return;

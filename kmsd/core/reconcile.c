@@ -189,6 +189,11 @@ const char *reconcile_word(const struct core *c, const struct key *k)
     return !c->token_keys ? NULL : word ? word : "present";
 }
 
+bool reconcile_all_lost(const struct core *c)
+{
+    return c->state->n_keys && json_object_size(c->token_keys) >= c->state->n_keys;
+}
+
 int reconcile_check(struct core *c, const struct key *k, struct err *e)
 {
     const char *word = reconcile_word(c, k);

@@ -175,7 +175,7 @@ class Instance:
 
     def lanes(self):
         """pids of the signing lanes."""
-        return [pid for pid, argv in self.children().items() if argv[0].endswith("kmsd-token") and ("--lane", "sign") in zip(argv, argv[1:])]
+        return [pid for pid, argv in self.children().items() if argv and argv[0].endswith("kmsd-token") and ("--lane", "sign") in zip(argv, argv[1:])]
 
     def kill(self, pid, sig=signal.SIGKILL):
         """Signals one of our own processes."""

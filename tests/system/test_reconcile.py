@@ -102,3 +102,34 @@ def test_other_findings_are_recorded_again(instance):
     answer = instance.sign("1.0.1", key="kept", app="com.example.kept")
     assert answer.status == 503 and "(duplicate)" in answer.json["detail"], answer
     verified(instance)
+
+
+def test_the_only_key_is_gone_and_comes_back(tmp_path):
+    instance = kms.Instance(tmp_path / "i").start()
+    try:
+        assert instance.sign("1.0.0").status == 200
+        instance.stop()
+        store, away = instance.dir / "tokens/keys/store", tmp_path / "away"
+        key_id = instance.records(event="key.create", outcome="ok")[0]["detail"]["key_id"]
+        subprocess.run(["cp", "-a", store, away], check=True)
+        for kind in ("privkey", "pubkey"):
+            pkcs11(instance, "--delete-object", "--type", kind, "--id", key_id)
+        instance.start()
+        instance.wait(lambda: reconciled(instance), what="a record")
+        answer = instance.sign("1.0.1")
+        assert answer.status == 503 and "key release as it was recorded (missing)" in answer.json["detail"], answer
+        made = make_key(instance, "other")
+        assert shown(instance, "other") == "present" and made != key_id
+
+        for path in away.rglob("*"):
+            there = store / path.relative_to(away)
+            if path.is_file() and not there.exists():
+                there.write_bytes(path.read_bytes())
+        # SoftHSM reads its directory again when another program has changed something through it.
+        pkcs11(instance, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "somebody", "--id", "0102")
+        instance.wait(lambda: instance.sign("1.0.1").status == 200, what="a signature with the key that was put back")
+        assert shown(instance, "release") == "present"
+        assert [r["outcome"] for r in reconciled(instance)] == ["error", "ok"]
+        verified(instance)
+    finally:
+        instance.stop(check=False)

@@ -12,3 +12,4 @@ UNIT_OBJS_test_snapshot := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_sandbox := $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS)
 UNIT_LIBS_test_sandbox := -lseccomp
 UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o
+UNIT_OBJS_test_fault := $(call obj,kmsd/token/fault.c)
