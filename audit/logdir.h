@@ -9,12 +9,15 @@
 #include "audit/record.h"
 
 #define SEGMENT_BYTES_MAX (64u << 20) /* a new segment begins with the group after this */
+#define LOG_RESERVE (8u << 20)        /* bytes kept allocated behind the end of the open segment */
 #define TORN_BYTES_MAX (1u << 20)     /* longer tails are not a crash: refuse */
 
 struct logdir {
     char dir[PATH_MAX];
     int dir_fd, fd;                   /* the open segment, -1 = none yet */
     off_t size;                       /* acknowledged bytes of the open segment */
+    off_t reserved;                   /* it has blocks up to here */
+    char name[32];                    /* of the open segment */
     dev_t device;
     ino_t inode;
 };
@@ -48,7 +51,13 @@ void logdir_close(struct logdir *l);
 /* Stores a blob durably under its SHA-256 (no effect when it is there). */
 int logdir_blob_write(const struct logdir *l, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
 int logdir_blob_read(const char *dir, const char *sha256, struct buf *out, struct err *e) __attribute__((warn_unused_result));
-/* Appends whole lines and syncs them. Refuses when the segment is no longer the file that was opened. After a failure the file must be read anew. */
+/* What the disk takes for certain: bytes of lines, and (others may take it away) bytes of blobs. */
+struct log_room {
+    uint64_t lines, blobs;
+};
+/* Keeps LOG_RESERVE bytes allocated behind the log, or as much as there is; less than that is no failure. */
+int logdir_reserve(struct logdir *l, struct log_room *room, struct err *e) __attribute__((warn_unused_result));
+/* Appends whole lines and syncs them. Where there is no space for a new segment the old one goes on. Refuses when the segment is no longer the file that was opened. After a failure the file must be read anew. */
 int logdir_append(struct logdir *l, uint64_t first_seq, struct span lines, struct err *e) __attribute__((warn_unused_result));
 /* Creates audit/ and audit/blobs/ (0750) where missing. */
 int logdir_make(const char *dir, struct err *e) __attribute__((warn_unused_result));

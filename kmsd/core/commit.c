@@ -17,7 +17,7 @@ static int blob_at_hand(void *ctx, const char *sha256, struct buf *out, struct e
     return err_set(e, ERR_INTERNAL, "the body %s is not at hand", sha256);
 }
 
-int commit(struct core *c, json_t *record, struct err *e)
+static int append(struct core *c, json_t *record, bool kept, struct err *e)
 {
     const struct blob_source blobs = {blob_at_hand, c};
     struct chain next = c->state->chain;
@@ -28,10 +28,16 @@ int commit(struct core *c, json_t *record, struct err *e)
         return err_set(e, ERR_INTERNAL, "out of memory while building a record");
     if (c->stop_written)
         return err_set(e, ERR_BUSY, "the service is stopping");
+    if (!c->begun && !kept)
+        return err_set(e, ERR_LOG_UNAVAILABLE, "the audit log has no room yet for the record of this start");
     if (!start)
         c->pending_first = next.next_seq;
     if (record_seal(owned, &next, c->now, c->start.boot, &c->pending, e))
         return -1;
+    if (room_for(c, 0, kept, e)) {
+        c->pending.len = start;
+        return -1;
+    }
     /* A record that the fold refuses must never reach the disk: it would refuse every later start. The state is spent then; the host ends this process. */
     if (state_apply(c->state, owned, span_of(c->pending.data + start, c->pending.len - start - 1), &blobs, e)) {
         c->io.note(c->io.ctx, CORE_NOTE_ALARM, "fold", e->detail);
@@ -40,12 +46,29 @@ int commit(struct core *c, json_t *record, struct err *e)
     return 0;
 }
 
+int commit(struct core *c, json_t *record, struct err *e)
+{
+    return append(c, record, false, e);
+}
+
+int commit_kept(struct core *c, json_t *record, struct err *e)
+{
+    return append(c, record, true, e);
+}
+
+void commit_lost(struct core *c, const char *event, const struct err *e)
+{
+    c->io.note(c->io.ctx, e->code == ERR_LOG_UNAVAILABLE ? CORE_NOTE_WARNING : CORE_NOTE_ALARM, event, e->detail);
+}
+
 int commit_blob(struct core *c, const char *sha256, struct span data, struct err *e)
 {
     struct core_blob *b = &c->blob[c->n_blobs];
 
     if (c->n_blobs == CORE_BLOBS_MAX)
         return err_set(e, ERR_BUSY, "too many large bodies are being written");
+    if (room_for_blob(c, data.len, e))
+        return -1;
     b->data = BUF_INIT(FRAME_MAX);
     buf_put(&b->data, data.data, data.len);
     if (buf_ok(&b->data)) {
@@ -139,6 +162,7 @@ int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), s
 void commit_done(struct core *c)
 {
     c->disk_busy = false;
+    c->room.lines -= c->writing.len < c->room.lines ? c->writing.len : c->room.lines;
     c->durable = c->writing_end;
     memcpy(c->durable_hash, c->writing_hash, SHA256_HEX);
     buf_clear(&c->writing);

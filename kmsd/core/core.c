@@ -32,13 +32,20 @@ static int first_records(struct core *c, struct err *e)
         json_t *record = record_new("log.recovered", "ok", &actor_system, "");
 
         json_object_set(record, "detail", c->start.recovered);
-        if (commit(c, record, e))
+        if (commit_kept(c, record, e))
             return -1;
     }
     c->start_seq = c->state->chain.next_seq;
-    if (commit(c, start_record(c), e))
+    if (commit_kept(c, start_record(c), e) || keys_orphans(c, e))
         return -1;
-    return keys_orphans(c, e);
+    c->begun = true;
+    return 0;
+}
+
+/* Without room the service answers, but changes nothing: its first records come before all others. */
+static int begin(struct core *c, struct err *e)
+{
+    return c->begun || c->full ? 0 : first_records(c, e);
 }
 
 struct core *core_new(struct state *state, const struct core_io *io, const struct core_start *start, int64_t now_us, struct err *e)
@@ -58,11 +65,14 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
     c->durable = c->anchor.log_end = state->chain.next_seq;
+    c->start_seq = UINT64_MAX;
     memcpy(c->durable_hash, state->head, SHA256_HEX);
     see_time(c, now_us);
     c->refusal_window = c->now;
     time_format(c->now, c->started);
-    if (!first_records(c, e))
+    if (start->room)
+        room_set(c, start->room);
+    if (!begin(c, e))
         return c;
     core_free(c);
     return NULL;
@@ -171,7 +181,7 @@ static void record_child(struct core *c, enum child_role role, unsigned index, c
     record_text(record, "reason", reason && *reason ? reason : "ended");
     json_object_set_new(record, "detail", json_pack("{s:i, s:s}", "index", (int)index, "role", role_name(role)));
     if (commit(c, record, &e))
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "child", e.detail);
+        commit_lost(c, "child", &e);
 }
 
 void core_on_child(struct core *c, enum child_role role, unsigned index, bool up, const char *reason, int64_t now_us)
@@ -211,16 +221,30 @@ void core_on_disk(struct core *c, int64_t now_us)
     lanes_settle(c);
 }
 
+void core_on_room(struct core *c, const struct core_room *room, int64_t now_us)
+{
+    struct err e = {0};
+
+    see_time(c, now_us);
+    room_set(c, room);
+    if (!c->stop_written && begin(c, &e)) {
+        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "start", e.detail);
+        abort(); /* half of the first records are queued: the next start writes them */
+    }
+}
+
 static void write_stop(struct core *c)
 {
     struct err e = {0};
-    json_t *record;
 
     refusals_summarise(c, true);
-    record = record_new("daemon.stop", "ok", &actor_system, "");
-    record_text(record, "reason", c->stop_reason);
-    if (commit(c, record, &e))
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "stop", e.detail);
+    if (c->begun) {
+        json_t *record = record_new("daemon.stop", "ok", &actor_system, "");
+
+        record_text(record, "reason", c->stop_reason);
+        if (commit_kept(c, record, &e))
+            commit_lost(c, "stop", &e);
+    }
     c->stop_seq = c->state->chain.next_seq;
     c->stop_written = true;
 }
@@ -268,6 +292,8 @@ bool core_ready(const struct core *c)
 
 const char *core_lacks(const struct core *c)
 {
+    if (c->full)
+        return "the disk under the audit log has no room";
     if (!serving(c))
         return NULL;
     if (lanes_any(c, LANE_SEALED))

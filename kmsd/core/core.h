@@ -23,6 +23,10 @@ struct core_group {
     const struct core_blob *blobs;
     unsigned n_blobs;
 };
+/* What the disk takes for certain: bytes of lines that it has allocated, and free bytes for blobs. */
+struct core_room {
+    uint64_t lines, blobs;
+};
 enum core_note { CORE_NOTE_INFO, CORE_NOTE_WARNING, CORE_NOTE_ALARM };
 struct core_io {
     void *ctx;
@@ -50,16 +54,19 @@ struct core_start {
     uint64_t snapshot_records; /* from one state snapshot to the next */
     uint64_t snapshot_seq;     /* records that the snapshot covered which the start used, 0 = none */
     char sandbox[SANDBOX_TEXT];  /* what confines the core, "seccomp+landlock7" */
+    const struct core_room *room; /* at the start; NULL = without end */
     json_t *recovered;       /* detail of log.recovered, NULL = nothing was; borrowed */
 };
 
-/* Takes over the state. The first records (log.recovered, orphan intents, daemon.start) are queued at once. */
+/* Takes over the state. The first records (log.recovered, orphan intents, daemon.start) are queued at once, or as soon as there is room. */
 struct core *core_new(struct state *state, const struct core_io *io, const struct core_start *start, int64_t now_us, struct err *e);
 void core_free(struct core *c);
 /* Events. now_us is the wall clock; the core never goes back behind the last record. A frame that does not belong on that pipe is -1: end that child. */
 int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us) __attribute__((warn_unused_result));
 void core_on_child(struct core *c, enum child_role role, unsigned index, bool up, const char *reason, int64_t now_us);
 void core_on_disk(struct core *c, int64_t now_us);
+/* What the disk takes behind the last group that core_on_disk told of. */
+void core_on_room(struct core *c, const struct core_room *room, int64_t now_us);
 /* The snapshot under way is on disk with that SHA-256, or (NULL) could not be written. */
 void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us);
 void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */

@@ -165,6 +165,9 @@ struct core {
     struct core_blob blob[CORE_BLOBS_MAX], writing_blob[CORE_BLOBS_MAX];
     unsigned n_blobs, n_writing_blobs;
     bool disk_busy;
+    struct core_room room;         /* as the disk said last; what was sealed since is in pending */
+    bool limited, full;            /* room counts; the disk said that there is too little */
+    bool begun;                    /* the first records are queued */
     struct after *after_first, *after_last;
     /* children */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
@@ -230,6 +233,16 @@ void nonces_free(struct core *c);
 /* commit.c */
 /* Seals a record (taken over), appends it to the group, folds it. ERR_INTERNAL when it could not be built. */
 int commit(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
+/* As commit, for what must not fail while there is any room: results of intents, the first and the last records. */
+int commit_kept(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
+/* A record nobody waits for could not be written. */
+void commit_lost(struct core *c, const char *event, const struct err *e);
+/* room.c: ERR_LOG_UNAVAILABLE unless a record of any size fits, and what must not fail behind it. Ask before a decision has effects. */
+int room_check(const struct core *c, struct err *e) __attribute__((warn_unused_result));
+/* Do len more bytes fit, with the kept part behind them? */
+int room_for(const struct core *c, uint64_t len, bool kept, struct err *e) __attribute__((warn_unused_result));
+int room_for_blob(const struct core *c, uint64_t len, struct err *e) __attribute__((warn_unused_result));
+void room_set(struct core *c, const struct core_room *room);
 int commit_blob(struct core *c, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
 /* Answers with the record that was committed last, and lets go what waited for rq. */
 void reply_committed(struct core *c, struct request *rq);
@@ -266,7 +279,8 @@ int wait_for(struct core *c, struct request *rq, struct request *blocker, struct
 void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
 void waiters_expire(struct core *c);
 /* refuse.c */
-void refusal_record(struct core *c, struct request *rq, const struct err *e);
+/* Where it cannot be recorded for lack of room, e says so instead. */
+void refusal_record(struct core *c, struct request *rq, struct err *e);
 void refusal_count(struct core *c, const char *name, const char *cred, const char *src, const char *reason, uint64_t n);
 void refusals_summarise(struct core *c, bool force);
 /* snapshot.c: writes one when it is due */

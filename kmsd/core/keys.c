@@ -121,7 +121,7 @@ static int record_failure(struct core *c, const struct actor *actor, const char 
     json_object_set_new(record, "key", record_key(k->name, k->version));
     json_object_set_new(record, "intent_seq", json_integer((json_int_t)k->intent_seq));
     record_text(record, "reason", reason);
-    return commit(c, record, e);
+    return commit_kept(c, record, e);
 }
 
 static json_t *result_record(struct core *c, struct request *rq, const struct key *k, const struct frame *f, struct err *e)
@@ -151,7 +151,7 @@ static void on_generated(struct core *c, struct request *rq, const struct frame 
     struct actor actor = request_actor(rq);
     struct err ignored = {0};
 
-    if (result && frame_has(result, TAG_SPKI) && frame_has(result, TAG_BIRTH) && !commit(c, result_record(c, rq, k, result, e), e)) {
+    if (result && frame_has(result, TAG_SPKI) && frame_has(result, TAG_BIRTH) && !commit_kept(c, result_record(c, rq, k, result, e), e)) {
         lanes_load_key(c, k);
         reply_committed(c, rq);
         return;

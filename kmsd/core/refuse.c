@@ -101,10 +101,10 @@ static json_t *describe(struct core *c, struct request *rq, const struct err *e)
     return record;
 }
 
-void refusal_record(struct core *c, struct request *rq, const struct err *e)
+void refusal_record(struct core *c, struct request *rq, struct err *e)
 {
     struct refusal *r = row(c, rq->identity, rq->cred, rq->src);
-    struct err ignored = {0};
+    struct err failed = {0};
 
     if (c->stop_written)
         return;
@@ -113,9 +113,12 @@ void refusal_record(struct core *c, struct request *rq, const struct err *e)
         return;
     }
     if (r->seen < REFUSALS_A_MINUTE) {
-        r->seen++;
-        if (commit(c, describe(c, rq, e), &ignored))
-            c->io.note(c->io.ctx, CORE_NOTE_ALARM, "refusal", ignored.detail);
+        if (!commit(c, describe(c, rq, e), &failed))
+            r->seen++;
+        else if (failed.code == ERR_LOG_UNAVAILABLE)
+            *e = failed;
+        else
+            commit_lost(c, "refusal", &failed);
         return;
     }
     refusal_count(c, rq->identity, rq->cred, rq->src, err_slug(e->code), 1);
@@ -136,7 +139,7 @@ static void write_summary(struct summary *s)
     c->refusals_beyond = 0;
     s->items = json_array();
     if (commit(c, record, &e))
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "refusal", e.detail);
+        commit_lost(c, "refusal", &e);
 }
 
 static bool add_item(void *ctx, void *node)
@@ -156,7 +159,7 @@ void refusals_summarise(struct core *c, bool force)
 {
     struct summary s = {.c = c};
 
-    if (!force && c->now - c->refusal_window < REFUSAL_WINDOW)
+    if (!force && (c->now - c->refusal_window < REFUSAL_WINDOW || c->full || !c->begun))
         return;
     c->refusal_window = c->now;
     s.items = json_array();

@@ -90,11 +90,13 @@ static int prepare(struct core *c, struct request *rq, struct err *e)
         return err_set(e, ERR_UNKNOWN_MEMBER, "%s %s takes no query", rq->method, rq->path);
     if (c->stopping)
         return err_set(e, ERR_BUSY, "the service is stopping");
+    if (!c->begun)
+        return room_check(c, e) ? -1 : err_set(e, ERR_BUSY, "the service is starting");
     if (c->durable <= c->start_seq)
         return err_set(e, ERR_BUSY, "the service is starting");
     if ((rq->route->action == POLICY_SIGN || rq->route->flags & ROUTE_SIGNED) && anchor_check(c, e))
         return -1;
-    return rq->route->flags & ROUTE_SIGNED ? evidence_check(c, rq, e) : 0;
+    return rq->route->flags & ROUTE_SIGNED && (room_check(c, e) || evidence_check(c, rq, e)) ? -1 : 0;
 }
 
 void request_run(struct core *c, struct request *rq)

@@ -172,7 +172,7 @@ static int consider(struct core *c, struct request *rq, struct err *e)
         reply_record(c, rq, span_str(line));
         return 0;
     }
-    if (reconcile_check(c, state_key(c->state, rq->sign.key), e))
+    if (room_check(c, e) || reconcile_check(c, state_key(c->state, rq->sign.key), e))
         return -1;
     json_decref(rq->draft);
     rq->draft = draft(c, rq, state_key(c->state, rq->sign.key));

@@ -67,7 +67,7 @@ void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us)
     record = record_new("log.snapshot", "ok", &actor_system, "");
     json_object_set_new(record, "detail", snapshot_detail(&ref));
     if (commit(c, record, &e))
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "snapshot", e.detail);
+        commit_lost(c, "snapshot", &e);
     else
         c->snapshot.usable = ref.seq;
 }

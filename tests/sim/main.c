@@ -46,7 +46,7 @@ static const struct {
     unsigned until;
     void (*event)(struct sim *s);
 } EVENTS[] = {
-    {350, sim_client_step}, {650, sim_lane_step}, {890, sim_disk_step}, {950, tick}, {970, sim_lane_fault}, {973, sim_front_kill},
+    {350, sim_client_step}, {650, sim_lane_step}, {890, sim_disk_step}, {943, tick}, {950, sim_disk_fill}, {970, sim_lane_fault}, {973, sim_front_kill},
     {976, sim_clock_step},  {980, pause},         {992, turn},          {1000, sim_kill},
 };
 
@@ -96,6 +96,7 @@ struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
     s->keys = keys;
     s->now = INT64_C(1700000000000000);
     s->durable = BUF_INIT(64u << 20);
+    s->room = SIM_ROOM;
     s->group = BUF_INIT(64u << 20);
     s->blobs = json_object();
     s->group_blobs = json_object();

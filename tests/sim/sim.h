@@ -12,6 +12,7 @@
 #define SIM_SNAPSHOT_RECORDS 15
 #define SIM_PEOPLE 3      /* 0: CI "ci-a", 1: CI "ci-b", 2: the administrator */
 #define SIM_IDEMS 64
+#define SIM_ROOM (336u << 10) /* little more than the core wants to have */
 #define SIM_POLICIES 2    /* 0 lets both CI identities sign, 1 only ci-a */
 
 /* Key material of one person or job; made once, the schedule does not depend on it. */
@@ -95,6 +96,8 @@ struct sim {
     struct buf durable;        /* what survives everything */
     struct buf group;          /* written, not synced */
     bool syncing;
+    bool full;                 /* room is not topped up */
+    uint64_t room;             /* bytes that the disk has promised beyond the group under way */
     json_t *blobs;             /* sha256 → text, durable; and those of the group under way */
     json_t *group_blobs;
     /* state snapshots */
@@ -129,6 +132,7 @@ void sim_boot(struct sim *s);              /* from the durable bytes; first time
 void sim_kill(struct sim *s);              /* the core dies now; unsynced bytes survive in part or not at all */
 void sim_disk_step(struct sim *s);
 int sim_record_hash(void *ctx, uint64_t seq, char out[static SHA256_HEX]); /* of the durable log */
+void sim_disk_fill(struct sim *s);         /* the disk gives no more room, or gives it again */
 void sim_clock_step(struct sim *s);        /* the wall clock jumps, either way */
 void sim_front_kill(struct sim *s);        /* a door dies with whatever waits at it, and comes back */
 void sim_drain(struct sim *s);             /* a calm world: everything that was asked must be answered */

@@ -31,6 +31,8 @@ static void on_append(void *ctx, const struct core_group *group)
 {
     struct sim *s = ctx;
 
+    if (group->lines->len > s->room)
+        sim_fail(s, "a group of %zu bytes was handed over where the disk has room for %llu", group->lines->len, (unsigned long long)s->room);
     if (s->syncing)
         sim_fail(s, "a second group was handed over while one is under way");
     buf_put(&s->group, group->lines->data, group->lines->len);
@@ -180,6 +182,11 @@ static void front_up(struct sim *s, enum child_role role)
         sim_fail(s, "HELLO was refused");
 }
 
+static struct core_room room_of(const struct sim *s)
+{
+    return (struct core_room){s->room, UINT64_C(1) << 30};
+}
+
 void sim_boot(struct sim *s)
 {
     const struct core_io io = {.ctx = s, .send = on_send, .random = on_random, .append = on_append, .kill = on_kill, .proved = on_proved,
@@ -191,6 +198,9 @@ void sim_boot(struct sim *s)
     struct state *state;
     struct err e = {0};
 
+    const struct core_room room = room_of(s);
+
+    start.room = &room;
     if (!s->durable.len)
         first_records(s);
     state = sim_snapshot_start(s, fold(s, &recovered), &blobs);
@@ -228,6 +238,7 @@ void sim_kill(struct sim *s)
     /* Blobs are synced before the lines that name them are written. */
     keep_blobs(s, survives > 0);
     buf_put(&s->durable, s->group.data, survives);
+    s->room = s->full ? s->room - survives : SIM_ROOM;
     buf_clear(&s->group);
     s->syncing = false;
     sim_snapshot_lose(s);
@@ -249,9 +260,20 @@ void sim_disk_step(struct sim *s)
         return;
     keep_blobs(s, true);
     buf_put(&s->durable, s->group.data, s->group.len);
+    s->room = s->full ? s->room - s->group.len : SIM_ROOM;
     buf_clear(&s->group);
     s->syncing = false;
     core_on_disk(s->core, s->now);
+    core_on_room(s->core, &(struct core_room){s->room, UINT64_C(1) << 30}, s->now);
+}
+
+void sim_disk_fill(struct sim *s)
+{
+    s->faults++;
+    s->full = !s->full;
+    if (!s->full)
+        s->room = SIM_ROOM + s->group.len;
+    core_on_room(s->core, &(struct core_room){s->room, UINT64_C(1) << 30}, s->now);
 }
 
 void sim_clock_step(struct sim *s)
@@ -280,6 +302,8 @@ void sim_drain(struct sim *s)
     unsigned left = 0;
 
     sim_lanes_heal(s);
+    if (s->full)
+        sim_disk_fill(s);
     for (unsigned n = 0; n < 400 && !s->failure[0]; n++) {
         s->now += 100000;
         core_on_tick(s->core, s->now);

@@ -10,6 +10,8 @@
 
 #include "base/fsutil.h"
 
+#define ROOM_EVERY_US 250000  /* how often the disk is asked for more while it gives too little */
+
 struct disk {
     pthread_t thread;
     pthread_mutex_t lock;
@@ -18,7 +20,8 @@ struct disk {
     struct core_group group;
     struct keeper keeper;          /* the thread's own */
     char problem[KEEPER_TEXT];     /* its copy of keeper.problem, under the lock */
-    bool pending, stop, failed;
+    struct core_room room;         /* behind the last group; under the lock, as the next line */
+    bool pending, stop, failed, done;
     struct err err;
     int done_fd;
 };
@@ -30,6 +33,38 @@ static int write_group(struct disk *d)
         if (logdir_blob_write(&d->log, d->group.blobs[n].sha256, buf_span(&d->group.blobs[n].data), &d->err))
             return -1;
     return logdir_append(&d->log, d->group.first_seq, buf_span(d->group.lines), &d->err);
+}
+
+static int take_room(struct disk *d, struct core_room *room)
+{
+    struct log_room found;
+
+    if (logdir_reserve(&d->log, &found, &d->err))
+        return -1;
+    *room = (struct core_room){found.lines, found.blobs};
+    return 0;
+}
+
+static void tell(struct disk *d)
+{
+    if (eventfd_write(d->done_fd, 1))
+        abort();
+}
+
+/* Others use the disk too. Called and left with the lock held. */
+static void look_for_room(struct disk *d)
+{
+    struct core_room room = d->room;
+    bool failed;
+
+    pthread_mutex_unlock(&d->lock);
+    failed = take_room(d, &room) != 0;
+    pthread_mutex_lock(&d->lock);
+    if (!failed && room.lines == d->room.lines && room.blobs == d->room.blobs)
+        return;
+    d->room = room;
+    d->failed |= failed;
+    tell(d);
 }
 
 /* The anchor is written when nobody waits for the log, and never before the log it names is durable. Called and left with the lock held. */
@@ -44,13 +79,11 @@ static void keep_anchor(struct disk *d, bool last)
 /* Until a group comes, or the anchor is due. */
 static void wait_for_work(struct disk *d)
 {
-    int64_t left = d->keeper.due - clock_boot_us();
+    int64_t left = d->keeper.dirty ? d->keeper.due - clock_boot_us() : ROOM_EVERY_US;
     struct timespec until;
 
-    if (!d->keeper.dirty) {
-        pthread_cond_wait(&d->wake, &d->lock);
-        return;
-    }
+    if (left > ROOM_EVERY_US)
+        left = ROOM_EVERY_US;
     if (left <= 0 || clock_gettime(CLOCK_MONOTONIC, &until))
         return;
     until.tv_nsec += left % 1000000 * 1000;
@@ -62,22 +95,29 @@ static void wait_for_work(struct disk *d)
 static void *run(void *arg)
 {
     struct disk *d = arg;
+    struct core_room room = {0};
+    bool failed;
 
     pthread_mutex_lock(&d->lock);
     while (!d->stop) {
         if (!d->pending) {
             wait_for_work(d);
+            if (d->pending || d->stop)
+                continue;
+            look_for_room(d);
             keep_anchor(d, false);
             continue;
         }
         pthread_mutex_unlock(&d->lock);
-        d->failed = write_group(d) != 0;
-        if (!d->failed)
+        failed = d->failed || write_group(d) || take_room(d, &room);
+        if (!failed)
             keeper_synced(&d->keeper, d->group.first_seq, buf_span(d->group.lines), clock_boot_us());
         pthread_mutex_lock(&d->lock);
         d->pending = false;
-        if (eventfd_write(d->done_fd, 1))
-            abort();
+        d->done = true;
+        d->failed = failed;
+        d->room = room;
+        tell(d);
         keep_anchor(d, false);
     }
     keep_anchor(d, true);
@@ -98,6 +138,11 @@ struct disk *disk_start(const struct logdir *log, const struct keeper *keeper, i
     d->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
+    if (take_room(d, &d->room)) {
+        *e = d->err;
+        free(d);
+        return NULL;
+    }
     if (d->done_fd < 0 || pthread_create(&d->thread, NULL, run, d)) {
         err_set(e, ERR_INTERNAL, "the disk thread does not start");
         free(d);
@@ -116,16 +161,29 @@ void disk_submit(struct disk *d, const struct core_group *group)
     pthread_mutex_unlock(&d->lock);
 }
 
-int disk_result(struct disk *d, struct err *e)
+int disk_result(struct disk *d, bool *done, struct core_room *room, struct err *e)
 {
     eventfd_t n;
+    bool failed;
 
     if (eventfd_read(d->done_fd, &n))
         return err_set(e, ERR_INTERNAL, "the disk thread is gone");
-    if (!d->failed)
-        return 0;
-    *e = d->err;
-    return -1;
+    pthread_mutex_lock(&d->lock);
+    failed = d->failed;
+    *done = d->done;
+    d->done = false;
+    *room = d->room;
+    if (failed)
+        *e = d->err;
+    pthread_mutex_unlock(&d->lock);
+    return failed ? -1 : 0;
+}
+
+void disk_room(struct disk *d, struct core_room *room)
+{
+    pthread_mutex_lock(&d->lock);
+    *room = d->room;
+    pthread_mutex_unlock(&d->lock);
 }
 
 void disk_anchor_problem(struct disk *d, char out[static KEEPER_TEXT])

@@ -275,7 +275,9 @@ static void end_snapshot(struct host *h)
 static int dispatch(struct host *h, uint64_t tag, struct err *e)
 {
     char problem[KEEPER_TEXT];
+    struct core_room room;
     uint64_t ticks;
+    bool done;
 
     if (tag < HOST_CHILDREN_MAX) {
         if (h->child[tag].used)
@@ -296,9 +298,11 @@ static int dispatch(struct host *h, uint64_t tag, struct err *e)
         end_snapshot(h);
         return 0;
     }
-    if (disk_result(h->disk, e))
+    if (disk_result(h->disk, &done, &room, e))
         return -1;
-    core_on_disk(h->core, clock_wall_us());
+    if (done)
+        core_on_disk(h->core, clock_wall_us());
+    core_on_room(h->core, &room, clock_wall_us());
     return 0;
 }
 

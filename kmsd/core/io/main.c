@@ -111,6 +111,7 @@ static int serve(struct boot *b, struct err *e)
 {
     struct host h = {.audit_dir = b->settings.audit_dir};
     struct core_start start = {0};
+    struct core_room room;
     struct keeper keeper;
     struct core_io io = host_io(&h);
     int result;
@@ -119,6 +120,8 @@ static int serve(struct boot *b, struct err *e)
     if (describe(b, &start, e) || sandbox_enter(SANDBOX_CORE, &b->settings, start.sandbox, e) || !(h.disk = disk_start(&b->log, &keeper, &h.disk_fd, e)) ||
         !(h.snapshots = snapshots_start(b->settings.snapshots_dir, &h.snapshot_fd, e)) || host_init(&h, CONTROL_FD, e))
         return -1;
+    disk_room(h.disk, &room);
+    start.room = &room;
     h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
     b->state = NULL;
     if (!h.core)
