@@ -41,6 +41,7 @@ static const struct row {
     {"instance", ORIGIN, AT(instance), 0, 0, 0, true, "name of the instance, e.g. kms.example.com"},
     {"listen.ci", TEXT, AT(listen_ci), 0, 0, 0, true, "ADDRESS:PORT of the ci door"},
     {"listen.admin", TEXT, AT(listen_admin), 0, 0, 0, true, "ADDRESS:PORT of the administration door"},
+    {"listen.health", TEXT, AT(listen_health), 0, 0, 0, false, "health door: unix:PATH (default unix:health.sock), 127.0.0.1:PORT, or off"},
     {"tls.certificate", PATH, AT(tls_certificate), 0, 0, 0, true, "server certificate (PEM)"},
     {"tls.key", PATH, AT(tls_key), 0, 0, 0, true, "its private key (PEM, 0600)"},
     {"tls.client_ca", PATHS, AT(client_ca), 0, 0, 0, true, "CA certificates that client certificates must chain to; the first is kmsd's own"},

@@ -38,6 +38,7 @@ struct settings {
     char file[PATH_MAX], dir[PATH_MAX];
     char instance[SETTINGS_TEXT];
     char listen_ci[SETTINGS_TEXT], listen_admin[SETTINGS_TEXT];  /* "ADDRESS:PORT" or "[v6]:PORT", numeric address */
+    char listen_health[SETTINGS_TEXT];  /* "unix:PATH", an address of the loopback, or "off" */
     char tls_certificate[PATH_MAX], tls_key[PATH_MAX];
     char client_ca[SETTINGS_CA_MAX][PATH_MAX];
     unsigned n_client_ca;

@@ -119,6 +119,7 @@ static struct after *after_new(struct core *c)
     else
         c->after_first = a;
     c->after_last = a;
+    c->n_after++;
     return a;
 }
 
@@ -128,6 +129,7 @@ static void run_due(struct core *c)
 
     while ((a = c->after_first) && a->seq <= c->durable) {
         c->after_first = a->next;
+        c->n_after--;
         if (!c->after_first)
             c->after_last = NULL;
         if (a->fn)
@@ -141,8 +143,13 @@ static void run_due(struct core *c)
 
 void after_reply(struct core *c, struct request *rq, struct buf *frame)
 {
-    struct after *a = after_new(c);
+    struct after *a;
 
+    if (rq->at_once) {
+        c->io.send(c->io.ctx, rq->door, 0, frame);
+        return;
+    }
+    a = after_new(c);
     a->door = rq->door;
     a->front_epoch = rq->front_epoch;
     a->frame = *frame;

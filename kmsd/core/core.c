@@ -126,8 +126,13 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
     rq = request_new(c, role, f, &e);
     if (!rq)
         return -1;
-    if (c->n_requests > IN_FLIGHT_MAX)
+    if (c->n_requests + c->n_after > IN_FLIGHT_MAX) {
+        /* Rests on no record: it need not wait for a disk that hangs, behind the many that do. */
         err_set(&e, ERR_BUSY, "too many requests are being worked on");
+        rq->at_once = true;
+        reply_problem(c, rq, &e);
+        return 0;
+    }
     if (e.code)
         request_refuse(c, rq, &e);
     else
@@ -157,7 +162,10 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
     see_time(c, now_us);
     if (f->type == FRAME_HELLO)
         walls_hello(c, f);
-    result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
+    if (role == CHILD_FRONT_HEALTH)
+        result = health_frame(c, f);
+    else
+        result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
     anchor_step(c);
     lanes_settle(c);
     return result;
@@ -191,6 +199,14 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     see_time(c, now_us);
     if (!up)
         record_child(c, role, index, reason);
+    if (role == CHILD_FRONT_HEALTH) {
+        c->health_up = false;
+        return;
+    }
+    if (role == CHILD_FRONT_HEALTH) {
+        c->health_up = false;
+        return;
+    }
     if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN) {
         c->front[role == CHILD_FRONT_ADMIN].up = up;
         c->front[role == CHILD_FRONT_ADMIN].hello = false;
@@ -252,6 +268,7 @@ static void write_stop(struct core *c)
 void core_on_tick(struct core *c, int64_t now_us)
 {
     see_time(c, now_us);
+    health_tell(c, false);
     if (c->stop_written)
         return;
     lanes_tick(c);
@@ -271,6 +288,7 @@ void core_on_stop(struct core *c, const char *reason, int64_t now_us)
 
     see_time(c, now_us);
     memcpy(c->stop_reason, reason, n);
+    c->stop_reason[n] = '\0';
     c->stopping = true;
     if (!c->n_requests && !c->stop_written && snapshot_settled(c))
         write_stop(c);

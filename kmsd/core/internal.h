@@ -54,6 +54,7 @@ struct request {
     struct request *prev, *next;   /* list of all live requests */
     enum child_role door;
     uint64_t id, front_epoch;
+    bool at_once;                  /* its answer rests on no record */
     int64_t started;
     char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
     char target[TARGET_MAX + 1];
@@ -169,7 +170,10 @@ struct core {
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
     struct after *after_first, *after_last;
+    unsigned n_after;
     /* children */
+    bool health_up;
+    char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
     struct { bool up, hello; uint64_t epoch; } front[2];
     struct lane lane[CORE_LANES_MAX];
@@ -322,6 +326,9 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* health.c: the state goes to the health door when it changed, or again */
+void health_tell(struct core *c, bool again);
+int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
 /* the handlers */
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);

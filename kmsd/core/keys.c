@@ -145,13 +145,15 @@ static json_t *result_record(struct core *c, struct request *rq, const struct ke
     return record;
 }
 
+#define SPKI_MAX 1024 /* bytes; an RSA-4096 key has 550 */
+
 static void on_generated(struct core *c, struct request *rq, const struct frame *result, struct err *e)
 {
     const struct key *k = state_key(c->state, rq->sign.key);
     struct actor actor = request_actor(rq);
     struct err ignored = {0};
 
-    if (result && frame_has(result, TAG_SPKI) && frame_has(result, TAG_BIRTH) && !commit_kept(c, result_record(c, rq, k, result, e), e)) {
+    if (result && frame_has(result, TAG_SPKI) && result->field[TAG_SPKI].len <= SPKI_MAX && frame_has(result, TAG_BIRTH) && !commit_kept(c, result_record(c, rq, k, result, e), e)) {
         lanes_load_key(c, k);
         reply_committed(c, rq);
         return;
@@ -246,11 +248,14 @@ static bool add_orphan(void *ctx, struct key *k)
 /* Intents that an earlier start left without a result: never finished silently, never regenerated. */
 int keys_orphans(struct core *c, struct err *e)
 {
-    struct orphans o = {0};
+    struct orphans o;
 
-    state_each_key(c->state, "", add_orphan, &o);
-    for (unsigned n = 0; n < o.n; n++)
-        if (record_failure(c, &actor_system, "", o.key[n], "no-result-before-restart", e))
-            return -1;
+    do {
+        o.n = 0;
+        state_each_key(c->state, "", add_orphan, &o);
+        for (unsigned n = 0; n < o.n; n++)
+            if (record_failure(c, &actor_system, "", o.key[n], "no-result-before-restart", e))
+                return -1;
+    } while (o.n);
     return 0;
 }

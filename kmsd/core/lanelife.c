@@ -29,8 +29,12 @@ void lane_loaded(struct core *c, struct lane *l, bool well)
 {
     l->loaded += well;
     l->not_loaded += !well;
-    if (!well)
-        c->io.note(c->io.ctx, CORE_NOTE_WARNING, "lane.load", "a lane did not take a key: the token does not have it as it was recorded");
+    if (well)
+        return;
+    c->io.note(c->io.ctx, CORE_NOTE_WARNING, "lane.load", "a lane did not take a key: the token does not have it as it was recorded");
+    /* A key that was made since this lane started: some modules see the objects of another process only when they start. */
+    if (l->state == LANE_READY)
+        lane_end(c, l, "key not seen");
 }
 
 static void load(struct core *c, struct lane *l, const struct key *k)
@@ -107,10 +111,10 @@ int lane_away(struct core *c, struct lane *l, const struct frame *f)
 
 void lane_up(struct core *c, struct lane *l)
 {
-    lane_return(c, l);
     l->state = LANE_STARTING;
     l->killed = false;
     l->silent = 0;
+    lane_return(c, l);
 }
 
 void lane_down(struct core *c, struct lane *l, const char *reason)

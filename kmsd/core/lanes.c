@@ -135,6 +135,10 @@ static void put_id(struct lane_op *op)
 
 void lane_give(struct core *c, struct lane *l, struct lane_op *op)
 {
+    if (buf_ok(&op->frame)) {
+        fail(c, op, ERR_INTERNAL, "the work for the token did not fit its frame");
+        return;
+    }
     op->id = ++c->next_op;
     op->attempts++;
     op->next = NULL;
@@ -174,10 +178,6 @@ void lanes_settle(struct core *c)
 
 void lane_submit(struct core *c, struct lane_op *op)
 {
-    if (buf_ok(&op->frame)) {
-        fail(c, op, ERR_INTERNAL, "the work for the token did not fit its frame");
-        return;
-    }
     enqueue(queue_of(c, op->role), op);
     pump(c, op->role);
 }

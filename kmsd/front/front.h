@@ -57,7 +57,7 @@ struct http_request {
 };
 struct front {
     struct settings settings;
-    enum { DOOR_CI, DOOR_ADMIN } door;
+    enum { DOOR_CI, DOOR_ADMIN, DOOR_HEALTH } door;
     struct MHD_Daemon *daemon;
     struct stream core;
     struct conn *conns;

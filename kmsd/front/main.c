@@ -10,6 +10,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "kmsd/front/health.h"
 #include "kmsd/front/front.h"
 #include "kmsd/sandbox/sandbox.h"
 
@@ -116,8 +117,8 @@ static int arguments(int argc, char **argv, const char **file)
             *file = optarg;
         else if (opt == 'p')
             parent = (int)strtol(optarg, NULL, 10);
-        else if (opt == 'd' && (!strcmp(optarg, "ci") || !strcmp(optarg, "admin"))) {
-            front.door = !strcmp(optarg, "ci") ? DOOR_CI : DOOR_ADMIN;
+        else if (opt == 'd' && (!strcmp(optarg, "ci") || !strcmp(optarg, "admin") || !strcmp(optarg, "health"))) {
+            front.door = !strcmp(optarg, "ci") ? DOOR_CI : !strcmp(optarg, "admin") ? DOOR_ADMIN : DOOR_HEALTH;
             door = true;
         } else
             return -1;
@@ -140,9 +141,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-front is started by kmsd, not by hand\n");
         return 2;
     }
-    if (settings_load(file, &front.settings, &e) || tls_load(&e)) {
+    if (settings_load(file, &front.settings, &e) || (front.door != DOOR_HEALTH && tls_load(&e))) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return EXIT_SETTINGS;
     }
-    return serve();
+    return front.door == DOOR_HEALTH ? health_serve(&front.settings) : serve();
 }

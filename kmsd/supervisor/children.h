@@ -35,5 +35,8 @@ void child_frame(struct buf *b, enum frame_type type, const struct child *c, pid
 
 /* listen.c: binds "ADDRESS:PORT" or "[v6]:PORT" (numeric) and listens; the descriptor, or -1 with e. */
 int listen_on(const char *address, struct err *e);
+struct settings;
+/* The health door's: a unix socket (0660) or an address of the loopback. */
+int listen_health(const struct settings *s, struct err *e);
 
 #endif

@@ -111,6 +111,10 @@ static int write_env(const struct devserver *d, const char *file, const char *wh
     buf_printf(&key, "%s.key", who);
     put_env(&b, d, "KMS_ADDR", "https://", d->settings.listen_ci);
     put_env(&b, d, "KMS_ADMIN_ADDR", "https://", d->settings.listen_admin);
+    if (!d->settings.listen_health[0])
+        buf_printf(&b, "export KMS_HEALTH='unix:%s/health.sock'\n", d->dir);
+    else if (strcmp(d->settings.listen_health, "off"))
+        put_env(&b, d, "KMS_HEALTH", "", d->settings.listen_health);
     put_env(&b, d, "KMS_CACERT", d->dir, "tls/ca.pem");
     put_env(&b, d, "KMS_CERT", d->dir, buf_str(&cert));
     put_env(&b, d, "KMS_KEY", d->dir, buf_str(&key));

@@ -1,12 +1,17 @@
 /* The listening sockets: bound once, so that a front that starts again keeps its port and its queue. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fsutil.h"
 #include "base/num.h"
+#include "kmsd/settings.h"
 #include "kmsd/supervisor/children.h"
 
 #define BACKLOG 512
@@ -58,4 +63,56 @@ int listen_on(const char *address, struct err *e)
         return -1;
     }
     return fd;
+}
+
+static bool is_loopback(const union address *a)
+{
+    return a->any.sa_family == AF_INET ? ntohl(a->v4.sin_addr.s_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
+}
+
+/* Bound through the descriptor of its directory: a path may be longer than a socket's address. What a killed daemon left behind goes first. */
+static int listen_unix(const char *path, struct err *e)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    char dir[PATH_MAX];
+    BUF_AUTO name = BUF_INIT(sizeof a.sun_path - 1);
+    size_t n = strlen(path);
+    const char *base;
+    struct stat st;
+    int dir_fd, fd = -1;
+
+    memcpy(dir, path, n + 1);
+    *strrchr(dir, '/') = '\0';
+    base = path + strlen(dir) + 1;
+    dir_fd = open(*dir ? dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd >= 0 && !fstatat(dir_fd, base, &st, AT_SYMLINK_NOFOLLOW) && S_ISSOCK(st.st_mode))
+        (void)unlinkat(dir_fd, base, 0);
+    buf_printf(&name, "/proc/self/fd/%d/%s", dir_fd, base);
+    if (dir_fd >= 0 && !buf_ok(&name)) {
+        memcpy(a.sun_path, name.data, name.len);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    }
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) || fchmodat(dir_fd, base, 0660, 0) || listen(fd, BACKLOG)) {
+        err_errno(e, ERR_INTERNAL, errno, "listening on %s", path);
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    if (dir_fd >= 0)
+        close(dir_fd);
+    return fd;
+}
+
+int listen_health(const struct settings *s, struct err *e)
+{
+    const char *where = s->listen_health[0] ? s->listen_health : "unix:health.sock";
+    char path[PATH_MAX];
+    union address a;
+    socklen_t len;
+
+    if (!strncmp(where, "unix:", 5))
+        return path_join(path, sizeof path, s->dir, where + 5) ? err_set(e, ERR_BAD_REQUEST, "the path in listen.health is too long") : listen_unix(path, e);
+    if (parse(where, &a, &len) || !is_loopback(&a))
+        return err_set(e, ERR_BAD_REQUEST, "listen.health is \"%s\": it must be unix:PATH, an address of the loopback with a port, or off; the door speaks plain HTTP", where);
+    return listen_on(where, e);
 }

@@ -156,13 +156,14 @@ static int loop(struct supervisor *s)
 static int set_up(struct supervisor *s, struct err *e)
 {
     char lock[PATH_MAX], level[SANDBOX_LEVEL];
+    bool health = strcmp(s->settings.listen_health, "off") != 0;
     sigset_t set;
 
     if (path_join(lock, sizeof lock, s->settings.dir, "lock") || lock_file(lock, LOCK_WAIT_MS, e) < 0)
         return e->code ? -1 : err_set(e, ERR_BAD_REQUEST, "the path of the directory is too long");
     s->listen[0] = listen_on(s->settings.listen_ci, e);
     s->listen[1] = s->listen[0] < 0 ? -1 : listen_on(s->settings.listen_admin, e);
-    if (s->listen[1] < 0)
+    if (s->listen[1] < 0 || (health && (s->listen[2] = listen_health(&s->settings, e)) < 0))
         return -1;
     sigemptyset(&set);
     for (size_t n = 0; n < 4; n++)
@@ -172,6 +173,8 @@ static int set_up(struct supervisor *s, struct err *e)
     (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     add_child(s, CHILD_FRONT_CI, 0);
     add_child(s, CHILD_FRONT_ADMIN, 0);
+    if (health)
+        add_child(s, CHILD_FRONT_HEALTH, 0);
     add_child(s, CHILD_LANE_ADMIN, 0);
     for (unsigned n = 0; n < settings_lanes(&s->settings); n++)
         add_child(s, CHILD_LANE_SIGN, n);
@@ -191,7 +194,7 @@ int command_run(int argc, char **argv)
 {
     static const struct option options[] = {
         {"settings", required_argument, NULL, 's'}, {"allow-dev", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
-    struct supervisor s = {.core = {.role = CHILD_CORE}, .listen = {-1, -1}};
+    struct supervisor s = {.core = {.role = CHILD_CORE}, .listen = {-1, -1, -1}};
     const char *file = NULL;
     bool allow_dev = false;
     struct err e = {0};

@@ -26,10 +26,12 @@ static pid_t spawn(struct supervisor *s, struct child *c, int socket_fd, struct 
     buf_printf(&parent, "%d", (int)getpid());
     buf_printf(&index, "%u", c->index);
     argv[4] = buf_str(&parent);
-    if (c->role == CHILD_FRONT_CI || c->role == CHILD_FRONT_ADMIN) {
+    if (c->role == CHILD_FRONT_CI || c->role == CHILD_FRONT_ADMIN || c->role == CHILD_FRONT_HEALTH) {
+        int door = c->role == CHILD_FRONT_CI ? 0 : c->role == CHILD_FRONT_ADMIN ? 1 : 2;
+
         argv[n++] = "--door";
-        argv[n++] = c->role == CHILD_FRONT_CI ? "ci" : "admin";
-        listen_fd = s->listen[c->role == CHILD_FRONT_ADMIN];
+        argv[n++] = (const char *const[]){"ci", "admin", "health"}[door];
+        listen_fd = s->listen[door];
     } else if (c->role != CHILD_CORE) {
         argv[n++] = "--lane";
         argv[n++] = c->role == CHILD_LANE_ADMIN ? "admin" : "sign";

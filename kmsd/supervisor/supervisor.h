@@ -14,7 +14,7 @@ struct supervisor {
     struct child core, child[CHILDREN_MAX];
     unsigned n_children;
     struct stream control;
-    int signals, listen[2];
+    int signals, listen[3];   /* doors: ci, admin, health */
     bool ready, stopping;
     int64_t stop_by, start_by, kill_at;
     int result;

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 BIN = BUILD / "bin"
 START_SECONDS = 90
-PROCESSES = 5 + min(os.cpu_count(), 8)  # supervisor, core, two doors, administrative lane, a signing lane for each processor
+PROCESSES = 6 + min(os.cpu_count(), 8)  # supervisor, core, three doors, administrative lane, a signing lane for each processor
 REQUEST_SECONDS = 30
 
 
@@ -304,6 +304,24 @@ class Instance:
         found = self.records(req=answer.request_id)
         assert len(found) == 1, (answer, found)
         return found[0]
+
+    def health(self, path="/readyz", method="GET", raw=None):
+        """(status, body) of the health door; raw: bytes to send instead, then what comes back."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(10)
+            here = os.open(self.dir, os.O_PATH)
+            try:
+                peer.connect(f"/proc/self/fd/{here}/health.sock")  # a path may be longer than a socket's address
+            finally:
+                os.close(here)
+            peer.sendall(raw if raw is not None else f"{method} {path} HTTP/1.1\r\nHost: kmsd\r\n\r\n".encode())
+            got = b""
+            while part := peer.recv(65536):
+                got += part
+        if raw is not None:
+            return got
+        head, _, body = got.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
 
     def check_chain(self):
         prev = "0" * 64

@@ -20,7 +20,7 @@ ROLES = {"front-ci": 1, "front-admin": 2, "lane-admin": 3, "lane-sign": 4}
 EVERYBODY = {"core", *ROLES}
 SETTINGS = """version: 1
 instance: test.example
-listen: {ci: '127.0.0.1:0', admin: '127.0.0.1:0'}
+listen: {ci: '127.0.0.1:0', admin: '127.0.0.1:0', health: 'off'}
 tls: {certificate: tls/server.pem, key: tls/server.key, client_ca: [tls/ca.pem]}
 tokens:
   lock: tokens/lock

@@ -1,0 +1,72 @@
+/* What the health door tells: whether everything works, and what does not. */
+#include <string.h>
+
+#include "kmsd/core/internal.h"
+
+static json_t *lanes_of(const struct core *c, enum child_role role)
+{
+    int ready = 0, total = 0;
+
+    for (unsigned n = 0; n < c->n_lanes; n++) {
+        total += c->lane[n].role == role;
+        ready += c->lane[n].role == role && c->lane[n].state == LANE_READY;
+    }
+    return json_pack("{s:i, s:i}", "ready", ready, "total", total);
+}
+
+static json_t *reasons_of(const struct core *c)
+{
+    const struct {
+        bool holds;
+        const char *text;
+    } reasons[] = {
+        {c->stopping, "the service is stopping"},
+        {c->full, "the disk under the audit log has no room"},
+        {c->durable <= c->start_seq, "the service is starting"},
+        {lanes_any(c, LANE_SEALED), "the token refused its PIN; correct the PIN, then run kmsd unseal"},
+        {lanes_any(c, LANE_AWAY), "the token is away"},
+        {lanes_any(c, LANE_DOWN) || lanes_any(c, LANE_STARTING) || lanes_any(c, LANE_PROVING), "a token lane is being started"},
+        {!c->front[0].hello, "the ci door is being started"},
+        {!c->front[1].hello, "the administration door is being started"},
+    };
+    json_t *list = json_array();
+
+    for (size_t n = 0; n < sizeof reasons / sizeof *reasons; n++)
+        if (reasons[n].holds)
+            json_array_append_new(list, json_string(reasons[n].text));
+    return list;
+}
+
+void health_tell(struct core *c, bool again)
+{
+    BUF_AUTO text = BUF_INIT(16384), frame = BUF_INIT(32768);
+    JSON_AUTO *reasons = reasons_of(c);
+    JSON_AUTO *state = NULL;
+    char hash[SHA256_HEX];
+    size_t mark;
+
+    if (!c->health_up)
+        return;
+    state = json_pack("{s:b, s:O, s:{s:o, s:o}, s:s, s:b, s:b, s:s}", "ready", (int)(core_ready(c) && !json_array_size(reasons)), "reasons", reasons, "lanes",
+                      "admin", lanes_of(c, CHILD_LANE_ADMIN), "sign", lanes_of(c, CHILD_LANE_SIGN), "log", c->full ? "full" : "ok", "sealed",
+                      (int)lanes_any(c, LANE_SEALED), "stopping", (int)c->stopping, "sandbox", c->sandbox);
+    json_canonical(&text, state);
+    sha256_hex(text.data, text.len, hash);
+    if (!state || buf_ok(&text) || (!again && !strcmp(hash, c->health_told)))
+        return;
+    memcpy(c->health_told, hash, sizeof hash);
+    mark = frame_begin(&frame, FRAME_STATE, 0);
+    frame_put(&frame, TAG_STATE, buf_span(&text));
+    frame_end(&frame, mark);
+    c->io.send(c->io.ctx, CHILD_FRONT_HEALTH, 0, &frame);
+}
+
+int health_frame(struct core *c, const struct frame *f)
+{
+    if (f->type != FRAME_HELLO || c->health_up)
+        return -1;
+    c->health_up = true;
+    c->io.proved(c->io.ctx, CHILD_FRONT_HEALTH, 0);
+    health_tell(c, true);
+    return 0;
+}
