@@ -420,9 +420,9 @@ static int write_all(int fd, struct span data)
 
 int logdir_append(struct logdir *l, uint64_t first_seq, struct span lines, struct err *e)
 {
-    if ((l->fd < 0 || l->size >= (off_t)SEGMENT_BYTES_MAX) && next_segment(l, first_seq, e) < 0)
+    if (l->fd >= 0 && still_ours(l, e))
         return -1;
-    if (still_ours(l, e))
+    if ((l->fd < 0 || l->size >= (off_t)SEGMENT_BYTES_MAX) && next_segment(l, first_seq, e) < 0)
         return -1;
     if (write_all(l->fd, lines)) {
         int saved = errno;

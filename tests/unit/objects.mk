@@ -13,3 +13,4 @@ UNIT_OBJS_test_sandbox := $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS)
 UNIT_LIBS_test_sandbox := -lseccomp
 UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_fault := $(call obj,kmsd/token/fault.c)
+UNIT_OBJS_test_logdir := $(B)/obj/tests/longlog/records.o

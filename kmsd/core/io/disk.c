@@ -22,24 +22,24 @@ struct disk {
     char problem[KEEPER_TEXT];     /* its copy of keeper.problem, under the lock */
     struct core_room room;         /* behind the last group; under the lock, as the next line */
     bool pending, stop, failed, done;
-    struct err err;
+    struct err err;                /* of the first failure; under the lock */
     int done_fd;
 };
 
 /* The blobs a group names are durable before the group is. */
-static int write_group(struct disk *d)
+static int write_group(struct disk *d, struct err *e)
 {
     for (unsigned n = 0; n < d->group.n_blobs; n++)
-        if (logdir_blob_write(&d->log, d->group.blobs[n].sha256, buf_span(&d->group.blobs[n].data), &d->err))
+        if (logdir_blob_write(&d->log, d->group.blobs[n].sha256, buf_span(&d->group.blobs[n].data), e))
             return -1;
-    return logdir_append(&d->log, d->group.first_seq, buf_span(d->group.lines), &d->err);
+    return logdir_append(&d->log, d->group.first_seq, buf_span(d->group.lines), e);
 }
 
-static int take_room(struct disk *d, struct core_room *room)
+static int take_room(struct disk *d, struct core_room *room, struct err *e)
 {
     struct log_room found;
 
-    if (logdir_reserve(&d->log, &found, &d->err))
+    if (logdir_reserve(&d->log, &found, e))
         return -1;
     *room = (struct core_room){found.lines, found.blobs};
     return 0;
@@ -55,15 +55,19 @@ static void tell(struct disk *d)
 static void look_for_room(struct disk *d)
 {
     struct core_room room = d->room;
+    struct err e = {0};
     bool failed;
 
+    if (d->failed)
+        return;
     pthread_mutex_unlock(&d->lock);
-    failed = take_room(d, &room) != 0;
+    failed = take_room(d, &room, &e) != 0;
     pthread_mutex_lock(&d->lock);
     if (!failed && room.lines == d->room.lines && room.blobs == d->room.blobs)
         return;
     d->room = room;
-    d->failed |= failed;
+    d->failed = failed;
+    d->err = e;
     tell(d);
 }
 
@@ -96,6 +100,7 @@ static void *run(void *arg)
 {
     struct disk *d = arg;
     struct core_room room = {0};
+    struct err e = {0};
     bool failed;
 
     pthread_mutex_lock(&d->lock);
@@ -109,12 +114,14 @@ static void *run(void *arg)
             continue;
         }
         pthread_mutex_unlock(&d->lock);
-        failed = d->failed || write_group(d) || take_room(d, &room);
+        failed = d->failed || write_group(d, &e) || take_room(d, &room, &e);
         if (!failed)
             keeper_synced(&d->keeper, d->group.first_seq, buf_span(d->group.lines), clock_boot_us());
         pthread_mutex_lock(&d->lock);
         d->pending = false;
         d->done = true;
+        if (failed && !d->failed)
+            d->err = e;
         d->failed = failed;
         d->room = room;
         tell(d);
@@ -138,8 +145,7 @@ struct disk *disk_start(const struct logdir *log, const struct keeper *keeper, i
     d->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
-    if (take_room(d, &d->room)) {
-        *e = d->err;
+    if (take_room(d, &d->room, e)) {
         free(d);
         return NULL;
     }
