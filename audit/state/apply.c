@@ -232,6 +232,23 @@ static int on_reconcile(struct fold *f, struct err *e)
     return reconcile_hash(f->detail, f->s->reconcile_sha256, e);
 }
 
+static int on_time_step(struct fold *f, struct err *e)
+{
+    (void)e;
+    f->s->time_frozen = true;
+    f->s->time_step = rec_int(f->record, "seq");
+    return 0;
+}
+
+static int on_time_confirm(struct fold *f, struct err *e)
+{
+    if (!f->s->time_frozen || rec_int(f->detail, "seq") != f->s->time_step)
+        return err_set(e, ERR_INTERNAL, "what is confirmed is not the newest step of the clock, or was confirmed before");
+    f->s->time_frozen = false;
+    f->s->time_step = 0;
+    return 0;
+}
+
 /* Records that change no state have no row here. */
 static const struct {
     const char *event, *outcome;
@@ -251,6 +268,8 @@ static const struct {
     {"key.create", "ok", on_key_result},
     {"key.create", "error", on_key_error},
     {"release.withdraw", "ok", fold_withdraw},
+    {"time.step", "ok", on_time_step},
+    {"time.confirm", "ok", on_time_confirm},
 };
 
 /* A refusal of a key creation has no intent and so changes nothing. */

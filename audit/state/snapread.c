@@ -138,6 +138,18 @@ static int on_token(struct reading *r, const json_t *object, struct err *e)
     return begin(&j, object, e) || take(&j, "sha256", r->s->reconcile_sha256, sizeof r->s->reconcile_sha256, e) ? -1 : json_done(&j, e);
 }
 
+static int on_clock(struct reading *r, const json_t *object, struct err *e)
+{
+    struct json_reader j;
+
+    if (begin(&j, object, e) || take_count(&j, "step", &r->s->time_step, e) || json_done(&j, e))
+        return -1;
+    if (!r->s->time_step || r->s->time_step >= r->s->chain.next_seq)
+        return err_set(e, ERR_BAD_REQUEST, "the step of the clock is no record that it covers");
+    r->s->time_frozen = true;
+    return 0;
+}
+
 static int on_identity(struct reading *r, const json_t *object, struct err *e)
 {
     struct json_reader j;
@@ -270,8 +282,8 @@ static int read_part(struct reading *r, struct err *e)
     static const struct {
         const char *kind;
         int (*read)(struct reading *r, const json_t *object, struct err *e);
-    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"identity", on_identity}, {"key", on_key}, {"mark", on_mark},
-                 {"stored", on_stored}, {"end", on_end}};
+    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"clock", on_clock},
+                 {"identity", on_identity}, {"key", on_key}, {"mark", on_mark}, {"stored", on_stored}, {"end", on_end}};
     struct span line;
     JSON_AUTO *object = next(r, &line, e);
     const char *kind = rec_str(object, "kind");

@@ -87,6 +87,8 @@ static void put_head(struct writer *w)
                          "token_seq", (json_int_t)s->reset.token_seq));
     if (s->reconcile_sha256[0])
         put(w, json_pack("{s:s, s:s}", "kind", "token", "sha256", s->reconcile_sha256));
+    if (s->time_frozen)
+        put(w, json_pack("{s:s, s:I}", "kind", "clock", "step", (json_int_t)s->time_step));
 }
 
 static bool put_identity(void *ctx, void *node)

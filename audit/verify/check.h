@@ -39,6 +39,8 @@ void event_check(struct check *c, const struct record *r);                      
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
+void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
+void time_confirm_check(struct check *c, const struct record *r);
 int statement_check(struct check *c, const struct record *r, const struct key *k);                /* statement.c */
 /* The signed request of a person: signature, nonce, method and path; the body is appended. */
 int request_check(struct check *c, const struct record *r, const char *method, const char *path, struct buf *body);

@@ -142,6 +142,8 @@ static const struct {
     [EVENT_IDENTITY_DISABLE] = {ANYBODY, identity_check},
     [EVENT_IDENTITY_ENABLE] = {ANYBODY, identity_check},
     [EVENT_RELEASE_WITHDRAW] = {ANYBODY, release_check},
+    [EVENT_TIME_STEP] = {SYSTEM, time_step_check},
+    [EVENT_TIME_CONFIRM] = {ANYBODY, time_confirm_check},
     [EVENT_NONCE_CREATE] = {ANYBODY, on_nothing},
     [EVENT_READ_API] = {ANYBODY, on_nothing},
     [EVENT_AUTH_REFUSED] = {ANYBODY, on_nothing},

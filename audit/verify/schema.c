@@ -114,6 +114,9 @@ static const struct field D_POLICY[] = {{.name = "sha256", .type = TYPE_HASH}, {
 static const struct field D_IDENTITY[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64, .optional = true}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY}, {0}};
 static const struct field D_NAME[] = {{.name = "name", .type = TYPE_NAME}, {0}};
+static const struct field D_TIME_STEP[] = {
+    {.name = "from", .type = TYPE_TIME}, {.name = "seconds", .type = TYPE_INTEGER}, {.name = "to", .type = TYPE_TIME}, {0}};
+static const struct field D_TIME_CONFIRM[] = {{.name = "seq", .type = TYPE_COUNT}, {0}};
 static const struct field D_SUMMARY[] = {{.name = "items", .type = TYPE_ARRAY, .sub = SUMMARY_ITEMS}, {.name = "others", .type = TYPE_COUNT}, {0}};
 
 /* Members of the record itself, beside `event` and `outcome`, which choose the row. */
@@ -184,10 +187,12 @@ static const struct row {
     {EVENT_IDENTITY_DISABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
     {EVENT_IDENTITY_ENABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
     {EVENT_RELEASE_WITHDRAW, OUTCOME_OK, PERSON | B(M_ARTIFACT), B(M_IDEM) | B(M_REASON), D_NONE, false},
+    {EVENT_TIME_STEP, OUTCOME_OK, 0, 0, D_TIME_STEP, false},
+    {EVENT_TIME_CONFIRM, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_TIME_CONFIRM, false},
     {EVENT_REFUSAL_SUMMARY, OUTCOME_OK, 0, 0, D_SUMMARY, false},
     REFUSED(EVENT_KEY_CREATE), REFUSED(EVENT_SIGN_RELEASE), REFUSED(EVENT_POLICY_APPLY), REFUSED(EVENT_IDENTITY_CREATE),
-    REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_NONCE_CREATE),
-    REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),
+    REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_TIME_CONFIRM),
+    REFUSED(EVENT_NONCE_CREATE), REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),
 };
 
 static int word_of(const json_t *record, const char *member, const char *const *words, size_t n, struct err *e)

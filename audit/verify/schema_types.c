@@ -75,6 +75,7 @@ static bool fits(const struct field *f, const json_t *v)
     case TYPE_BASE64: return is_base64(v);
     case TYPE_TIME: return is_time(v);
     case TYPE_COUNT: return json_is_integer(v) && json_integer_value(v) >= 0;
+    case TYPE_INTEGER: return json_is_integer(v);
     case TYPE_BOOL: return json_is_boolean(v);
     case TYPE_SCALAR: return json_is_string(v) || json_is_integer(v);
     case TYPE_ANY_OBJECT: return json_is_object(v);

@@ -15,6 +15,7 @@ enum field_type {
     TYPE_BASE64,
     TYPE_TIME,
     TYPE_COUNT,         /* integer from 0 on */
+    TYPE_INTEGER,
     TYPE_BOOL,
     TYPE_SCALAR,        /* text or integer */
     TYPE_OBJECT,        /* members by sub, or by alternative if that fits */

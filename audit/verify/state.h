@@ -38,6 +38,7 @@ struct state {
     struct key *first_intent, *last_intent;
     struct map key_ids, nonces, identities, marks;
     uint64_t snapshot;        /* records that the newest named snapshot covers */
+    uint64_t time_step;       /* the newest time.step while nobody has confirmed it, else 0 */
 };
 
 void state_init(struct state *s);

@@ -230,6 +230,22 @@ static void anchor_change(struct records *g)
     add(g, record);
 }
 
+/* The clock is set, sometimes again, and confirmed. */
+static void clock_change(struct records *g)
+{
+    bool confirm = g->step && records_random(g, 2);
+    json_t *record = confirm ? base(g, "time.confirm", "ok", 0) : record_new("time.step", "ok", &actor_system, "");
+
+    if (confirm) {
+        person(g, record, "POST", "/v1/time/confirm");
+        json_object_set_new(record, "detail", json_pack("{s:I}", "seq", (json_int_t)g->step));
+    } else {
+        json_object_set_new(record, "detail", json_pack("{s:s, s:i, s:s}", "from", "2026-03-03T08:00:00.000000Z", "seconds", -3600, "to", "2026-03-03T07:00:00.000000Z"));
+    }
+    g->step = confirm ? 0 : g->n_records;
+    add(g, record);
+}
+
 /* A refused creation of a key is an error record too, but has no intent. */
 static void refusal(struct records *g)
 {
@@ -285,6 +301,8 @@ void records_add(struct records *g, unsigned n)
             token_change(g);
         else if (dice < 98)
             anchor_change(g);
+        else if (dice < 99)
+            clock_change(g);
         else
             policy_change(g);
     }

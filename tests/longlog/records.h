@@ -22,6 +22,7 @@ struct records {
     struct records_channel channel[RECORDS_CHANNELS];
     unsigned identities, keys;
     uint64_t intent;           /* open intent, 0 = none */
+    uint64_t step;             /* unconfirmed time.step, 0 = none */
     char policy_sha256[RECORDS_POLICIES][SHA256_HEX];
     bool altered_blobs;
 };

@@ -188,6 +188,13 @@ class Log:
         return self.person("release.withdraw", "POST", "/v1/releases/withdraw", canonical(dict(artifact, reason=reason)),
                            members={"artifact": artifact, "reason": reason})
 
+    def step(self, start="2026-03-03T08:00:00.000000Z", seconds=-3600, end="2026-03-03T07:00:00.000000Z"):
+        return self.add("time.step", "ok", self.SYSTEM, detail={"from": start, "seconds": seconds, "to": end})
+
+    def confirm(self, seq, reason="set by hand", asked=None):
+        body = canonical(dict({"reason": reason, "seq": seq}, **(asked or {})))
+        return self.person("time.confirm", "POST", "/v1/time/confirm", body, members={"reason": reason, "detail": {"seq": seq}})
+
     def payload(self, record):
         d, a = record["detail"], record["artifact"]
         predicate = {"app": a["app"], "channel": a["channel"], "environment": d["environment"], "instance": INSTANCE, "issued": d["issued"],

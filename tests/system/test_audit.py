@@ -150,6 +150,46 @@ def test_findings_about_no_key_of_the_log(log, tmp_path, item):
     assert check(log, tmp_path, "--head", log.head())["exit"] != 0
 
 
+# Steps of the clock
+
+def test_steps_of_the_clock_are_noted_and_confirmed(log, tmp_path):
+    log.step()
+    log.step("2026-03-03T07:00:00.500000Z", 3601, "2026-03-03T08:00:01.900000Z")
+    log.confirm(61)
+    log.step()
+    report = check(log, tmp_path, "--head", log.head())
+    assert report["exit"] == 0 and report["found"] == []
+    assert [n for n in report["notes"] if "the clock was set" in n] == [
+        "record 60: the clock was set by -3600 seconds, to 2026-03-03T07:00:00.000000Z",
+        "record 61: the clock was set by 3601 seconds, to 2026-03-03T08:00:01.900000Z",
+        "record 63: the clock was set by -3600 seconds, to 2026-03-03T07:00:00.000000Z"]
+
+
+@pytest.mark.parametrize("kind, change", [
+    ("invalid", {"seconds": 3600}), ("invalid", {"seconds": -3599}), ("invalid", {"seconds": -300, "end": "2026-03-03T07:55:00.000000Z"}),
+    ("invalid", {"seconds": 0, "end": "2026-03-03T08:00:00.000000Z"}), ("altered", {"seconds": "1"}), ("altered", {"end": "7:00"})])
+def test_a_step_that_is_none(log, tmp_path, kind, change):
+    log.step(**change)
+    assert check(log, tmp_path)["found"] == [(kind, 60, 60)]
+
+
+def test_confirmations_of_no_open_step(log, tmp_path):
+    log.confirm(59)
+    log.step()
+    log.step()
+    log.confirm(61)
+    log.confirm(62)
+    log.confirm(62)
+    assert check(log, tmp_path)["found"] == [("invalid", 60, 60), ("invalid", 63, 63), ("invalid", 65, 65)]
+
+
+@pytest.mark.parametrize("asked", [{"seq": 59}, {"reason": "another"}, {"more": 1}, {"seq": "60"}])
+def test_a_confirmation_other_than_signed(log, tmp_path, asked):
+    log.step()
+    log.confirm(60, asked=asked)
+    assert check(log, tmp_path)["found"] == [("invalid", 61, 61)]
+
+
 def test_every_event_is_documented():
     with open(os.path.join(ROOT, "audit", "verify", "schema.h")) as f:
         events = re.findall(r'X\([A-Z_]+, "([a-z]+\.[a-z]+)"\)', f.read())

@@ -146,6 +146,7 @@ static void has_all(const struct state *a, const struct state *b)
     assert_string_equal(a->mode, b->mode);
     assert_string_equal(a->policy_time, b->policy_time);
     assert_string_equal(a->reconcile_sha256, b->reconcile_sha256);
+    assert_true(a->time_frozen == b->time_frozen && a->time_step == b->time_step);
     assert_true(span_eq(buf_span(&a->ca_spki), buf_span(&b->ca_spki)) && span_eq(buf_span(&a->ca_cert), buf_span(&b->ca_cert)));
 }
 
@@ -216,7 +217,7 @@ static void sequences_are_rich(void **state)
     static const char *const parts[] = {"\"kind\":\"identity\"", "\"enabled\":false", "\"founder\":false", "\"kind\":\"key\"", "{\"active\":false,",
                                         "\"kind\":\"mark\"", "\"withdrawn\":true", "\"releases\":1", "\"releases\":2", "\"event\":\"sign.release\"",
                                         "\"event\":\"identity.create\"", "\"event\":\"key.create\"", "\"kind\":\"spiffe\"", "\"previous\":0",
-                                        "\"kind\":\"reset\"", "\"kind\":\"token\""};
+                                        "\"kind\":\"reset\"", "\"kind\":\"token\"", "\"kind\":\"clock\""};
     bool seen[sizeof parts / sizeof *parts] = {0};
 
     (void)state;
@@ -424,7 +425,7 @@ static void the_state_has_no_new_member(void **state)
     assert_int_equal(sizeof(struct release), 336);
     assert_int_equal(sizeof(struct mark), 336);
     assert_int_equal(sizeof(struct stored), 176);
-    assert_int_equal(sizeof(struct state), 976);
+    assert_int_equal(sizeof(struct state), 984);
 }
 
 int main(void)
