@@ -44,6 +44,7 @@ struct settings {
     unsigned n_client_ca;
     char tokens_lock[PATH_MAX];
     struct token_settings keys, checkpoint;
+    char user_core[33], user_front[33], user_token[33]; /* accounts of the processes, "" = who starts kmsd */
     char audit_dir[PATH_MAX];
     char anchor[PATH_MAX];         /* file; "anchor/anchor" where the settings name none */
     char snapshots_dir[PATH_MAX];

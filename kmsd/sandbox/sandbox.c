@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -73,6 +74,14 @@ static void describe(int filter, int landlock, char level[static SANDBOX_LEVEL])
         snprintf(level, SANDBOX_LEVEL, "%s", filter > 0 ? "seccomp" : "none");
 }
 
+/* A supervisor whose children run as other accounts must start and end them, and see the mark of a refused PIN in a directory of theirs. */
+static uint64_t powers(enum sandbox_role role, const struct settings *s)
+{
+    const uint64_t keep = UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_DAC_READ_SEARCH;
+
+    return role == SANDBOX_SUPERVISOR && (*s->user_core || *s->user_front || *s->user_token) ? keep : 0;
+}
+
 int sandbox_enter(enum sandbox_role role, const struct settings *s, char level[static SANDBOX_LEVEL], struct err *e)
 {
     bool required = s->sandbox == SETTINGS_SANDBOX_REQUIRED;
@@ -87,7 +96,7 @@ int sandbox_enter(enum sandbox_role role, const struct settings *s, char level[s
     }
     if (required && !landlock_version())
         return refuse(SANDBOX_CORE, 1, 0, e);
-    if (caps_drop(e))
+    if (caps_drop(powers(role, s), e))
         return -1;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return err_errno(e, ERR_INTERNAL, errno, "no_new_privs");

@@ -40,7 +40,7 @@ int walls_of(enum sandbox_role role, const struct settings *s, struct walls *w, 
 int landlock_apply(const struct walls *w, struct err *e) __attribute__((warn_unused_result));
 /* syscalls.c: installs the role's filter in all threads. 1 = done, 0 = the kernel cannot, -1 = it failed. */
 int syscalls_apply(enum sandbox_role role, struct err *e) __attribute__((warn_unused_result));
-/* caps.c: nothing is left of root's powers. */
-int caps_drop(struct err *e) __attribute__((warn_unused_result));
+/* caps.c: nothing is left of root's powers but the capabilities (bits) to keep. */
+int caps_drop(uint64_t keep, struct err *e) __attribute__((warn_unused_result));
 
 #endif

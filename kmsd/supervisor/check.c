@@ -14,6 +14,7 @@
 #include "base/secret.h"
 #include "base/x509.h"
 #include "kmsd/settings.h"
+#include "kmsd/supervisor/account.h"
 #include "kmsd/supervisor/anchorlook.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
@@ -120,6 +121,33 @@ static void check_latch(struct report *r)
     problem(r, "sealed", buf_str(&text));
 }
 
+static void check_owner(struct report *r, enum child_role role, const char *path)
+{
+    BUF_AUTO text = BUF_INIT(8192);
+    struct account a;
+    struct stat st;
+    struct err e = {0};
+
+    if (account_of(r->s, role, &a, &e))
+        problem(r, "users", e.detail);
+    else if (a.set && *path && !stat(path, &st) && st.st_uid != a.uid) {
+        buf_printf(&text, "%s does not belong to the account of its processes: chown -R %u:%u %s", path, a.uid, a.gid, path);
+        problem(r, "users", buf_str(&text));
+    }
+}
+
+static void check_owners(struct report *r)
+{
+    const struct {
+        enum child_role role;
+        const char *path;
+    } rows[] = {{CHILD_CORE, r->s->audit_dir}, {CHILD_CORE, r->s->snapshots_dir}, {CHILD_CORE, r->s->anchor},   {CHILD_FRONT_CI, r->s->tls_key},
+                {CHILD_LANE_SIGN, r->s->tokens_lock}, {CHILD_LANE_SIGN, r->s->keys.pin_file}, {CHILD_LANE_SIGN, r->s->keys.sync}};
+
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++)
+        check_owner(r, rows[n].role, rows[n].path);
+}
+
 /* Reads only: the whole check of a log is kms-audit's work. */
 static void check_log(struct report *r)
 {
@@ -207,6 +235,7 @@ int command_check(int argc, char **argv)
     check_token(&r, "keys", &s.keys);
     check_token(&r, "checkpoint", &s.checkpoint);
     check_latch(&r);
+    check_owners(&r);
     check_private(&r, "tls", s.tls_key);
     check_certificate(&r, s.tls_certificate);
     for (unsigned n = 0; n < s.n_client_ca; n++)

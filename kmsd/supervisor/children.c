@@ -33,7 +33,7 @@ static int place(int socket_fd, int listen_fd)
     return close_range(listen_fd >= 0 ? 5 : 4, ~0U, 0);
 }
 
-pid_t child_spawn(const char *const argv[], int socket_fd, int listen_fd, struct err *e)
+pid_t child_spawn(const char *const argv[], const struct account *as, int socket_fd, int listen_fd, struct err *e)
 {
     sigset_t none;
     pid_t pid = fork();
@@ -44,7 +44,7 @@ pid_t child_spawn(const char *const argv[], int socket_fd, int listen_fd, struct
         return pid;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (!place(socket_fd, listen_fd))
+    if (!place(socket_fd, listen_fd) && !account_become(as))
         execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "base/stream.h"
+#include "kmsd/supervisor/account.h"
 
 #define CHILDREN_MAX 16
 #define BACKOFF_FIRST_US INT64_C(100000)
@@ -17,6 +18,7 @@ enum { EXIT_REFUSES = 78 };
 
 struct child {
     enum child_role role;
+    struct account account;
     unsigned index;
     pid_t pid;                 /* 0 = not running */
     int64_t started, retry_at; /* retry_at: when it is started again; 0 = not waiting */
@@ -28,7 +30,7 @@ struct child {
 int64_t backoff_next(int64_t *backoff, int64_t started, int64_t died);
 
 /* fork and exec: socket becomes descriptor 3, listen_fd (when >= 0) descriptor 4; everything else is closed. argv[0] is a path. The pid, or -1. */
-pid_t child_spawn(const char *const argv[], int socket_fd, int listen_fd, struct err *e);
+pid_t child_spawn(const char *const argv[], const struct account *as, int socket_fd, int listen_fd, struct err *e);
 const char *child_name(enum child_role role);
 /* Appends CHILD (reason NULL) or CHILD_GONE. */
 void child_frame(struct buf *b, enum frame_type type, const struct child *c, pid_t pid, const char *reason);
@@ -38,5 +40,7 @@ int listen_on(const char *address, struct err *e);
 struct settings;
 /* The health door's: a unix socket (0660) or an address of the loopback. */
 int listen_health(const struct settings *s, struct err *e);
+/* Takes the socket away again. */
+void listen_health_end(const struct settings *s);
 
 #endif

@@ -103,9 +103,23 @@ static int listen_unix(const char *path, struct err *e)
     return fd;
 }
 
+static const char *health_where(const struct settings *s)
+{
+    return s->listen_health[0] ? s->listen_health : "unix:health.sock";
+}
+
+void listen_health_end(const struct settings *s)
+{
+    const char *where = health_where(s);
+    char path[PATH_MAX];
+
+    if (!strncmp(where, "unix:", 5) && !path_join(path, sizeof path, s->dir, where + 5))
+        (void)unlink(path);
+}
+
 int listen_health(const struct settings *s, struct err *e)
 {
-    const char *where = s->listen_health[0] ? s->listen_health : "unix:health.sock";
+    const char *where = health_where(s);
     char path[PATH_MAX];
     union address a;
     socklen_t len;

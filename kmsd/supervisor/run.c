@@ -150,6 +150,8 @@ static int loop(struct supervisor *s)
             kill(s->core.pid, SIGTERM), kill(s->core.pid, SIGKILL);
         check_times(s, clock_boot_us());
     }
+    if (s->listen[2] >= 0)
+        listen_health_end(&s->settings);
     return s->result;
 }
 
@@ -181,6 +183,11 @@ static int set_up(struct supervisor *s, struct err *e)
     if (settings_latch(&s->settings, s->latch, sizeof s->latch))
         return err_set(e, ERR_BAD_REQUEST, "the path of tokens.lock is too long");
     s->latch_on_disk = file_exists(s->latch);
+    if (account_of(&s->settings, CHILD_CORE, &s->core.account, e))
+        return -1;
+    for (unsigned n = 0; n < s->n_children; n++)
+        if (account_of(&s->settings, s->child[n].role, &s->child[n].account, e))
+            return -1;
     process_allow_locking();
     if (sandbox_enter(SANDBOX_SUPERVISOR, &s->settings, level, e))
         return -1;
