@@ -167,7 +167,7 @@ def kill_burst(kms, probe, kind, count):
         since = time.monotonic()
         kms.kill(pid)
         returns(kms, probe, kind, since)
-        assert not alive(pid)
+        kms.wait(lambda: not alive(pid), 2, "its end")
 
 
 def one(kms, program, options):
