@@ -14,3 +14,4 @@ UNIT_LIBS_test_sandbox := -lseccomp
 UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_fault := $(call obj,kmsd/token/fault.c)
 UNIT_OBJS_test_logdir := $(B)/obj/tests/longlog/records.o
+UNIT_OBJS_test_state := $(B)/obj/tests/longlog/records.o
