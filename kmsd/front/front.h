@@ -31,6 +31,8 @@ struct conn {
     char peer[64];
     enum conn_phase phase;
     int64_t deadline;             /* microseconds on CLOCK_BOOTTIME; 0 = none */
+    int64_t try_at;               /* a handshake that waits for its peer is not looked at before; microseconds as above */
+    int64_t pause;                /* how long it was left alone last */
     bool verified;                /* the client certificate is good */
     const char *tls_reason;       /* why the handshake failed */
     struct headscan scan;
@@ -62,6 +64,8 @@ struct front {
     struct stream core;
     struct conn *conns;
     unsigned in_flight;
+    int64_t now;                  /* CLOCK_BOOTTIME of this turn of the loop, microseconds */
+    uint64_t progress;            /* counts whatever came or went: a turn without any may be followed by a pause */
     uint64_t next_id;
 };
 extern struct front front;

@@ -14,7 +14,7 @@
 #include "kmsd/front/front.h"
 #include "kmsd/sandbox/sandbox.h"
 
-enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78 };
+enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78, QUIET_TURNS = 4 };
 
 /* Holds the largest head that passes, with a list node for each of its fields and of its up to 1,020 query parameters. */
 #define MEMORY_PER_CONNECTION ((size_t)(128u << 10))
@@ -46,16 +46,26 @@ static int timeout(void)
     return MHD_get_timeout(front.daemon, &ms) == MHD_YES && ms < REAP_MS ? (int)ms : REAP_MS;
 }
 
+/* The library asks to be run at once as long as any handshake is not over. After some turns in which nothing came or went, a pause, which any event ends. */
+static int pause_after(unsigned quiet)
+{
+    int ms = timeout(), most = quiet < QUIET_TURNS ? 0 : 1 << (quiet - QUIET_TURNS < 4 ? quiet - QUIET_TURNS : 4);
+
+    return ms ? ms : most;
+}
+
 /* Ends when the core is gone. */
 static int loop(int epoll)
 {
     struct epoll_event events[4];
     bool writing = false;
     int64_t reaped = 0;
+    unsigned quiet = 0;
+    uint64_t before = 0;
 
     for (;;) {
-        int n = epoll_wait(epoll, events, 4, timeout()), left;
-        int64_t now = clock_boot_us();
+        int n = epoll_wait(epoll, events, 4, pause_after(quiet)), left;
+        int64_t now = front.now = clock_boot_us();
 
         if (n < 0 && errno != EINTR)
             return 1;
@@ -69,6 +79,8 @@ static int loop(int epoll)
             conn_reap(now);
             core_tick(now);
         }
+        quiet = n > 0 || front.progress != before ? 0 : quiet + 1;
+        before = front.progress;
         left = front.core.out.len ? stream_flush(&front.core) : 0;
         if (left < 0)
             return 0;

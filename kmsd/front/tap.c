@@ -1,4 +1,4 @@
-/* Stands between GnuTLS and libmicrohttpd, which reads requests more loosely than is safe: this program defines the three GnuTLS functions through
+/* Stands between GnuTLS and libmicrohttpd, which reads requests more loosely than is safe: this program defines the GnuTLS functions through
  * which the library reads, and the dynamic linker prefers them to GnuTLS' own. So every decrypted byte passes the strict head reader first.
  *
  * - The library gets one request at a time: nothing of the next one before it said that the last one is over. Whatever it parses then is what the
@@ -13,6 +13,8 @@
 #include "kmsd/front/front.h"
 
 #define RECORD_MAX (16u << 10)
+#define PAUSE_FIRST INT64_C(250)
+#define PAUSE_MAX INT64_C(64000)
 
 static const char STAND_IN[] = "GET /refused HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
 
@@ -20,6 +22,7 @@ static struct {
     int (*handshake)(gnutls_session_t);
     ssize_t (*recv)(gnutls_session_t, void *, size_t);
     size_t (*pending)(gnutls_session_t);
+    ssize_t (*send)(gnutls_session_t, const void *, size_t);
 } real;
 
 /* ISO C has no conversion between object and function pointers; POSIX gives them one representation. */
@@ -37,6 +40,7 @@ __attribute__((constructor)) static void find_all(void)
     find("gnutls_handshake", &real.handshake, sizeof real.handshake);
     find("gnutls_record_recv", &real.recv, sizeof real.recv);
     find("gnutls_record_check_pending", &real.pending, sizeof real.pending);
+    find("gnutls_record_send", &real.send, sizeof real.send);
 }
 
 /* A client below TLS 1.3 is found to share no cipher suite with us. */
@@ -58,11 +62,38 @@ static const char *reason_of(int code)
     return "tls-handshake";
 }
 
+/* The library tries every handshake that is not over again and again, whether its peer said anything or not. Left to itself it keeps a processor busy
+ * with a few hundred peers that say nothing. Each is left alone for as long as it has been silent already, up to PAUSE_MAX. */
+static bool leave_alone(struct conn *c, int code)
+{
+    if (code != GNUTLS_E_AGAIN) {
+        c->pause = 0;
+        front.progress++;
+        return false;
+    }
+    c->pause = !c->pause ? PAUSE_FIRST : 2 * c->pause < PAUSE_MAX ? 2 * c->pause : PAUSE_MAX;
+    c->try_at = front.now + c->pause;
+    return true;
+}
+
+ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t size)
+{
+    ssize_t n = real.send(session, data, size);
+
+    front.progress += n > 0;
+    return n;
+}
+
 int gnutls_handshake(gnutls_session_t session)
 {
     struct conn *c = conn_of(session);
-    int code = real.handshake(session);
+    int code;
 
+    if (c && front.now < c->try_at)
+        return GNUTLS_E_AGAIN;
+    code = real.handshake(session);
+    if (c && leave_alone(c, code))
+        return code;
     if (c && code == GNUTLS_E_SUCCESS)
         conn_phase(c, PHASE_IDLE);
     else if (c && gnutls_error_is_fatal(code) && !c->tls_reason)
@@ -76,8 +107,10 @@ static ssize_t fill(struct conn *c)
     uint8_t *room = buf_room(&c->held, RECORD_MAX);
     ssize_t n = room ? real.recv(c->session, room, RECORD_MAX) : GNUTLS_E_MEMORY_ERROR;
 
-    if (n > 0)
+    if (n > 0) {
         c->held.len += (size_t)n;
+        front.progress++;
+    }
     return n;
 }
 
