@@ -218,3 +218,15 @@ int64_t clock_boot_us(void)
 {
     return clock_us(CLOCK_BOOTTIME);
 }
+
+/* A machine that sleeps between the two readings must not make the wall clock look as if it was set. */
+void clock_both_us(int64_t *wall, int64_t *boot)
+{
+    int64_t before;
+
+    do {
+        before = clock_boot_us();
+        *wall = clock_wall_us();
+        *boot = clock_boot_us();
+    } while (*boot - before > 1000000);
+}

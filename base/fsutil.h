@@ -25,5 +25,7 @@ int random_bytes(void *out, size_t len) __attribute__((warn_unused_result));
 #include <stdint.h>
 int64_t clock_wall_us(void);
 int64_t clock_boot_us(void);
+/* Both at one moment: what the wall clock shows at that time since the boot. */
+void clock_both_us(int64_t *wall, int64_t *boot);
 
 #endif

@@ -38,6 +38,7 @@
     X(SCHEME, "scheme", "NAME", "statement") \
     X(FORMAT, "format", "pem|jwk|ssh", "form of the public key (pem)") \
     X(REASON, "reason", "TEXT", "why; kept in the audit log") \
+    X(SEQ, "seq", "N", "number of a record of the audit log") \
     X(REMOTE, "remote", NULL, "let the service check it too") \
     X(KIND, "kind", "ci|service|human", "what the identity is") \
     X(CSR, "csr", "FILE", "certificate signing request (PEM): the service issues the certificate") \
@@ -106,6 +107,7 @@ int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);
 int cmd_key_public(struct context *c);
 int cmd_release_withdraw(struct context *c);
+int cmd_time_confirm(struct context *c);
 int cmd_policy_apply(struct context *c);
 int cmd_policy_show(struct context *c);
 int cmd_policy_check(struct context *c);

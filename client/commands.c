@@ -35,6 +35,9 @@ const struct command command_table[] = {
     {"key", "public", "NAME", 1, 1, "print a public key", "  kmsctl key public ota > ota.pem\n", {OPT_FORMAT}, cmd_key_public},
     {"release", "withdraw", "", 0, 0, "record that a version must not be used", "A withdrawn version is not signed again.\n",
      {OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_REASON}, cmd_release_withdraw},
+    {"time", "confirm", "", 0, 0, "confirm that a step of the service's clock was meant",
+     "A clock that was set by more than five minutes counts as frozen until then; kmsctl status names the step.\n\n"
+     "  kmsctl time confirm --seq 40 --reason 'battery of the clock replaced'\n", {OPT_SEQ, OPT_REASON}, cmd_time_confirm},
     {"policy", "apply", "FILE", 1, 1, "make FILE the policy", "The file is checked here first.\n", {0}, cmd_policy_apply},
     {"policy", "show", "", 0, 0, "print the policy that holds", "", {0}, cmd_policy_show},
     {"policy", "check", "FILE", 1, 1, "check a policy without applying it", "", {OPT_REMOTE}, cmd_policy_check},

@@ -100,7 +100,7 @@ struct state {
     struct reset reset;
     uint64_t snapshot_seq;          /* records that the newest named snapshot covers, 0 = there is none */
     char reconcile_sha256[SHA256_HEX]; /* reconcile_hash of the newest token.reconcile, "" = nothing is found */
-    bool time_frozen;               /* the clock was set and nobody has confirmed it: nothing that rests on the time may come to pass */
+    bool time_frozen;               /* the clock was set and nobody has confirmed it: nothing that waits for a moment may come to pass */
     uint64_t time_step;             /* record of the newest such step, 0 = there is none */
 };
 

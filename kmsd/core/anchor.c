@@ -17,7 +17,7 @@ static bool lane_works(const struct core *c)
 
 static int ask(struct core *c, struct span value, void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e))
 {
-    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ANCHOR, c->now + ANSWER_TIME, 2, done, NULL);
+    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ANCHOR, c->clock.boot + ANSWER_TIME, 2, done, NULL);
     BUF_AUTO label = BUF_INIT(64);
     size_t mark;
 
@@ -66,13 +66,13 @@ static void refuse(struct core *c, const struct anchor *a, enum anchor_verdict v
     buf_printf(&text, "%s (with --token %llu:%s)", e.detail, (unsigned long long)a->seq, a->hash);
     memcpy(c->anchor.refusal, buf_str(&text), text.len + 1);
     c->io.note(c->io.ctx, CORE_NOTE_ALARM, "anchor", c->anchor.refusal);
-    core_on_stop(c, "the anchor on the token is not in the log", c->now);
+    core_on_stop(c, "the anchor on the token is not in the log", c->clock.wall);
 }
 
 static void compared(struct core *c)
 {
     c->anchor.compared = true;
-    c->anchor.due = c->now;
+    c->anchor.due = c->clock.boot;
 }
 
 static void useless(struct core *c)
@@ -133,7 +133,7 @@ static void replace(struct core *c)
     memcpy(a.instance, c->state->instance, sizeof a.instance);
     memcpy(a.hash, c->durable_hash, sizeof a.hash);
     anchor_encode(&slot, &a);
-    c->anchor.due = c->now + PAUSE;
+    c->anchor.due = c->clock.boot + PAUSE;
     if (buf_ok(&slot))
         return;
     c->anchor.counter = a.counter;
@@ -150,7 +150,7 @@ void anchor_step(struct core *c)
         return;
     if (!a->compared && !c->stopping)
         (void)!ask(c, (struct span){0}, on_read);
-    else if (a->compared && a->written != c->durable && c->durable > c->start_seq && (c->now >= a->due || a->stop_by))
+    else if (a->compared && a->written != c->durable && c->durable > c->start_seq && (c->clock.boot >= a->due || a->stop_by))
         replace(c);
 }
 
@@ -162,13 +162,13 @@ int anchor_check(const struct core *c, struct err *e)
 void anchor_stop(struct core *c)
 {
     if (!c->anchor.stop_by)
-        c->anchor.stop_by = c->now + STOP_TIME;
+        c->anchor.stop_by = c->clock.boot + STOP_TIME;
     anchor_step(c);
 }
 
 bool anchor_settled(const struct core *c)
 {
-    return !c->anchor.asked || c->now >= c->anchor.stop_by;
+    return !c->anchor.asked || c->clock.boot >= c->anchor.stop_by;
 }
 
 const char *core_refuses(const struct core *c)

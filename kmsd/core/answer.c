@@ -125,7 +125,7 @@ static const struct {
 } ANSWERS[] = {
     {"sign.release", 200, answer_sign},          {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
     {"identity.disable", 200, answer_switch},    {"identity.enable", 200, answer_switch},   {"policy.apply", 200, answer_policy},
-    {"release.withdraw", 200, answer_plain},
+    {"release.withdraw", 200, answer_plain},     {"time.confirm", 200, answer_plain},
 };
 
 json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status)

@@ -8,14 +8,6 @@
 #include "base/timefmt.h"
 #include "kmsd/core/internal.h"
 
-static void see_time(struct core *c, int64_t now_us)
-{
-    if (now_us > c->now)
-        c->now = now_us;
-    if (c->state->chain.time > c->now)
-        c->now = c->state->chain.time;
-}
-
 static json_t *start_record(const struct core *c)
 {
     const struct core_start *s = &c->start;
@@ -67,8 +59,8 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->durable = c->anchor.log_end = state->chain.next_seq;
     c->start_seq = UINT64_MAX;
     memcpy(c->durable_hash, state->head, SHA256_HEX);
-    see_time(c, now_us);
-    c->refusal_window = c->now;
+    clock_start(c, now_us, start->since_boot_us);
+    c->refusal_window = c->clock.boot;
     time_format(c->now, c->started);
     if (start->room)
         room_set(c, start->room);
@@ -159,7 +151,7 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
 {
     int result;
 
-    see_time(c, now_us);
+    clock_see(c, now_us);
     if (f->type == FRAME_HELLO)
         walls_hello(c, f);
     if (role == CHILD_FRONT_HEALTH)
@@ -196,7 +188,7 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
 {
     struct lane *l;
 
-    see_time(c, now_us);
+    clock_see(c, now_us);
     if (!up)
         record_child(c, role, index, reason);
     if (role == CHILD_FRONT_HEALTH) {
@@ -230,7 +222,7 @@ static bool stop_durable(const struct core *c)
 
 void core_on_disk(struct core *c, int64_t now_us)
 {
-    see_time(c, now_us);
+    clock_see(c, now_us);
     commit_done(c);
     if (stop_durable(c))
         anchor_stop(c);
@@ -241,7 +233,7 @@ void core_on_room(struct core *c, const struct core_room *room, int64_t now_us)
 {
     struct err e = {0};
 
-    see_time(c, now_us);
+    clock_see(c, now_us);
     room_set(c, room);
     if (!c->stop_written && begin(c, &e)) {
         c->io.note(c->io.ctx, CORE_NOTE_ALARM, "start", e.detail);
@@ -267,7 +259,7 @@ static void write_stop(struct core *c)
 
 void core_on_tick(struct core *c, int64_t now_us)
 {
-    see_time(c, now_us);
+    clock_see(c, now_us);
     health_tell(c, false);
     if (c->stop_written)
         return;
@@ -286,7 +278,7 @@ void core_on_stop(struct core *c, const char *reason, int64_t now_us)
 {
     size_t n = strnlen(reason, sizeof c->stop_reason - 1);
 
-    see_time(c, now_us);
+    clock_see(c, now_us);
     memcpy(c->stop_reason, reason, n);
     c->stop_reason[n] = '\0';
     c->stopping = true;

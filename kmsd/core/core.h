@@ -51,6 +51,7 @@ struct core_start {
     char boot[RECORD_BOOT_HEX], boot_id[64], version[32], settings_sha256[SHA256_HEX], module_sha256[SHA256_HEX];
     json_t *programs;        /* name → SHA-256; borrowed */
     unsigned fronts, lanes;  /* how many of each must say HELLO before the core is ready */
+    int64_t since_boot_us;   /* CLOCK_BOOTTIME at the moment that core_new takes as now */
     uint64_t snapshot_records; /* from one state snapshot to the next */
     uint64_t snapshot_seq;     /* records that the snapshot covered which the start used, 0 = none */
     char sandbox[SANDBOX_TEXT];  /* what confines the core, "seccomp+landlock7" */
@@ -61,7 +62,7 @@ struct core_start {
 /* Takes over the state. The first records (log.recovered, orphan intents, daemon.start) are queued at once, or as soon as there is room. */
 struct core *core_new(struct state *state, const struct core_io *io, const struct core_start *start, int64_t now_us, struct err *e);
 void core_free(struct core *c);
-/* Events. now_us is the wall clock; the core never goes back behind the last record. A frame that does not belong on that pipe is -1: end that child. */
+/* Events. now_us is the wall clock; the core never dates a record before the last one. A frame that does not belong on that pipe is -1: end that child. */
 int core_on_frame(struct core *c, enum child_role role, unsigned index, const struct frame *f, int64_t now_us) __attribute__((warn_unused_result));
 void core_on_child(struct core *c, enum child_role role, unsigned index, bool up, const char *reason, int64_t now_us);
 void core_on_disk(struct core *c, int64_t now_us);
@@ -70,6 +71,9 @@ void core_on_room(struct core *c, const struct core_room *room, int64_t now_us);
 /* The snapshot under way is on disk with that SHA-256, or (NULL) could not be written. */
 void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us);
 void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */
+/* Both clocks at one moment, before the events of that moment and ten times a second at least: periods are counted on boot_us (CLOCK_BOOTTIME), and a wall
+ * clock that was set shows. */
+void core_on_clock(struct core *c, int64_t wall_us, int64_t boot_us);
 void core_on_stop(struct core *c, const char *reason, int64_t now_us);
 /* End of a turn of the host's loop: hands over the next group if there is one and none is under way. */
 void core_turn(struct core *c);

@@ -106,7 +106,7 @@ static int by_certificate(struct core *c, const struct enrol *n, struct identity
     if (pem_to_der(span_str(n->certificate), "CERTIFICATE", &der, e) || cert_facts(buf_span(&der), &f, e) ||
         check_nameless(n, buf_span(&der), false, e))
         return err_context(e, "certificate");
-    if (!f.client_auth || f.is_ca || f.not_after <= c->now)
+    if (!f.client_auth || f.is_ca || f.not_after <= c->clock.wall)
         return err_set(e, ERR_BAD_CERTIFICATE, "certificate: %s", f.is_ca ? "it is a CA" : f.client_auth ? "it has expired" : "it lacks the extended key usage clientAuth");
     bind_certificate(&i->credential[i->n_credentials++], &f, false);
     return certificate_free(c, &i->credential[0], e);
@@ -232,8 +232,8 @@ static json_t *profile(struct core *c, const struct request *rq, const struct en
     c->io.random(c->io.ctx, serial, sizeof serial);
     serial[0] &= 0x7f;
     hex_encode(serial, sizeof serial, hex);
-    time_format(c->now - 300 * TIME_SECOND_US, from);
-    time_format(c->now + n->days * DAY, to);
+    time_format(c->clock.wall - 300 * TIME_SECOND_US, from);
+    time_format(c->clock.wall + n->days * DAY, to);
     return json_pack("{s:s, s:s, s:s, s:s, s:s}", "serial", hex, "cn", rq->param, "kind", n->kind, "not_before", from, "not_after", to);
 }
 
@@ -248,7 +248,7 @@ static int issue(struct core *c, struct request *rq, const struct enrol *n, stru
         check_nameless(n, buf_span(&der), true, e))
         return err_context(e, "csr");
     json_canonical(&text, p);
-    op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ISSUE, c->now + ISSUE_TIME, 1, on_issued, rq);
+    op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ISSUE, c->clock.boot + ISSUE_TIME, 1, on_issued, rq);
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     mark = frame_begin(&op->frame, FRAME_ISSUE, 0);

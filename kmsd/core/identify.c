@@ -13,9 +13,9 @@ static int check_certificate(const struct core *c, const struct cert_facts *f, s
         return err_set(e, ERR_FORBIDDEN, "the client certificate is a CA certificate");
     if (!f->client_auth)
         return err_set(e, ERR_FORBIDDEN, "the client certificate lacks the extended key usage clientAuth");
-    if (c->now < f->not_before)
+    if (c->clock.wall < f->not_before)
         return err_set(e, ERR_FORBIDDEN, "the client certificate is not valid yet");
-    if (c->now > f->not_after)
+    if (c->clock.wall > f->not_after)
         return err_set(e, ERR_FORBIDDEN, "the client certificate has expired; get a new one from an administrator");
     return 0;
 }

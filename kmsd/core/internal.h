@@ -55,7 +55,6 @@ struct request {
     enum child_role door;
     uint64_t id, front_epoch;
     bool at_once;                  /* its answer rests on no record */
-    int64_t started;
     char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
     char target[TARGET_MAX + 1];
     const char *query;             /* behind '?', "" = none */
@@ -156,7 +155,12 @@ struct core {
     struct core_io io;
     struct core_start start;
     char started[32];
-    int64_t now;
+    int64_t now;                   /* what records are dated: the wall clock, but never before the last record */
+    struct {
+        int64_t wall;              /* as it is, even where it was set back: for certificates */
+        int64_t boot;              /* since the machine started: for periods */
+        int64_t offset;            /* wall - boot at the start or at the last time.step */
+    } clock;
     /* commit */
     struct buf pending;            /* lines not yet handed to the disk */
     uint64_t pending_first;
@@ -206,6 +210,10 @@ struct core {
     char stop_reason[64];
 };
 
+/* clock.c */
+void clock_start(struct core *c, int64_t wall_us, int64_t boot_us);
+void clock_see(struct core *c, int64_t wall_us); /* beginning of an event */
+json_t *clock_view(const struct core *c);
 /* walls.c: a process said at what level it is confined. */
 void walls_note(struct core *c, const char *level);
 void walls_hello(struct core *c, const struct frame *f);
@@ -345,6 +353,7 @@ int policy_show(struct core *c, struct request *rq, struct err *e);
 int policy_put(struct core *c, struct request *rq, struct err *e);
 int policy_check(struct core *c, struct request *rq, struct err *e);
 int releases_withdraw(struct core *c, struct request *rq, struct err *e);
+int time_confirm(struct core *c, struct request *rq, struct err *e);
 int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
 /* sign_request.c */

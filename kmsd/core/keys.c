@@ -168,7 +168,7 @@ static void on_generated(struct core *c, struct request *rq, const struct frame 
 static void generate(struct core *c, struct request *rq)
 {
     const struct key *k = state_key(c->state, rq->sign.key);
-    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_GENERATE, c->now + GENERATE_TIME, 1, on_generated, rq);
+    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_GENERATE, c->clock.boot + GENERATE_TIME, 1, on_generated, rq);
     BUF_AUTO label = BUF_INIT(256);
     uint8_t id[KEY_ID_LEN];
     size_t mark;

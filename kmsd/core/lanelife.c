@@ -39,7 +39,7 @@ void lane_loaded(struct core *c, struct lane *l, bool well)
 
 static void load(struct core *c, struct lane *l, const struct key *k)
 {
-    struct lane_op *op = lane_op_new(l->role, FRAME_LOAD, c->now + LOAD_TIME, 1, NULL, NULL);
+    struct lane_op *op = lane_op_new(l->role, FRAME_LOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL);
     uint8_t id[KEY_ID_LEN];
     size_t mark;
 

@@ -251,7 +251,7 @@ void lane_return(struct core *c, struct lane *l)
     l->outstanding = 0;
     for (struct lane_op *op = list; op; op = next) {
         next = op->next;
-        if (op->attempts < op->attempts_max && c->now < op->deadline)
+        if (op->attempts < op->attempts_max && c->clock.boot < op->deadline)
             enqueue(queue_of(c, op->role), op);
         else
             fail(c, op, ERR_TOKEN_UNAVAILABLE, "the token lane ended while it worked");
@@ -267,7 +267,7 @@ void lanes_expire(struct core *c)
 
         c->queue[n] = (struct lane_queue){0};
         while ((op = dequeue(&all))) {
-            if (c->now < op->deadline)
+            if (c->clock.boot < op->deadline)
                 enqueue(&c->queue[n], op);
             else
                 fail(c, op, ERR_TOKEN_UNAVAILABLE, "no token lane is ready");

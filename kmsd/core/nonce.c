@@ -19,7 +19,7 @@ void nonces_expire(struct core *c)
     struct nonce **at = &c->nonces;
 
     while (*at)
-        if ((*at)->expires <= c->now)
+        if ((*at)->expires <= c->clock.boot)
             drop(c, at);
         else
             at = &(*at)->next;
@@ -58,7 +58,7 @@ int nonce_handle(struct core *c, struct request *rq, struct err *e)
     c->io.random(c->io.ctx, bytes, sizeof bytes);
     hex_encode(bytes, sizeof bytes, n->text);
     memcpy(n->cred, rq->cred, sizeof n->cred);
-    n->expires = c->now + NONCE_LIFE;
+    n->expires = c->clock.boot + NONCE_LIFE;
     n->next = c->nonces;
     c->nonces = n;
     c->n_nonces++;

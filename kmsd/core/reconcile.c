@@ -173,7 +173,7 @@ static void on_listed(struct core *c, struct request *rq, const struct frame *re
 
 void reconcile_start(struct core *c)
 {
-    struct lane_op *op = c->listing ? NULL : lane_op_new(CHILD_LANE_ADMIN, FRAME_LIST, c->now + LIST_TIME, 1, on_listed, NULL);
+    struct lane_op *op = c->listing ? NULL : lane_op_new(CHILD_LANE_ADMIN, FRAME_LIST, c->clock.boot + LIST_TIME, 1, on_listed, NULL);
 
     if (!op)
         return;

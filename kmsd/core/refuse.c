@@ -159,9 +159,9 @@ void refusals_summarise(struct core *c, bool force)
 {
     struct summary s = {.c = c};
 
-    if (!force && (c->now - c->refusal_window < REFUSAL_WINDOW || c->full || !c->begun))
+    if (!force && (c->clock.boot - c->refusal_window < REFUSAL_WINDOW || c->full || !c->begun))
         return;
-    c->refusal_window = c->now;
+    c->refusal_window = c->clock.boot;
     s.items = json_array();
     tree_each(c->refusals, "", add_item, &s);
     tree_free(&c->refusals, free);

@@ -59,7 +59,6 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
     rq->door = door;
     rq->id = f->id;
     rq->front_epoch = c->front[door == CHILD_FRONT_ADMIN].epoch;
-    rq->started = c->now;
     rq->query = "";
     c->io.random(c->io.ctx, id, sizeof id);
     hex_encode(id, sizeof id, rq->req);

@@ -23,6 +23,7 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/identities/{}/disable", "identity.disable", POLICY_IDENTITY_DISABLE, ROUTE_SIGNED, JSON_BODY, NULL, identities_disable},
     {DOOR_ADMIN, "POST", "/v1/identities/{}/enable", "identity.enable", POLICY_IDENTITY_ENABLE, ROUTE_SIGNED, JSON_BODY, NULL, identities_enable},
     {DOOR_ADMIN, "POST", "/v1/releases/withdraw", "release.withdraw", POLICY_RELEASE_WITHDRAW, ROUTE_SIGNED, JSON_BODY, NULL, releases_withdraw},
+    {DOOR_ADMIN, "POST", "/v1/time/confirm", "time.confirm", POLICY_TIME_CONFIRM, ROUTE_SIGNED, JSON_BODY, NULL, time_confirm},
 };
 #define N_ROUTES (sizeof ROUTES / sizeof *ROUTES)
 

@@ -129,7 +129,7 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     statement_pae(buf_span(&body), &pae);
     if (buf_ok(&pae) || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
         return err_set(e, ERR_INTERNAL, "the statement could not be built");
-    op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->now + SIGN_TIME, 2, on_signed, rq);
+    op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq);
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);

@@ -58,8 +58,7 @@ void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us)
     json_t *record;
 
     c->snapshot.busy = false;
-    if (now_us > c->now)
-        c->now = now_us;
+    clock_see(c, now_us);
     if (!sha256 || c->stop_written)
         return;
     snapshot_name(ref.seq, ref.file);

@@ -56,7 +56,7 @@ int wait_for(struct core *c, struct request *rq, struct request *blocker, struct
     rq->waiting = true;
     rq->blocker = blocker;
     if (!rq->wait_until)
-        rq->wait_until = c->now + WAIT_TIME;
+        rq->wait_until = c->clock.boot + WAIT_TIME;
     return 0;
 }
 
@@ -92,7 +92,7 @@ void waiters_expire(struct core *c)
         struct err e = {0};
 
         next = rq->next;
-        if (!rq->waiting || c->now < rq->wait_until)
+        if (!rq->waiting || c->clock.boot < rq->wait_until)
             continue;
         err_set(&e, ERR_BUSY, "another request for the same channel or Idempotency-Key did not end in time");
         reply_problem(c, rq, &e);

@@ -102,6 +102,14 @@ static void ask_change(struct sim *s, struct sim_request *r)
         send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
         return;
     }
+    if (s->model.step && !sim_random(s, 4)) {
+        BUF_AUTO body = BUF_INIT(256);
+
+        r->kind = SIM_CONFIRM;
+        buf_printf(&body, "{\"seq\":%llu,\"reason\":\"sim\"}", (unsigned long long)s->model.step);
+        send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
+        return;
+    }
     if (!sim_random(s, 8)) {
         BUF_AUTO body = BUF_INIT(256);
 

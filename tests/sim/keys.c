@@ -8,10 +8,10 @@
 #include "tests/sim/sim.h"
 
 static const char *const POLICY[SIM_POLICIES] = {
-    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [policy.apply, policy.read, identity.disable, identity.enable, status.read, key.create, release.withdraw]}\n"
+    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [policy.apply, policy.read, identity.disable, identity.enable, status.read, key.create, release.withdraw, time.confirm]}\n"
     "  signer:\n    - {name: sign, allow: [sign], keys: [release], apps: [app], channels: [main]}\n"
     "grants:\n  - {role: admin, to: [founders]}\n  - {role: signer, to: ['identity:ci-a', 'identity:ci-b']}\n",
-    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [policy.apply, policy.read, identity.disable, identity.enable, status.read, key.create, release.withdraw]}\n"
+    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [policy.apply, policy.read, identity.disable, identity.enable, status.read, key.create, release.withdraw, time.confirm]}\n"
     "  signer:\n    - {name: sign, allow: [sign], keys: [release], apps: [app], channels: [main]}\n"
     "grants:\n  - {role: admin, to: [founders]}\n  - {role: signer, to: ['identity:ci-a']}\n",
 };

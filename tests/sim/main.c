@@ -28,12 +28,13 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 
 static void tick(struct sim *s)
 {
-    core_on_tick(s->core, s->now += 100000);
+    sim_pass(s, 100000);
+    core_on_tick(s->core, s->now);
 }
 
 static void pause(struct sim *s)
 {
-    s->now += (int64_t)sim_random(s, 70) * 1000000;
+    sim_pass(s, (int64_t)sim_random(s, 70) * 1000000);
 }
 
 static void turn(struct sim *s)
@@ -55,7 +56,7 @@ static void step(struct sim *s)
     uint64_t dice = sim_random(s, 1000);
     size_t n = 0;
 
-    s->now += (int64_t)sim_random(s, 5000);
+    sim_pass(s, (int64_t)sim_random(s, 5000));
     s->steps++;
     while (dice >= EVENTS[n].until)
         n++;
@@ -73,6 +74,7 @@ void sim_free(struct sim *s)
     json_decref(s->group_blobs);
     json_decref(s->acknowledged);
     json_decref(s->programs);
+    json_decref(s->recovered);
     json_decref(s->objects);
     json_decref(s->snapshots);
     buf_free(&s->snapshot);
@@ -83,7 +85,7 @@ void sim_free(struct sim *s)
 }
 
 struct totals {
-    unsigned long steps, kills, acknowledged, refused, keys, faults, snapshots;
+    unsigned long steps, kills, acknowledged, refused, keys, faults, snapshots, clock_steps;
 };
 
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
@@ -132,6 +134,7 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     t->keys += s->keys_made;
     t->faults += s->faults;
     t->snapshots += s->snapshot_starts;
+    t->clock_steps += s->clock_steps;
     t->acknowledged += json_object_size(s->acknowledged);
     sim_free(s);
     return failed;
@@ -151,8 +154,8 @@ int main(int argc, char **argv)
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);
-    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults, %lu acknowledged (%lu of them keys), %lu refused: %s\n",
-           count, t.steps, t.kills, t.snapshots, t.faults, t.acknowledged, t.keys, t.refused,
+    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults (%lu recorded steps of the clock), %lu acknowledged (%lu of them keys), %lu refused: %s\n",
+           count, t.steps, t.kills, t.snapshots, t.faults, t.clock_steps, t.acknowledged, t.keys, t.refused,
            failed ? "BROKEN" : "all promises held");
     return failed;
 }

@@ -77,6 +77,13 @@ static void see_refusal(struct sim *s, struct sim_model *m, const json_t *record
         sim_fail(s, "promise 8: more than %u refusals were recorded one by one in %s", REFUSALS_MAX, m->minute);
 }
 
+static void see_confirmation(struct sim *s, struct sim_model *m, const json_t *record)
+{
+    if (!m->step || (uint64_t)json_integer_value(json_object_get(json_object_get(record, "detail"), "seq")) != m->step)
+        sim_fail(s, "record %llu confirms no open step of the clock", (unsigned long long)m->seq);
+    m->step = 0;
+}
+
 static void see(struct sim *s, struct sim_model *m, const json_t *record)
 {
     const char *event = text(record, "event"), *name = text(json_object_get(record, "detail"), "name"), *outcome = text(record, "outcome");
@@ -92,6 +99,10 @@ static void see(struct sim *s, struct sim_model *m, const json_t *record)
         return;
     if (!strcmp(event, "sign.release"))
         see_signature(s, m, record);
+    else if (!strcmp(event, "time.step"))
+        m->step = m->seq;
+    else if (!strcmp(event, "time.confirm"))
+        see_confirmation(s, m, record);
     else if (!strcmp(event, "release.withdraw"))
         m->withdrawn = true;
     else if (!strcmp(event, "policy.apply"))

@@ -74,7 +74,8 @@ static void stopped_while_many_wait(struct sim *s)
             sim_lane_step(s);
         sim_client_step(s);
         sim_disk_step(s);
-        core_on_tick(s->core, s->now += 100000);
+        sim_pass(s, 100000);
+        core_on_tick(s->core, s->now);
     }
     if (!core_finished(s->core))
         sim_fail(s, "the core did not stop");
@@ -88,11 +89,72 @@ static void stopped_while_many_wait(struct sim *s)
         sim_fail(s, "something was written behind daemon.stop");
 }
 
+static void set_clock(struct sim *s, int64_t by, unsigned steps, const char *what)
+{
+    unsigned before = s->clock_steps;
+
+    sim_clock_set(s, by);
+    for (unsigned n = 0; n < 20; n++) {
+        sim_pass(s, 100000);
+        settle(s);
+    }
+    if (s->clock_steps != before + steps)
+        sim_fail(s, "%s: %u steps of the clock were recorded, not %u", what, s->clock_steps - before, steps);
+}
+
+/* Periods pass whatever the wall clock shows: without any lane a request is refused in time. */
+static void refused_in_time(struct sim *s)
+{
+    for (unsigned n = 0; n <= SIM_LANES; n++) {
+        sim_lane_told_to_end(s, s->lane[n].role, s->lane[n].index);
+        core_on_child(s->core, s->lane[n].role, s->lane[n].index, false, "ended", s->now);
+    }
+    sim_ask_sign(s, 0, 2, 1, 0);
+    for (unsigned n = 0; n < 50; n++) {
+        sim_pass(s, 100000);
+        core_on_tick(s->core, s->now);
+        sim_disk_step(s);
+    }
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        if (s->request[n].used)
+            sim_fail(s, "a request still waits for a lane, five seconds after it came");
+    settle(s);
+}
+
+/* A large step is recorded once, wherever it leads; small ones only when they add up; and the service goes on, with periods that nobody can stretch. */
+static void clock_is_set(struct sim *s)
+{
+    const int64_t minute = 60000000, year = 365 * 24 * 60 * minute;
+
+    settle(s);
+    set_clock(s, 5 * minute, 0, "five minutes");
+    set_clock(s, 1, 1, "a microsecond more");
+    set_clock(s, -4 * minute, 0, "four minutes back");
+    set_clock(s, -2 * minute, 1, "and two more");
+    set_clock(s, year, 1, "a year");
+    sim_ask_sign(s, 0, 1, 0, 0);
+    settle(s);
+    set_clock(s, -year, 1, "a year back");
+    sim_ask_sign(s, 0, 2, 0, 0);
+    settle(s);
+    refused_in_time(s);
+    if (s->signed_ok != 2)
+        sim_fail(s, "%u of 2 signatures were made while the clock was set", s->signed_ok);
+    sim_disk_fill(s);
+    s->room = 200u << 10;
+    core_on_room(s->core, &(struct core_room){s->room, UINT64_C(1) << 30}, s->now);
+    set_clock(s, 60 * minute, 0, "an hour, without room");
+    sim_disk_fill(s);
+    settle(s);
+    set_clock(s, 0, 1, "as soon as there is room");
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
 } SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere},
-              {"stopped while many wait", stopped_while_many_wait}};
+              {"stopped while many wait", stopped_while_many_wait},
+              {"clock is set", clock_is_set}};
 
 int sim_scenes(const struct sim_keys *keys)
 {

@@ -35,7 +35,7 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW };
+enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM };
 struct sim_request {
     bool used;
     enum sim_kind kind;
@@ -70,6 +70,7 @@ struct sim_model {
     unsigned version;
     bool withdrawn;
     char digest[SIM_NAMES][SHA256_HEX];
+    uint64_t step;        /* the newest step of the clock while nobody has confirmed it */
     uint64_t seq;
     char prev[SHA256_HEX];
     char time[32];
@@ -87,10 +88,14 @@ struct sim_lane_job {
 struct sim {
     uint64_t rng;
     const struct sim_keys *keys;
-    int64_t now;
+    int64_t now;               /* wall clock */
+    int64_t set;               /* by how much it was set, all in all */
+    int64_t set_told;          /* the part of it that the core has recorded, or started with */
+    unsigned clock_steps;      /* recorded */
     struct core *core;
     bool alive;
     json_t *programs;
+    json_t *recovered;         /* of this start; the core may want it as soon as there is room */
     json_t *objects;           /* what the token holds, as LIST says it; it survives everything */
     /* disk */
     struct buf durable;        /* what survives everything */
@@ -133,7 +138,10 @@ void sim_kill(struct sim *s);              /* the core dies now; unsynced bytes 
 void sim_disk_step(struct sim *s);
 int sim_record_hash(void *ctx, uint64_t seq, char out[static SHA256_HEX]); /* of the durable log */
 void sim_disk_fill(struct sim *s);         /* the disk gives no more room, or gives it again */
-void sim_clock_step(struct sim *s);        /* the wall clock jumps, either way */
+void sim_clock_step(struct sim *s);        /* the wall clock is set, either way, to any extent */
+void sim_clock_set(struct sim *s, int64_t by);
+void sim_clock_tell(struct sim *s);        /* the core sees both clocks: a large step is recorded once, a small one never */
+void sim_pass(struct sim *s, int64_t time); /* time passes, and the core sees it */
 void sim_front_kill(struct sim *s);        /* a door dies with whatever waits at it, and comes back */
 void sim_drain(struct sim *s);             /* a calm world: everything that was asked must be answered */
 /* lanes.c */

@@ -5,6 +5,8 @@
 #include "base/enc.h"
 #include "tests/sim/sim.h"
 
+#define STEP_US INT64_C(300000000)
+
 static void on_send(void *ctx, enum child_role role, unsigned index, const struct buf *frame)
 {
     struct sim *s = ctx;
@@ -194,17 +196,20 @@ void sim_boot(struct sim *s)
     const struct blob_source blobs = {read_blob, s};
     struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs,
                                .snapshot_records = SIM_SNAPSHOT_RECORDS};
-    JSON_AUTO *recovered = NULL;
     struct state *state;
     struct err e = {0};
 
     const struct core_room room = room_of(s);
 
     start.room = &room;
+    json_decref(s->recovered);
+    s->recovered = NULL;
     if (!s->durable.len)
         first_records(s);
-    state = sim_snapshot_start(s, fold(s, &recovered), &blobs);
-    start.recovered = recovered;
+    state = sim_snapshot_start(s, fold(s, &s->recovered), &blobs);
+    start.recovered = s->recovered;
+    start.since_boot_us = s->now - s->set;
+    s->set_told = s->set;
     start.snapshot_seq = s->snapshot_seq;
     s->core = core_new(state, &io, &start, s->now, &e);
     if (!s->core) {
@@ -276,11 +281,42 @@ void sim_disk_fill(struct sim *s)
     core_on_room(s->core, &(struct core_room){s->room, UINT64_C(1) << 30}, s->now);
 }
 
+void sim_clock_set(struct sim *s, int64_t by)
+{
+    s->now += by;
+    s->set += by;
+}
+
+void sim_clock_tell(struct sim *s)
+{
+    uint64_t before = core_state(s->core)->chain.next_seq;
+    int64_t off = s->set - s->set_told;
+    bool large = off > STEP_US || off < -STEP_US, recorded;
+
+    core_on_clock(s->core, s->now, s->now - s->set);
+    recorded = core_state(s->core)->chain.next_seq > before;
+    if (recorded != large && (recorded || !s->full))
+        sim_fail(s, "the clock was set by %lld s: %s", (long long)(off / 1000000), recorded ? "recorded though it is no step, or again" : "not recorded");
+    if (!recorded)
+        return;
+    s->set_told = s->set;
+    s->clock_steps++;
+    if (core_state(s->core)->time_step != before || !core_state(s->core)->time_frozen)
+        sim_fail(s, "the time is not frozen by the step that was recorded");
+}
+
+void sim_pass(struct sim *s, int64_t time)
+{
+    s->now += time;
+    sim_clock_tell(s);
+}
+
 void sim_clock_step(struct sim *s)
 {
-    int64_t by = ((int64_t)sim_random(s, 7200) - 3600) * 1000000;
+    static const int64_t most[] = {400, 3600, 400 * 24 * 3600};
+    int64_t extent = most[sim_random(s, 3)];
 
-    s->now += by;
+    sim_clock_set(s, ((int64_t)sim_random(s, (uint64_t)(2 * extent)) - extent) * 1000000);
     s->faults++;
 }
 
@@ -305,7 +341,7 @@ void sim_drain(struct sim *s)
     if (s->full)
         sim_disk_fill(s);
     for (unsigned n = 0; n < 400 && !s->failure[0]; n++) {
-        s->now += 100000;
+        sim_pass(s, 100000);
         core_on_tick(s->core, s->now);
         for (unsigned k = 0; k < 16; k++)
             sim_lane_step(s);

@@ -103,17 +103,18 @@ class Connection:
 
 
 class Instance:
-    """`kmsd dev` in a directory of its own. Use as a context manager, or call start and stop. options: more words for kmsd dev."""
+    """`kmsd dev` in a directory of its own. Use as a context manager, or call start and stop. options: more words for kmsd dev; environment: what its processes see beside ours."""
 
-    def __init__(self, directory, *options):
-        self.dir, self.options = Path(directory), options
+    def __init__(self, directory, *options, environment=None):
+        self.dir, self.options, self.environment = Path(directory), options, environment or {}
         self.env, self.ci_env = {}, {}
         self._contexts = {}
 
     # life
 
     def start(self):
-        run(BIN / "kmsd", "dev", "--dir", self.dir, "--listen", "127.0.0.1:0", "--detach", *self.options, timeout=START_SECONDS)
+        run(BIN / "kmsd", "dev", "--dir", self.dir, "--listen", "127.0.0.1:0", "--detach", *self.options,
+            env={**os.environ, **self.environment}, timeout=START_SECONDS)
         self.env, self.ci_env = self._read_env("env"), self._read_env("ci.env")
         self.admin = Client(Path(self.env["KMS_CERT"]), Path(self.env["KMS_KEY"]), Path(self.env["KMS_SSH_KEY"]))
         self.ci = Client(Path(self.ci_env["KMS_CERT"]), Path(self.ci_env["KMS_KEY"]))

@@ -1,4 +1,5 @@
 """docs/openapi.yaml against the code's own tables, against its examples, and against the answers of a running instance."""
+import contextlib
 import itertools
 import json
 import re
@@ -7,7 +8,8 @@ import pytest
 
 import schema
 from apitest import new_source
-from kms import ROOT, Answer, b64, pae, run, sha256
+from clock import Clock
+from kms import ROOT, Answer, Instance, b64, pae, run, sha256
 
 DOCUMENT = schema.load()
 SCHEMAS = schema.Schemas(DOCUMENT)
@@ -207,6 +209,7 @@ LIVE = {
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
+    "time-confirm": lambda kms, body: (None, {**body, "seq": kms.records(event="time.step")[-1]["seq"]}),
 }
 QUERIES = {"keys-list": ["?limit=1", "?limit=200&after=a"], "identities-list": ["?limit=1", "?after=a"],
            "keys-public": ["?format=pem", "?format=jwk", "?format=ssh"]}
@@ -231,9 +234,25 @@ def bodies(operation):
             yield media, value["value"]
 
 
+@pytest.fixture
+def kms_for(kms, tmp_path):
+    """The shared instance; for a request about a step of the clock one whose clock was set."""
+    with contextlib.ExitStack() as stack:
+        def choose(name):
+            if name != "time-confirm":
+                return kms
+            clock = Clock(tmp_path)
+            own = stack.enter_context(Instance(tmp_path / "dir", environment=clock.environment))
+            clock.set(3600)
+            own.wait(lambda: own.records(event="time.step"), what="the step of the clock")
+            return own
+        yield choose
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_documented_requests(kms, name):
+def test_documented_requests(kms_for, name):
     pattern, _, operation = OPERATIONS[name]
+    kms = kms_for(name)
     for door, (media, body) in itertools.product(doors(operation), bodies(operation)):
         for query in [""] + QUERIES.get(name, []):
             path, live = LIVE.get(name, lambda kms, body: (None, body))(kms, body)

@@ -309,6 +309,7 @@ static int dispatch(struct host *h, uint64_t tag, struct err *e)
 int host_run(struct host *h, struct err *e)
 {
     struct epoll_event events[32];
+    int64_t wall, boot;
 
     while (!core_finished(h->core)) {
         core_turn(h->core);
@@ -318,6 +319,8 @@ int host_run(struct host *h, struct err *e)
 
         if (n < 0 && errno != EINTR)
             return err_errno(e, ERR_INTERNAL, errno, "epoll");
+        clock_both_us(&wall, &boot); /* first of all: nothing is decided by a clock that was set before that is recorded */
+        core_on_clock(h->core, wall, boot);
         for (int i = 0; i < n; i++)
             if (dispatch(h, events[i].data.u64, e))
                 return -1;

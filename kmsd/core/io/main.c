@@ -113,6 +113,7 @@ static int serve(struct boot *b, struct err *e)
     struct core_start start = {0};
     struct core_room room;
     struct keeper keeper;
+    int64_t now;
     struct core_io io = host_io(&h);
     int result;
 
@@ -122,7 +123,8 @@ static int serve(struct boot *b, struct err *e)
         return -1;
     disk_room(h.disk, &room);
     start.room = &room;
-    h.core = core_new(b->state, &io, &start, clock_wall_us(), e);
+    clock_both_us(&now, &start.since_boot_us);
+    h.core = core_new(b->state, &io, &start, now, e);
     b->state = NULL;
     if (!h.core)
         return -1;
