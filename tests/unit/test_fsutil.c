@@ -192,7 +192,7 @@ static void one_holder(void **state)
 static void clocks_and_random(void **state)
 {
     uint8_t a[64] = {0}, b[64] = {0};
-    int64_t boot = clock_boot_us();
+    int64_t boot = clock_boot_us(), wall_both, boot_both;
 
     (void)state;
     assert_int_equal(random_bytes(a, sizeof a), 0);
@@ -201,6 +201,9 @@ static void clocks_and_random(void **state)
     assert_int_equal(random_bytes(NULL, 0), 0);
     assert_true(clock_wall_us() > INT64_C(1700000000000000));
     assert_true(boot > 0 && clock_boot_us() >= boot);
+    clock_both_us(&wall_both, &boot_both);
+    assert_true(boot_both >= boot && boot_both <= clock_boot_us());
+    assert_in_range(clock_wall_us() - wall_both, 0, 5000000);
 }
 
 int main(void)

@@ -415,6 +415,77 @@ static void named_snapshots(void **state)
     records_end(&g);
 }
 
+static int apply_clock(struct records *g, struct state *s, const char *event, json_t *detail)
+{
+    const struct blob_source blobs = records_blobs(g);
+    JSON_AUTO *record = record_new(event, "ok", &actor_system, "");
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX + 1);
+    struct chain chain = s->chain;
+    struct err e = {0};
+
+    json_object_set_new(record, "detail", detail);
+    assert_int_equal(record_seal(record, &chain, 0, "00", &line, &e), 0);
+    return state_apply(s, record, span_of(line.data, line.len - 1), &blobs, &e);
+}
+
+/* The newest step counts, only that one can be confirmed, and only once. Each case ends with a state that is spent. */
+static void steps_of_the_clock(void **state)
+{
+    static const struct {
+        unsigned steps;
+        int confirm[2], result[2];
+    } cases[] = {{0, {0, -1}, {-1, 0}}, {0, {1, -1}, {-1, 0}}, {1, {1, 1}, {0, -1}}, {1, {2, -1}, {-1, 0}}, {2, {1, -1}, {-1, 0}}, {2, {2, -1}, {0, 0}}};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        struct records g;
+        struct state *s = state_new();
+
+        records_begin(&g, 1);
+        fold_to(&g, s, 0, g.lines.len);
+        for (unsigned k = 0; k < cases[n].steps; k++)
+            assert_int_equal(apply_clock(&g, s, "time.step", json_object()), 0);
+        assert_true(s->time_frozen == (cases[n].steps > 0) && s->time_step == cases[n].steps);
+        for (unsigned k = 0; k < 2 && cases[n].confirm[k] >= 0; k++) {
+            assert_int_equal(apply_clock(&g, s, "time.confirm", json_pack("{s:i}", "seq", cases[n].confirm[k])), cases[n].result[k]);
+            assert_true(cases[n].result[k] || (!s->time_frozen && !s->time_step));
+        }
+        state_free(s);
+        records_end(&g);
+    }
+}
+
+/* A snapshot tells of a step that it covers, or of none. */
+static void a_step_that_is_not_covered(void **state)
+{
+    static const char *const steps[] = {"\"step\":0}", "\"step\":2}", "\"step\":-1}", "\"step\":\"1\"}", "\"stop\":1}"};
+    struct records g;
+    struct state *s = state_new();
+    const struct blob_source blobs = records_blobs(&g);
+    BUF_AUTO text = BUF_INIT(TEXT_MAX);
+    const uint8_t *at;
+
+    (void)state;
+    records_begin(&g, 1);
+    fold_to(&g, s, 0, g.lines.len);
+    assert_int_equal(apply_clock(&g, s, "time.step", json_object()), 0);
+    write_text(s, &text);
+    at = memmem(text.data, text.len, "\"step\":1}", 9);
+    assert_non_null(at);
+    for (size_t n = 0; n < sizeof steps / sizeof *steps; n++) {
+        BUF_AUTO edited = BUF_INIT(TEXT_MAX);
+        struct err e = {0};
+
+        buf_put(&edited, text.data, (size_t)(at - text.data));
+        buf_puts(&edited, steps[n]);
+        buf_put(&edited, at + 9, text.len - (size_t)(at - text.data) - 9);
+        assert_null(snapshot_read(buf_span(&edited), &blobs, &e));
+    }
+    state_free(read_text(&g, buf_span(&text)));
+    state_free(s);
+    records_end(&g);
+}
+
 /* A member that is added to the state needs a place in snapshot.c, snapread.c and same_state; then these sizes may be changed. */
 static void the_state_has_no_new_member(void **state)
 {
@@ -433,6 +504,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips), cmocka_unit_test(sequences_are_rich), cmocka_unit_test(altered_text), cmocka_unit_test(edits_are_refused),
         cmocka_unit_test(lines_twice_or_swapped), cmocka_unit_test(another_policy_is_refused), cmocka_unit_test(named_snapshots),
+        cmocka_unit_test(steps_of_the_clock), cmocka_unit_test(a_step_that_is_not_covered),
         cmocka_unit_test(the_state_has_no_new_member)};
 
     json_object_seed(1);
