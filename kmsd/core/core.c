@@ -195,10 +195,6 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
         c->health_up = false;
         return;
     }
-    if (role == CHILD_FRONT_HEALTH) {
-        c->health_up = false;
-        return;
-    }
     if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN) {
         c->front[role == CHILD_FRONT_ADMIN].up = up;
         c->front[role == CHILD_FRONT_ADMIN].hello = false;
