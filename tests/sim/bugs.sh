@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the core with one bug at a time and shows that the simulation finds each, with its seed.
+# Builds the programs with one bug at a time and shows what finds each: the simulation, with its seed, or a unit test.
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/bugs
@@ -11,23 +11,51 @@ no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!ident
 snapshot-forgets-who-is-disabled|audit/state/snapshot.c|s/(int)i->enabled/1/
 periods-on-the-wall-clock|kmsd/core/clock.c|s/c->clock.boot = boot_us;/c->clock.boot = c->now;/
 steps-recorded-again|kmsd/core/clock.c|s/^    c->clock.offset = wall_us - boot_us;//'
+# Compiles the file with the bug in it.
+plant() { # name file edit
+    mkdir -p "$out/$1"
+    sed "$3" "$2" >"$out/$1/patched.c"
+    if cmp -s "$2" "$out/$1/patched.c"; then
+        echo "$1: the edit changes nothing in $2"
+        exit 1
+    fi
+    compile "$out/$1/patched.c" "$out/$1/patched.o"
+}
+compile() { gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -DKMSD_VERSION='"bug"' $(pkg-config --cflags p11-kit-1) -c "$1" -o "$2"; }
+libraries='-Wl,--start-group build/lib/libcore.a build/lib/libaudit.a build/lib/libpolicy.a build/lib/libbase.a -Wl,--end-group -Wl,--allow-multiple-definition'
 found=0 total=0
 while IFS='|' read -r name file edit; do
     total=$((total + 1))
-    mkdir -p "$out/$name"
-    sed "$edit" "$file" >"$out/$name/patched.c"
-    if cmp -s "$file" "$out/$name/patched.c"; then
-        echo "$name: the edit changes nothing in $file"
-        exit 1
-    fi
-    gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -DKMSD_VERSION='"bug"' -c "$out/$name/patched.c" -o "$out/$name/patched.o"
-    gcc -o "$out/$name/sim" build/obj/tests/sim/*.o "$out/$name/patched.o" -Wl,--start-group build/lib/libcore.a build/lib/libaudit.a build/lib/libpolicy.a \
-        build/lib/libbase.a -Wl,--end-group -Wl,--allow-multiple-definition -lcrypto -ljansson -lfyaml -lpthread
+    plant "$name" "$file" "$edit"
+    gcc -o "$out/$name/sim" build/obj/tests/sim/*.o "$out/$name/patched.o" $libraries -lcrypto -ljansson -lfyaml -lpthread
     if "$out/$name/sim" 1 "${BUG_SEEDS:-2000}" 150 >"$out/$name/output" 2>&1; then
         echo "$name: NOT found in ${BUG_SEEDS:-2000} schedules"
     else
         found=$((found + 1))
         echo "$name: found: $(grep -m 1 -E '^seed|^scene|abort|Abort' "$out/$name/output" || echo 'the core stopped itself')"
+    fi
+done <<<"$bugs"
+# name | file | unit test | its objects in build/obj | sed expression: what no simulation reaches, the disk and the token, unit tests find
+token='kmsd/token/algorithm kmsd/token/describe kmsd/token/fault kmsd/token/find kmsd/token/key kmsd/token/login kmsd/token/module kmsd/token/object'
+token="$token kmsd/token/p11 kmsd/token/softhsmkeep kmsd/token/uri kmsd/settings"
+bugs='torn-tail-trusted|audit/logdir.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
+line-without-end-taken|audit/logdir.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
+damage-taken-for-torn|audit/logdir.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
+handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^static int resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/'
+while IFS='|' read -r name file test objects edit; do
+    total=$((total + 1))
+    [ "$objects" != TOKEN ] || objects=$token
+    plant "$name" "$file" "$edit"
+    compile "tests/unit/$test.c" "$out/$name/test.o"
+    gcc -o "$out/$name/$test" "$out/$name/test.o" "$out/$name/patched.o" $(printf 'build/obj/%s.o ' $objects tests/longlog/records) $libraries -lcmocka -lp11 -lp11-kit -ldl \
+        -lcrypto -ljansson -lfyaml -lpthread
+    if timeout 60 "$out/$name/$test" >"$out/$name/output" 2>&1; then
+        echo "$name: NOT found by $test"
+    elif grep -q 'FAILED TEST' "$out/$name/output"; then
+        found=$((found + 1))
+        echo "$name: found by $test: $(grep -m 1 -oE '^\[  FAILED  \] [a-z_]+$' "$out/$name/output" | cut -c 14-)"
+    else
+        echo "$name: $test did not run to its end"
     fi
 done <<<"$bugs"
 echo "$found of $total seeded bugs found"
