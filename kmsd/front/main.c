@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 #include "base/fsutil.h"
 #include "base/log.h"
@@ -14,7 +15,7 @@
 #include "kmsd/front/front.h"
 #include "kmsd/sandbox/sandbox.h"
 
-enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78, QUIET_TURNS = 4 };
+enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78, QUIET_TURNS = 4, DESCRIPTORS_BESIDES = 32 };
 
 /* Holds the largest head that passes, with a list node for each of its fields and of its up to 1,020 query parameters. */
 #define MEMORY_PER_CONNECTION ((size_t)(128u << 10))
@@ -92,6 +93,18 @@ static int loop(int epoll)
     }
 }
 
+/* Better refused at the start than connections that are dropped without a word. */
+static int check_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= front.settings.connections + DESCRIPTORS_BESIDES)
+        return 0;
+    log_line(LOG_LEVEL_ERROR, "start", "text=\"limits.connections is %llu, but this process may have %llu descriptors only; raise the limit (LimitNOFILE, ulimit -n) or lower the setting\"",
+             (unsigned long long)front.settings.connections, (unsigned long long)limit.rlim_cur);
+    return -1;
+}
+
 static int serve(void)
 {
     const union MHD_DaemonInfo *info;
@@ -157,5 +170,7 @@ int main(int argc, char **argv)
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return EXIT_SETTINGS;
     }
+    if (front.door != DOOR_HEALTH && check_descriptors())
+        return EXIT_SETTINGS;
     return front.door == DOOR_HEALTH ? health_serve(&front.settings) : serve();
 }

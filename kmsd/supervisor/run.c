@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -155,6 +156,17 @@ static int loop(struct supervisor *s)
     return s->result;
 }
 
+/* As many descriptors as the system allows: a door needs one for each connection. Its children inherit that. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static int set_up(struct supervisor *s, struct err *e)
 {
     char lock[PATH_MAX], level[SANDBOX_LEVEL];
@@ -189,6 +201,7 @@ static int set_up(struct supervisor *s, struct err *e)
         if (account_of(&s->settings, s->child[n].role, &s->child[n].account, e))
             return -1;
     process_allow_locking();
+    raise_descriptors();
     if (sandbox_enter(SANDBOX_SUPERVISOR, &s->settings, level, e))
         return -1;
     s->start_by = clock_boot_us() + START_US;

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -212,6 +213,27 @@ def test_a_pin_refused_while_running(own_kms):
     (kms.dir / "pin-keys").write_text(pin)
     assert kmsd("unseal", "--dir", kms.dir)[0] == 0
     kms.wait(lambda: kms.sign("1.1.0").status == 200, 10, "signing")
+
+
+# Limits
+
+
+def test_more_connections_than_descriptors(stopped):
+    """Said at the start: the hard limit does not allow what the settings promise."""
+    settings = stopped.dir / "kmsd.yaml"
+    settings.write_text(settings.read_text() + "limits: {connections: 5000}\n")
+    done = subprocess.run(["prlimit", "--nofile=256:1024", BIN / "kmsd", "run", "--settings", settings, "--allow-dev"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78 and "limits.connections" in done.stderr and "LimitNOFILE" in done.stderr, done.stderr
+
+
+def test_the_soft_limit_is_raised(stopped):
+    """To the hard one, so that the default number of connections can be had under the usual soft limit."""
+    env = {**os.environ}
+    done = subprocess.run(["prlimit", "--nofile=256:4096", BIN / "kmsd", "dev", "--dir", stopped.dir, "--listen", "127.0.0.1:0", "--detach"],
+                          capture_output=True, text=True, timeout=60, env=env)
+    assert done.returncode == 0, done.stderr
+    limits = open(f"/proc/{stopped.child('kmsd-front', door='ci')}/limits", encoding="ascii").read()
+    assert re.search(r"Max open files +4096 +4096", limits), limits
 
 
 # The token's file
