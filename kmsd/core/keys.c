@@ -153,7 +153,8 @@ static void on_generated(struct core *c, struct request *rq, const struct frame 
     struct actor actor = request_actor(rq);
     struct err ignored = {0};
 
-    if (result && frame_has(result, TAG_SPKI) && result->field[TAG_SPKI].len <= SPKI_MAX && frame_has(result, TAG_BIRTH) && !commit_kept(c, result_record(c, rq, k, result, e), e)) {
+    if (result && frame_has(result, TAG_SPKI) && result->field[TAG_SPKI].len <= SPKI_MAX && frame_has(result, TAG_BIRTH) &&
+        !commit_kept(c, result_record(c, rq, k, result, e), e)) {
         lanes_load_key(c, k);
         reply_committed(c, rq);
         return;

@@ -100,7 +100,8 @@ static int check_descriptors(void)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= front.settings.connections + DESCRIPTORS_BESIDES)
         return 0;
-    log_line(LOG_LEVEL_ERROR, "start", "text=\"limits.connections is %llu, but this process may have %llu descriptors only; raise the limit (LimitNOFILE, ulimit -n) or lower the setting\"",
+    log_line(LOG_LEVEL_ERROR, "start", "text=\"limits.connections is %llu, but this process may have %llu descriptors only; "
+             "raise the limit (LimitNOFILE, ulimit -n) or lower the setting\"",
              (unsigned long long)front.settings.connections, (unsigned long long)limit.rlim_cur);
     return -1;
 }

@@ -28,7 +28,8 @@ int account_of(const struct settings *s, enum child_role role, struct account *o
     if (!*name)
         return 0;
     if (geteuid())
-        return err_set(e, ERR_BAD_REQUEST, "users names the account %s, but only root can start processes as others; start kmsd as root, or take users out of the settings", name);
+        return err_set(e, ERR_BAD_REQUEST, "users names the account %s, but only root can start processes as others; "
+                                            "start kmsd as root, or take users out of the settings", name);
     if (getpwnam_r(name, &entry, text, sizeof text, &found) || !found)
         return err_set(e, ERR_BAD_REQUEST, "users: there is no account %s", name);
     if (!found->pw_uid)

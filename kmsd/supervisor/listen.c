@@ -127,6 +127,7 @@ int listen_health(const struct settings *s, struct err *e)
     if (!strncmp(where, "unix:", 5))
         return path_join(path, sizeof path, s->dir, where + 5) ? err_set(e, ERR_BAD_REQUEST, "the path in listen.health is too long") : listen_unix(path, e);
     if (parse(where, &a, &len) || !is_loopback(&a))
-        return err_set(e, ERR_BAD_REQUEST, "listen.health is \"%s\": it must be unix:PATH, an address of the loopback with a port, or off; the door speaks plain HTTP", where);
+        return err_set(e, ERR_BAD_REQUEST, "listen.health is \"%s\": it must be unix:PATH, an address of the loopback with a port, or off; "
+                                            "the door speaks plain HTTP", where);
     return listen_on(where, e);
 }

@@ -31,7 +31,8 @@ int host_init(struct host *h, int control_fd, struct err *e)
     h->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     stream_init(&h->control, control_fd);
     if (h->epoll < 0 || h->timer_fd < 0 || timerfd_settime(h->timer_fd, 0, &every, NULL) || watch(h, EPOLL_CTL_ADD, h->disk_fd, EPOLLIN, TAG_DISK) ||
-        watch(h, EPOLL_CTL_ADD, h->snapshot_fd, EPOLLIN, TAG_SNAPSHOT) || watch(h, EPOLL_CTL_ADD, h->timer_fd, EPOLLIN, TAG_TIMER) || watch(h, EPOLL_CTL_ADD, control_fd, EPOLLIN, TAG_CONTROL))
+        watch(h, EPOLL_CTL_ADD, h->snapshot_fd, EPOLLIN, TAG_SNAPSHOT) || watch(h, EPOLL_CTL_ADD, h->timer_fd, EPOLLIN, TAG_TIMER) ||
+        watch(h, EPOLL_CTL_ADD, control_fd, EPOLLIN, TAG_CONTROL))
         return err_errno(e, ERR_INTERNAL, errno, "the event loop");
     return 0;
 }
