@@ -82,6 +82,30 @@ static int load_trusted(const char *path, struct err *e)
     return 0;
 }
 
+static int key_id(gnutls_pubkey_t key, uint8_t id[32])
+{
+    size_t size = 32;
+
+    return gnutls_pubkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, id, &size);
+}
+
+/* A pair that does not match would let kmsd start, and fail every handshake. */
+static int check_pair(struct err *e)
+{
+    uint8_t of_key[32], of_certificate[32];
+    gnutls_pubkey_t key;
+    int failed = gnutls_pubkey_init(&key);
+
+    if (failed >= 0) {
+        failed = gnutls_pubkey_import_privkey(key, tls.key, 0, 0) < 0 || key_id(key, of_key) < 0 || key_id(tls.chain[0].pubkey, of_certificate) < 0 ||
+                 memcmp(of_key, of_certificate, sizeof of_key);
+        gnutls_pubkey_deinit(key);
+    }
+    return failed ? err_set(e, ERR_BAD_CERTIFICATE, "the key in %s is not that of the certificate in %s", front.settings.tls_key,
+                            front.settings.tls_certificate)
+                  : 0;
+}
+
 int tls_load(struct err *e)
 {
     tls.trust = BUF_INIT(1u << 20);
@@ -90,7 +114,7 @@ int tls_load(struct err *e)
             return -1;
     if (buf_ok(&tls.trust))
         return err_set(e, ERR_BAD_CERTIFICATE, "the client CA files are longer than 1 MiB together");
-    return load_chain(e) || load_key(e) ? -1 : 0;
+    return load_chain(e) || load_key(e) || check_pair(e) ? -1 : 0;
 }
 
 /* Named among the extended key usages: none at all, or any usage, would pass the library's own check. */

@@ -677,3 +677,15 @@ def test_unusable_files_are_named(pki, tmp_path, setting, words):
     text = front.process.stderr.read()
     assert str(bad).encode() in text and words in text
     front.end()
+
+
+@pytest.mark.parametrize("kind", ["ec", 2048])
+def test_key_of_another_certificate(pki, tmp_path, kind):
+    """With it kmsd would start, and fail every handshake."""
+    certificate, _ = pki["ca"].leaf("swapped-1", kind=kind)
+    _, key = pki["ca"].leaf("swapped-2")
+    front = Front(tmp_path / "front", pki["ca"], (certificate, key))
+    assert front.process.wait(5) == 78
+    text = front.process.stderr.read()
+    assert str(key).encode() in text and str(certificate).encode() in text and b"is not that of" in text
+    front.end()
