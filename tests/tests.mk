@@ -94,7 +94,7 @@ check-tsan:
 	@KMS_KILLS=1 KMS_ROUNDS=1 KMS_BACK=$(or $(KMS_BACK),5) tests/sanitized.sh build/tsan $(addprefix tests/system/test_,api.py faults.py lanes.py disk.py snapshots.py)
 # Without what hides a read of memory that nobody wrote.
 check-valgrind:
-	@$(MAKE) --no-print-directory B=build/memcheck HARDEN='-O1 -g -DKMSD_SANITIZED' GCC_ONLY= unit-programs sim-program
+	@$(MAKE) --no-print-directory B=build/memcheck HARDEN='-O1 -g -DKMSD_SANITIZED' GCC_ONLY= all unit-programs sim-program
 	@tests/memcheck.sh build/memcheck
 
 .PHONY: check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak
