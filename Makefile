@@ -61,6 +61,9 @@ help:
 ## make demo       from nothing to a signed and verified bundle
 ## make test       every test; ends with "N passed, N failed"
 ## make check-rules the rules of the source tree
+## make check-sanitize unit tests, simulation, system tests with address and undefined-behaviour sanitizers
+## make check-tsan  system tests of the core with the thread sanitizer
+## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
 ## make fuzz       run every fuzzer for FUZZ_SECONDS (60)
 ## make install    into DESTDIR and PREFIX
 ## make clean      remove build/

@@ -84,8 +84,17 @@ fuzz: $(FUZZERS)
 check-rules: all
 	@tests/check-rules.sh $(B)
 
+# The same tests with instrumented programs: memory and undefined behaviour everywhere, races in kmsd-core (the one program with threads).
 check-sanitize:
-	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined unit-programs sim-program
-	@B=build/asan tests/run.sh unit sim
+	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all unit-programs sim-program longlog-program token-modules
+	@B=build/asan SIM_SEEDS=$(or $(SIM_SEEDS),2000) tests/run.sh unit sim
+	@tests/sanitized.sh build/asan tests/system
+check-tsan:
+	@$(MAKE) --no-print-directory B=build/tsan SAN=thread all longlog-program token-modules
+	@KMS_KILLS=1 KMS_ROUNDS=1 KMS_BACK=$(or $(KMS_BACK),5) tests/sanitized.sh build/tsan $(addprefix tests/system/test_,api.py faults.py lanes.py disk.py snapshots.py)
+# Without what hides a read of memory that nobody wrote.
+check-valgrind:
+	@$(MAKE) --no-print-directory B=build/memcheck HARDEN='-O1 -g -DKMSD_SANITIZED' GCC_ONLY= all unit-programs sim-program
+	@tests/memcheck.sh build/memcheck
 
-.PHONY: unit-programs token-modules sim-program longlog-program fuzz-programs soak
+.PHONY: check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak

@@ -59,6 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sim_free(world);
         world = sim_new(&keys, 1);
         sim_lanes_heal(world);
+        world->any = true;
     }
     if (!size)
         return 0;

@@ -122,6 +122,7 @@ struct sim {
     uint8_t token_anchor[ANCHOR_LEN]; /* the data object; it survives everything */
     bool token_has_anchor;
     char source[64];           /* address that requests come from */
+    bool any;                  /* requests of a fuzzer come too, for any release */
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
     struct sim_idem idem[SIM_IDEMS];
