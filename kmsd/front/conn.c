@@ -2,12 +2,15 @@
 #include <arpa/inet.h>
 #include <search.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/fsutil.h"
 #include "kmsd/front/front.h"
 
-static void *tree;
+#define SLOW_US INT64_C(1000000) /* a request that takes longer to arrive may have to make room */
+
+static void *tree, *peers;
 
 static int by_session(const void *a, const void *b)
 {
@@ -26,14 +29,16 @@ struct conn *conn_of(gnutls_session_t session)
 
 void conn_phase(struct conn *c, enum conn_phase phase)
 {
-    static const unsigned idle[] = {[PHASE_IDLE] = IDLE_SECONDS, [PHASE_WORK] = 0, [PHASE_ANSWER] = IDLE_SECONDS};
-    uint64_t seconds = phase == PHASE_HANDSHAKE || phase == PHASE_REQUEST ? front.settings.request_seconds : idle[phase];
+    const uint64_t request = front.settings.request_seconds;
+    const uint64_t seconds[] = {[PHASE_HANDSHAKE] = request, [PHASE_IDLE] = IDLE_SECONDS, [PHASE_REQUEST] = request, [PHASE_WORK] = 0,
+                                [PHASE_ANSWER] = ANSWER_FACTOR * request};
 
     c->phase = phase;
-    c->deadline = seconds ? clock_boot_us() + (int64_t)seconds * 1000000 : 0;
+    c->since = clock_boot_us();
+    c->deadline = seconds[phase] ? c->since + (int64_t)seconds[phase] * 1000000 : 0;
 }
 
-static void name_peer(struct conn *c, const struct sockaddr *a)
+static void name_peer(struct peer *p, const struct sockaddr *a)
 {
     const struct sockaddr_in6 *v6 = (const void *)a;
     const struct sockaddr_in *v4 = (const void *)a;
@@ -41,8 +46,51 @@ static void name_peer(struct conn *c, const struct sockaddr *a)
     bool mapped = a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
     const void *from = a->sa_family == AF_INET6 ? (const void *)(v6->sin6_addr.s6_addr + (mapped ? 12 : 0)) : (const void *)&v4->sin_addr;
 
-    if (!inet_ntop(mapped ? AF_INET : a->sa_family, from, c->peer, sizeof c->peer))
-        c->peer[0] = '\0';
+    if (!inet_ntop(mapped ? AF_INET : a->sa_family, from, p->name, sizeof p->name))
+        p->name[0] = '\0';
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct peer *)a)->name, ((const struct peer *)b)->name);
+}
+
+static struct peer *peer_take(const struct sockaddr *a)
+{
+    struct peer *p = calloc(1, sizeof *p);
+    void *const *found;
+
+    if (!p)
+        return NULL;
+    name_peer(p, a);
+    found = tsearch(p, &peers, by_name);
+    if (!found || *found != p)
+        free(p);
+    p = found ? *found : NULL;
+    if (p)
+        p->structs++;
+    return p;
+}
+
+static void peer_leave(struct peer *p)
+{
+    if (--p->structs)
+        return;
+    tdelete(p, &peers, by_name);
+    free(p);
+}
+
+/* From now on it counts no more; the library closes it when it finds the socket shut. */
+static void shut(struct conn *c)
+{
+    if (c->over)
+        return;
+    c->over = true;
+    c->deadline = c->try_at = 0;
+    c->peer->conns--;
+    front.n_conns--;
+    front.progress++;
+    shutdown(c->fd, SHUT_RDWR);
 }
 
 static struct conn *conn_new(struct MHD_Connection *connection)
@@ -56,13 +104,17 @@ static struct conn *conn_new(struct MHD_Connection *connection)
         return NULL;
     c->session = session->tls_session;
     c->fd = fd->connect_fd;
+    c->peer = peer_take(peer->client_addr);
     c->held = BUF_INIT(64u << 10);
     c->ready = BUF_INIT(64u << 10);
-    name_peer(c, peer->client_addr);
-    if (!tsearch(c, &tree, by_session)) {
+    if (!c->peer || !tsearch(c, &tree, by_session)) {
+        if (c->peer)
+            peer_leave(c->peer);
         free(c);
         return NULL;
     }
+    c->peer->conns++;
+    front.n_conns++;
     c->next = front.conns;
     if (c->next)
         c->next->prev = c;
@@ -75,6 +127,8 @@ static void conn_free(struct conn *c)
 {
     if (c->phase == PHASE_HANDSHAKE)
         core_count_tls(c->tls_reason ? c->tls_reason : "tls-aborted");
+    shut(c);
+    peer_leave(c->peer);
     tdelete(c, &tree, by_session);
     if (c->next)
         c->next->prev = c->prev;
@@ -87,25 +141,78 @@ static void conn_free(struct conn *c)
     free(c);
 }
 
+/* May it be closed to make room? Not what the core works on, not an answer on its way, and not a request that arrives as one should. */
+static bool dispensable(const struct conn *c, int64_t now)
+{
+    if (c->over)
+        return false;
+    return c->phase == PHASE_HANDSHAKE || c->phase == PHASE_IDLE || (c->phase == PHASE_REQUEST && now - c->since > SLOW_US);
+}
+
+/* Of two, the one to close first. Whoever holds most pays first, so a flood from few addresses displaces itself. */
+static bool first(const struct conn *a, const struct conn *b)
+{
+    if (a->peer->conns != b->peer->conns)
+        return a->peer->conns > b->peer->conns;
+    return a->phase != b->phase ? a->phase < b->phase : a->since < b->since;
+}
+
+/* newcomer: not that one. */
+static void make_room(const struct conn *newcomer, int64_t now)
+{
+    struct conn *victim = NULL;
+
+    for (struct conn *c = front.conns; c; c = c->next)
+        if (c != newcomer && dispensable(c, now) && (!victim || first(c, victim)))
+            victim = c;
+    if (!victim)
+        return;
+    if (victim->phase == PHASE_HANDSHAKE)
+        victim->tls_reason = "tls-crowded-out";
+    if (victim->phase == PHASE_REQUEST)
+        core_refused(victim, ERR_TIMEOUT);
+    shut(victim);
+}
+
+/* The library accepts nobody beyond its limit: from seven eighths of it on, one goes for every one that comes. */
 void conn_notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code)
 {
+    const uint64_t limit = front.settings.connections;
+
     (void)cls;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context = conn_new(connection);
-    else if (*socket_context)
+        if (*socket_context && front.n_conns > limit - limit / 8)
+            make_room(*socket_context, clock_boot_us());
+    } else if (*socket_context) {
         conn_free(*socket_context);
+    }
+}
+
+/* A request that is late is answered where that is possible; for that too there is a time. */
+static void end_late(struct conn *c)
+{
+    if (c->phase == PHASE_REQUEST && !c->late && tap_late(c)) {
+        c->late = true;
+        c->deadline = clock_boot_us() + (int64_t)front.settings.request_seconds * 1000000;
+        front.progress++;
+        shutdown(c->fd, SHUT_RD);
+        return;
+    }
+    if (c->phase == PHASE_REQUEST)
+        core_refused(c, ERR_TIMEOUT);
+    if (c->phase == PHASE_HANDSHAKE)
+        c->tls_reason = "tls-timeout";
+    shut(c);
 }
 
 /* The library's own time limit counts from the last byte; ours counts for the whole request. */
 void conn_reap(int64_t now)
 {
     for (struct conn *c = front.conns; c; c = c->next)
-        if (c->deadline && now > c->deadline) {
-            c->deadline = 0;
-            if (c->phase == PHASE_REQUEST)
-                core_refused(c, ERR_TIMEOUT);
-            if (c->phase == PHASE_HANDSHAKE)
-                c->tls_reason = "tls-timeout";
-            shutdown(c->fd, SHUT_RDWR);
-        }
+        if (c->deadline && now > c->deadline)
+            end_late(c);
+    /* Nobody comes any more, and so nobody makes room. */
+    if (front.n_conns >= front.settings.connections)
+        make_room(NULL, now);
 }

@@ -53,7 +53,7 @@ int core_send(struct http_request *rq)
     mark = frame_begin(out, FRAME_REQUEST, rq->id);
     put_part(out, rq->conn, HEADSCAN_METHOD, TAG_METHOD);
     put_part(out, rq->conn, HEADSCAN_TARGET, TAG_TARGET);
-    frame_put_str(out, TAG_SOURCE, rq->conn->peer);
+    frame_put_str(out, TAG_SOURCE, rq->conn->peer->name);
     put_certificate(out, rq->conn->session);
     if (rq->body.len)
         frame_put(out, TAG_BODY, buf_span(&rq->body));
@@ -125,12 +125,12 @@ void core_refused(const struct conn *c, enum err_code code)
     struct buf *out = &front.core.out;
     size_t mark;
 
-    if (refusals_this_second++ >= 100) {
+    if (refusals_this_second++ >= 100 || out->len > OUT_LIMIT) {
         core_count_tls("http-refused");
         return;
     }
     mark = frame_begin(out, FRAME_HTTP_REFUSED, 0);
-    frame_put_str(out, TAG_SOURCE, c->peer);
+    frame_put_str(out, TAG_SOURCE, c->peer->name);
     frame_put_u64(out, TAG_CODE, code);
     frame_end(out, mark);
 }
@@ -144,7 +144,7 @@ void core_tick(int64_t now)
     for (size_t n = 0; n < REASONS_MAX; n++) {
         size_t mark;
 
-        if (!counts[n].count)
+        if (!counts[n].count || front.core.out.len > OUT_LIMIT)
             continue;
         mark = frame_begin(&front.core.out, FRAME_TLS_REFUSED, 0);
         frame_put_u64(&front.core.out, TAG_COUNT, counts[n].count);

@@ -14,6 +14,7 @@
 #define IN_FLIGHT_LIMIT 4096
 #define OUT_LIMIT (8u << 20)
 #define IDLE_SECONDS 60
+#define ANSWER_FACTOR 4       /* an answer may take that many times request_seconds to be read */
 
 /* What a connection is doing, and so how long it may go on. */
 enum conn_phase {
@@ -23,14 +24,20 @@ enum conn_phase {
     PHASE_WORK,      /* the core has it */
     PHASE_ANSWER     /* the reply is on its way */
 };
+/* How many connections an address has that are not being closed. */
+struct peer {
+    char name[64];                /* first member: key of the tree */
+    unsigned conns, structs;
+};
 /* One TCP connection, from accept to close. */
 struct conn {
     gnutls_session_t session;     /* first member: key of the tree */
     struct conn *prev, *next;
     int fd;
-    char peer[64];
+    struct peer *peer;
     enum conn_phase phase;
-    int64_t deadline;             /* microseconds on CLOCK_BOOTTIME; 0 = none */
+    int64_t since;                /* when the phase began; microseconds on CLOCK_BOOTTIME */
+    int64_t deadline;             /* as above; 0 = none */
     int64_t try_at;               /* a handshake that waits for its peer is not looked at before; microseconds as above */
     int64_t pause;                /* how long it was left alone last */
     bool verified;                /* the client certificate is good */
@@ -40,6 +47,8 @@ struct conn {
     struct buf ready;             /* checked bytes the HTTP library has not read yet */
     bool open;                    /* a request was handed to the HTTP library and is not over */
     bool begun;                   /* its handler was called */
+    bool late;                    /* the request did not arrive in time: the rest of it is made up, the answer is 408 */
+    bool over;                    /* its socket is shut, the library will close it */
 };
 struct reply {
     unsigned status;
@@ -63,6 +72,7 @@ struct front {
     struct MHD_Daemon *daemon;
     struct stream core;
     struct conn *conns;
+    unsigned n_conns;             /* without those that are over */
     unsigned in_flight;
     int64_t now;                  /* CLOCK_BOOTTIME of this turn of the loop, microseconds */
     uint64_t progress;            /* counts whatever came or went: a turn without any may be followed by a pause */
@@ -75,6 +85,8 @@ struct conn *conn_of(gnutls_session_t session);
 void conn_notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code);
 void conn_reap(int64_t now);
 void conn_phase(struct conn *c, enum conn_phase phase);
+/* tap.c */
+bool tap_late(struct conn *c);    /* ends a request that is arriving; false: nothing of it can be answered */
 /* tls.c */
 int tls_load(struct err *e) __attribute__((warn_unused_result));
 const char *tls_trust(void);      /* PEM of all CAs */
@@ -82,8 +94,8 @@ int tls_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, i
                     gnutls_pcert_st **pcert, unsigned int *n_pcert, gnutls_privkey_t *key);
 /* http.c */
 void *http_target(void *cls, const char *uri, struct MHD_Connection *connection);
-enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
-                            size_t *upload_size, void **req_cls);
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                            const char *upload, size_t *upload_size, void **req_cls);
 void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code);
 /* corelink.c */
 int core_send(struct http_request *rq);                         /* 0 = sent, -1 = the core has too much to do */

@@ -113,6 +113,8 @@ static enum MHD_Result begin(struct http_request *rq, const char *method)
 
 static enum MHD_Result dispatch(struct http_request *rq)
 {
+    if (rq->conn->late)
+        return refuse(rq, ERR_TIMEOUT, "the body did not arrive in time");
     if (buf_ok(&rq->body) || rq->body.len != rq->conn->scan.content_length)
         return refuse(rq, ERR_INTERNAL, "the body is not as long as its head says");
     if (core_send(rq))
@@ -123,8 +125,8 @@ static enum MHD_Result dispatch(struct http_request *rq)
     return MHD_YES;
 }
 
-enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
-                            size_t *upload_size, void **req_cls)
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                            const char *upload, size_t *upload_size, void **req_cls)
 {
     struct http_request *rq = *req_cls;
 

@@ -131,6 +131,34 @@ static ssize_t take(struct conn *c)
     return buf_ok(&c->ready) ? GNUTLS_E_MEMORY_ERROR : n;
 }
 
+/* A bad head, or half of one, becomes the stand-in; what is missing of a body becomes zeros (made_up), which the handler drops: the library can only
+ * answer whole requests. */
+bool tap_late(struct conn *c)
+{
+    if (c->scan.state == HEADSCAN_BODY)
+        return c->open;
+    if (c->open || c->scan.state != HEADSCAN_HEAD || !c->scan.len)
+        return false;
+    c->scan.state = HEADSCAN_BAD;
+    c->scan.verdict = ERR_TIMEOUT;
+    c->scan.why = "the request head did not arrive in time";
+    c->open = true;
+    buf_put(&c->ready, STAND_IN, sizeof STAND_IN - 1);
+    return true;
+}
+
+static size_t made_up(struct conn *c, void *data, size_t size)
+{
+    size_t n = c->scan.body_left < size ? (size_t)c->scan.body_left : size;
+
+    memset(data, 0, n);
+    c->scan.body_left -= n;
+    if (!c->scan.body_left)
+        c->scan.state = HEADSCAN_HEAD;
+    front.progress++;
+    return n;
+}
+
 /* The library reads on though the request it has is whole. It does so once when a suspended connection goes on: it may come again, and must not
  * believe the socket empty, for no event would tell it of what already is here. Before the handler had the whole request, the two understand it
  * differently. */
@@ -146,6 +174,8 @@ ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t size)
 
     if (!c)
         return GNUTLS_E_INTERNAL_ERROR;
+    if (c->late && !c->ready.len && c->scan.state == HEADSCAN_BODY)
+        return (ssize_t)made_up(c, data, size);
     while (!c->ready.len && n > 0) {
         if (c->scan.state == HEADSCAN_BAD)
             return 0;
@@ -165,5 +195,7 @@ size_t gnutls_record_check_pending(gnutls_session_t session)
 {
     const struct conn *c = conn_of(session);
 
-    return real.pending(session) + (c ? c->held.len + c->ready.len : 0);
+    size_t rest = c && c->late && c->scan.state == HEADSCAN_BODY ? (size_t)c->scan.body_left : 0;
+
+    return real.pending(session) + (c ? c->held.len + c->ready.len + rest : 0);
 }
