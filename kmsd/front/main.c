@@ -24,10 +24,10 @@ struct front front;
 
 static struct MHD_Daemon *start(void)
 {
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, http_handle, NULL, MHD_OPTION_LISTEN_SOCKET, LISTEN_FD,
-                            MHD_OPTION_HTTPS_MEM_TRUST, tls_trust(), MHD_OPTION_HTTPS_CERT_CALLBACK, tls_certificate, MHD_OPTION_HTTPS_PRIORITIES,
-                            "NORMAL:-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:%PROFILE_MEDIUM", MHD_OPTION_CONNECTION_LIMIT, (unsigned)front.settings.connections,
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)front.settings.connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT, 120u,
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, http_handle, NULL, MHD_OPTION_LISTEN_SOCKET,
+                            LISTEN_FD, MHD_OPTION_HTTPS_MEM_TRUST, tls_trust(), MHD_OPTION_HTTPS_CERT_CALLBACK, tls_certificate,
+                            MHD_OPTION_HTTPS_PRIORITIES, "NORMAL:-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:%PROFILE_MEDIUM",
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)front.settings.connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)front.settings.connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT, 120u,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_PER_CONNECTION, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, NULL,
                             MHD_OPTION_NOTIFY_COMPLETED, http_completed, NULL, MHD_OPTION_URI_LOG_CALLBACK, http_target, NULL,
                             MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
@@ -47,7 +47,8 @@ static int timeout(void)
     return MHD_get_timeout(front.daemon, &ms) == MHD_YES && ms < REAP_MS ? (int)ms : REAP_MS;
 }
 
-/* The library asks to be run at once as long as any handshake is not over. After some turns in which nothing came or went, a pause, which any event ends. */
+/* The library asks to be run at once as long as any handshake is not over. After some turns in which nothing came or went, a pause, which any event
+ * ends. */
 static int pause_after(unsigned quiet)
 {
     int ms = timeout(), most = quiet < QUIET_TURNS ? 0 : 1 << (quiet - QUIET_TURNS < 4 ? quiet - QUIET_TURNS : 4);
