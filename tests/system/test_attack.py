@@ -5,11 +5,13 @@ import re
 import resource
 import socket
 import ssl
+import struct
+import threading
 import time
 
 import pytest
 
-from test_front_core import BODY, CODE, COUNT, GET, HTTP_REFUSED, REASON, SOURCE, TARGET, TLS_REFUSED, answer, closed, pki, survives  # noqa: F401 (pki)
+from test_front_core import CODE, COUNT, GET, HTTP_REFUSED, REASON, SOURCE, TLS_REFUSED, answer, closed, pki, survives  # noqa: F401 (pki)
 from test_front_limits import front_of, processor_seconds
 
 NEEDED = 3000   # descriptors
@@ -258,3 +260,171 @@ def test_answer_that_nobody_reads(pki, tmp_path):  # noqa: F811
         assert answer(slow, got)[2] == b"y" * 1900000
         assert settles(lambda: descriptors_of(front) == before - 1, 6)
         assert 2.5 < time.monotonic() - begun < 5.5
+
+
+# Floods
+
+
+@contextlib.contextmanager
+def leaves_nothing(front, identity, kib=24 << 10):
+    """Descriptors come back, memory stays within kib, and a good client is served."""
+    served(front, identity)
+    before = descriptors_of(front), resident(front)
+    yield
+    assert settles(lambda: descriptors_of(front) <= before[0]), (descriptors_of(front), before)
+    assert resident(front) < before[1] + kib, (resident(front), before)
+    assert served(front, identity) < 2
+
+
+def test_connect_and_close(pki, tmp_path):  # noqa: F811
+    """3,000 connections that end at once, every third by a reset."""
+    with front_of(pki, tmp_path) as front, front.answering(), leaves_nothing(front, pki["client"]):
+        begun = time.monotonic()
+        for n in range(3000):
+            s = socket.create_connection(front.address, timeout=10)
+            if not n % 3:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+        assert time.monotonic() - begun < 20
+
+
+def failing(n, address, without, foreign):
+    """A handshake that fails: no certificate, one of another CA, no TLS at all, TLS that breaks off."""
+    with socket.create_connection(address, timeout=10) as plain, contextlib.suppress(ssl.SSLError, ConnectionError):
+        if n % 4 < 2:
+            with (foreign if n % 4 else without).wrap_socket(plain) as s:
+                s.recv(1)
+        elif n % 4 == 2:
+            plain.sendall(GET)
+            plain.recv(100)
+        else:
+            plain.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+
+
+def test_failing_handshakes(pki, tmp_path):  # noqa: F811
+    """500 of them become a few counts, and none is forgotten."""
+    stranger = pki["other"].leaf("stranger")
+    without, foreign = context(pki["ca"].pem), context(pki["ca"].pem, stranger)
+    with front_of(pki, tmp_path) as front:
+        before = descriptors_of(front), resident(front)
+        begun = time.monotonic()
+        for n in range(500):
+            failing(n, front.address, without, foreign)
+        took = time.monotonic() - begun
+        frames = front.kinds(TLS_REFUSED, 2.5)
+        assert took < 30 and sum(f.number(COUNT) for f in frames) == 500
+        assert {"tls-no-certificate", "tls-untrusted", "tls-handshake"} <= {f.text(REASON) for f in frames}
+        assert len(frames) <= 5 * (took + 3)
+        assert settles(lambda: descriptors_of(front) <= before[0])
+        assert resident(front) < before[1] + (24 << 10)
+        with front.answering():
+            assert served(front, pki["client"]) < 2
+
+
+ABUSE = {
+    "a head without end": (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 200000),
+    "a target without end": (431, b"GET /" + b"y" * 200000),
+    "200 fields": (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n"),
+    "chunked": (411, POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+    "chunk extensions": (411, POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a=b;" * 40000),
+    "chunked and a length": (411, POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "two lengths": (400, POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
+    "a negative length": (400, POST + b"Content-Length: -1\r\n\r\n"),
+    "a length in hex": (400, POST + b"Content-Length: 0x10\r\n\r\n"),
+    "a list of lengths": (400, POST + b"Content-Length: 5, 5\r\n\r\nhello"),
+    "a length beyond the limit": (413, POST + b"Content-Length: 1000000000\r\n\r\n"),
+    "an expectation beyond the limit": (413, POST + b"Expect: 100-continue\r\nContent-Length: 1000000000\r\n\r\n"),
+}
+
+
+def test_abuse_of_http(pki, tmp_path):  # noqa: F811
+    """Each thirty times: answered or closed at once, nothing of it reaches the core, nothing stays."""
+    with front_of(pki, tmp_path) as front, front.answering() as seen, leaves_nothing(front, pki["client"]):
+        tls, before = context(pki["ca"].pem, pki["client"]), len(seen)
+        for name, (status, data) in ABUSE.items():
+            begun = time.monotonic()
+            for n in range(30):
+                with tls.wrap_socket(socket.create_connection(front.address, timeout=10)) as s:
+                    with contextlib.suppress(ssl.SSLError, ConnectionError):
+                        s.sendall(data)
+                    assert answer(s)[0] == status, name
+            assert time.monotonic() - begun < 5, name
+        assert len(seen) == before
+
+
+def test_expectations_that_nothing_follows(pki, tmp_path):  # noqa: F811
+    with front_of(pki, tmp_path, "request_seconds: 1") as front, front.answering() as seen, leaves_nothing(front, pki["client"]), \
+            crowd(front, pki) as bad:
+        before = len(seen)
+        for _ in range(100):
+            bad.secure("127.0.0.1").sendall(POST + b"Expect: 100-continue\r\nContent-Length: 60000\r\n\r\n")
+        for s in bad.held:
+            assert s.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert answer(s)[0] == 408 and closed(s)
+        assert len(seen) == before
+
+
+def test_bodies_that_never_end(pki, tmp_path):  # noqa: F811
+    """Clients that announce a whole body and vanish within it: 300 times 60,000 bytes are not kept."""
+    with front_of(pki, tmp_path) as front, front.answering() as seen, leaves_nothing(front, pki["client"]):
+        tls, before = context(pki["ca"].pem, pki["client"]), len(seen)
+        for n in range(300):
+            with tls.wrap_socket(socket.create_connection(front.address, timeout=10)) as s:
+                s.sendall(POST + b"Content-Length: 60000\r\n\r\n" + b"x" * 59999)
+        assert len(seen) == before
+
+
+def sign_p99(kms, app, n=250):
+    took = []
+    with kms.connect("ci") as connection:
+        for number in range(1, n + 1):
+            begun = time.monotonic()
+            answer_ = connection.request("POST", "/v1/sign", kms.release(f"{number}.0.0", app=app))
+            took.append(time.monotonic() - begun)
+            assert answer_.status == 200, answer_
+    return sorted(took)[n * 99 // 100]
+
+
+def test_signing_beside_a_full_table(own_kms, capsys):
+    """Under the limits as they come: more slow connections than fit, renewed all the time, and a client that comes then and signs."""
+    kms = own_kms
+    quiet = sign_p99(kms, "com.example.calm")
+    stop = threading.Event()
+    with Crowd(kms.address("ci"), context(kms.ci_env["KMS_CACERT"], (kms.ci.cert, kms.ci.key))) as bad:
+        for n in range(1100):
+            bad.slow(n, f"127.0.4.{1 + n % 6}")
+
+        def renew():
+            for n in range(10000):
+                if stop.wait(0.02):
+                    return
+                bad.slow(n % 2, f"127.0.4.{1 + n % 6}")
+                bad.held.pop(0).close()
+
+        thread = threading.Thread(target=renew)
+        thread.start()
+        try:
+            busy = sign_p99(kms, "com.example.storm")
+        finally:
+            stop.set()
+            thread.join()
+    with capsys.disabled():
+        print(f"\n1,100 slow connections against 1,024: p99 {busy * 1e3:.1f} ms, quiet {quiet * 1e3:.1f} ms")
+    assert busy < 5 * max(quiet, 0.01)
+
+
+def test_refusals_are_counted_in_the_log(own_kms):
+    """2,000 failing handshakes make the log grow by a few records, which say how many they were."""
+    without = context(own_kms.ci_env["KMS_CACERT"])
+    assert own_kms.sign("1.0.0").status == 200
+    first, begun = len(own_kms.records()), time.monotonic()
+    for n in range(2000):
+        failing(2 + n % 2 if n % 10 else 0, own_kms.address("ci"), without, without)
+    assert own_kms.sign("1.0.1").status == 200
+    time.sleep(1.5)    # the last count is on its way for a second
+    own_kms.stop()
+    grown = own_kms.records()[first:]
+    items = [i for r in grown if r["event"] == "refusal.summary" for i in r["detail"]["items"]]
+    assert sum(i["count"] for i in items if i["reason"].startswith("tls-")) == 2000, items
+    assert len(grown) <= 8 + (time.monotonic() - begun) / 20, [r["event"] for r in grown]
+    own_kms.check_chain()
