@@ -25,10 +25,11 @@ int status_show(struct core *c, struct request *rq, struct err *e)
     if (query_check(rq, none, e) || authorise(c, rq, NULL, NULL, NULL, e))
         return -1;
     reply_json(c, rq, 200,
-               json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:i}, s:o, s:s, s:s, s:s, s:o}", "anchor", anchor, "instance", s->instance, "origin", s->origin, "mode",
+               json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:i}, s:o, s:s, s:s, s:s, s:o, s:{s:I, s:s}}", "anchor", anchor, "instance", s->instance, "origin", s->origin, "mode",
                          s->mode, "version",
                          c->start.version, "log", record_head(c->durable - 1, c->durable_hash), "keys", "active", (int)s->n_keys, "lanes", lanes_view(c),
-                         "policy", s->policy_sha256, "started", c->started, "sandbox", c->sandbox, "time", clock_view(c)));
+                         "policy", s->policy_sha256, "started", c->started, "sandbox", c->sandbox, "time", clock_view(c), "reader", "indexed",
+                         (json_int_t)c->reader.indexed, "state", reader_word(c)));
     return 0;
 }
 
