@@ -90,8 +90,8 @@ static int load_globs(const struct loading *l, const struct yaml_node *list, str
 static int exact_keys(const struct loading *l, const struct yaml_node *list, const struct rule *r)
 {
     for (size_t n = 0; r->action[POLICY_SIGN_DIGEST] && n < r->keys.n; n++)
-        if (strpbrk(r->keys.item[n], "*?"))
-            return yaml_err(l->doc, list->value[n], l->e, "a rule that allows sign.digest names each key in full, without * or ?");
+        if (strchr(r->keys.item[n], '*'))
+            return yaml_err(l->doc, list->value[n], l->e, "a rule that allows sign.digest names each key in full, without *");
     return 0;
 }
 
