@@ -80,6 +80,7 @@ void core_free(struct core *c)
     while (c->requests)
         request_free(c, c->requests);
     nonces_free(c);
+    certs_free(c);
     tree_free(&c->refusals, free);
     state_free(c->state);
     free(c);

@@ -3,6 +3,7 @@
 #define KMS_CORE_INTERNAL_H
 
 #include "audit/anchor.h"
+#include "base/x509.h"
 #include "kmsd/core/core.h"
 
 #define REQUEST_ID_HEX 33
@@ -19,6 +20,7 @@
 #define REFUSALS_A_MINUTE 10
 #define REFUSAL_ROWS_MAX 1024
 #define PAGE_MAX 200
+#define CERTS_MAX 1024         /* certificates that the core remembers */
 #define GROUP_BYTES_MAX (64u << 20)
 #define SNAPSHOT_STOP_MIN 1000 /* records that make a snapshot at a stop worth it */
 #define SNAPSHOT_STOP_TICKS 50 /* of 100 ms */
@@ -26,6 +28,7 @@
 
 struct request;
 struct lane_op;
+struct known_cert;
 
 /* A sign request, parsed. Texts point into the request's own JSON tree. */
 struct sign_request {
@@ -204,6 +207,7 @@ struct core {
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
     /* requests */
+    struct known_cert *certs[CERTS_MAX];
     struct request *requests, *flights;
     unsigned n_requests, n_waiting;
     struct nonce *nonces;
@@ -243,6 +247,10 @@ int query_page(const struct request *rq, unsigned *limit, char after[static NAME
 void request_run(struct core *c, struct request *rq);
 /* Ends a request with a refusal: recorded, answered, freed. */
 void request_refuse(struct core *c, struct request *rq, struct err *e);
+/* certs.c: facts of the request's certificate, and whether the CA key of a credential signed it; both are remembered */
+const struct cert_facts *certs_facts(struct core *c, const struct request *rq, struct err *e);
+int certs_signed_by(struct core *c, const struct request *rq, const struct credential *by, struct err *e) __attribute__((warn_unused_result));
+void certs_free(struct core *c);
 /* identify.c */
 int identify(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
