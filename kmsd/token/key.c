@@ -3,15 +3,15 @@
 
 #include <string.h>
 
-int key_open(struct token *t, const struct scheme *s, struct span id, struct span spki, struct key *out, struct fault *f)
+int key_open(struct token *t, const struct method *m, struct span id, struct span spki, struct key *out, struct fault *f)
 {
     BUF_AUTO have = BUF_INIT(SPKI_MAX);
-    KEY_AUTO k = {.scheme = s, .epoch = t->epoch};
+    KEY_AUTO k = {.method = m, .epoch = t->epoch};
     struct object o;
 
     if (id.len != KEY_ID_LEN || spki.len > SPKI_MAX)
         return fault_set(f, LANE_KEY, "a key id has %d bytes, a public key at most %d", KEY_ID_LEN, SPKI_MAX);
-    if (object_find(t, CKO_PRIVATE_KEY, s->algorithm->type, id, &o, f) || key_public(t, s->algorithm, id, &have, f))
+    if (object_find(t, CKO_PRIVATE_KEY, m->algorithm->type, id, &o, f) || key_public(t, m->algorithm, id, &have, f))
         return -1;
     if (!span_eq(buf_span(&have), spki))
         return fault_set(f, LANE_KEY, "the public key on the token is not the recorded one");

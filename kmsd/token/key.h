@@ -3,18 +3,18 @@
 #define KMS_TOKEN_KEY_H
 
 #include "kmsd/token/object.h"
-#include "kmsd/token/scheme.h"
+#include "kmsd/token/method.h"
 
 #define KEY_ID_LEN 16
 #define SPKI_MAX 576 /* an RSA-4096 key has 550 */
 
 struct key {
     uint8_t id[KEY_ID_LEN];
-    const struct scheme *scheme;
+    const struct method *method;
     CK_OBJECT_HANDLE handle;
     unsigned epoch;               /* login the handle belongs to */
     EVP_PKEY *public;
-    EVP_PKEY_CTX *verify;         /* set up once, for schemes with a hash */
+    EVP_PKEY_CTX *verify;         /* set up once, for methods with a hash */
     uint8_t spki[SPKI_MAX];
     size_t spki_len;
 };
@@ -23,13 +23,13 @@ struct key {
 /* public.c: SPKI (DER) of the public key object with this CKA_ID, appended. LANE_KEY when there is none, or it is not of that algorithm. */
 int key_public(struct token *t, const struct algorithm *a, struct span id, struct buf *spki, struct fault *f) __attribute__((warn_unused_result));
 /* Resolves the private key of this CKA_ID (KEY_ID_LEN bytes), demands that its public object equals spki. LANE_KEY otherwise. */
-int key_open(struct token *t, const struct scheme *s, struct span id, struct span spki, struct key *out, struct fault *f)
+int key_open(struct token *t, const struct method *m, struct span id, struct span spki, struct key *out, struct fault *f)
     __attribute__((warn_unused_result));
 void key_clear(struct key *k);
 
 /* verify.c: what OpenSSL needs to judge signatures by this SPKI. */
 int key_verifier(struct key *k, struct span spki, struct fault *f) __attribute__((warn_unused_result));
-/* Is it a signature of the key over this digest (schemes without a hash: message), padded exactly as the scheme says? */
+/* Is it a signature of the key over this digest (methods without a hash: message), padded exactly as the method says? */
 bool key_verifies(const struct key *k, struct span digest, struct span signature);
 /* The bytes inside a PKCS#1 block (type 1) that the key made. false: there is no such block. */
 bool key_recovers(const struct key *k, struct span signature, struct buf *inside);

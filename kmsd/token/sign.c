@@ -19,7 +19,7 @@ struct operation {
  * token's failure: whether it is gone for good a fresh process finds out. */
 static int resolve(struct token *t, struct key *k, struct fault *f)
 {
-    const struct algorithm *a = k->scheme->algorithm;
+    const struct algorithm *a = k->method->algorithm;
     BUF_AUTO have = BUF_INIT(SPKI_MAX);
     struct span id = span_of(k->id, sizeof k->id);
     struct object o;
@@ -37,12 +37,12 @@ static int resolve(struct token *t, struct key *k, struct fault *f)
 
 static CK_RV sign_init(struct token *t, const struct key *k)
 {
-    const struct scheme *s = k->scheme;
+    const struct method *m = k->method;
     CK_RSA_PKCS_PSS_PARAMS pss;
-    CK_MECHANISM mechanism = {s->mechanism, NULL, 0};
+    CK_MECHANISM mechanism = {m->mechanism, NULL, 0};
 
-    if (s->mechanism == CKM_RSA_PKCS_PSS) {
-        pss = s->hash->pss;
+    if (m->mechanism == CKM_RSA_PKCS_PSS) {
+        pss = m->hash->pss;
         mechanism.pParameter = &pss;
         mechanism.ulParameterLen = sizeof pss;
     }
@@ -65,7 +65,7 @@ static int sign_once(struct token *t, void *arg, struct fault *f)
     memcpy(&input, &op->input.data, sizeof input); /* C_Sign takes a pointer to non-const it only reads through */
     rv = t->f->C_Sign(t->session, input, op->input.len, op->raw, &len);
     if (rv == CKR_OK)
-        return len == op->key->scheme->algorithm->signature_len ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
+        return len == op->key->method->algorithm->signature_len ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
     fault_rv_open(f, rv, "C_Sign");
     if (f->heal == HEAL_NONE && f->class == LANE_BUG && token_fresh_session(t, &worse)) /* whatever the module left open must not spoil the next signature */
         *f = worse;
@@ -91,27 +91,27 @@ static struct span to_der(struct span raw, uint8_t der[static DER_SIGNATURE_MAX]
 }
 
 /* What the mechanism takes of a digest: itself, or a DigestInfo with it. */
-static struct span mechanism_input(const struct scheme *s, struct span digest, uint8_t room[static DIGEST_INFO_MAX + HASH_MAX])
+static struct span mechanism_input(const struct method *m, struct span digest, uint8_t room[static DIGEST_INFO_MAX + HASH_MAX])
 {
-    struct span info = s->hash->digest_info;
+    struct span info = m->hash->digest_info;
 
-    if (s->mechanism != CKM_RSA_PKCS)
+    if (m->mechanism != CKM_RSA_PKCS)
         return digest;
     memcpy(room, info.data, info.len);
     memcpy(room + info.len, digest.data, digest.len);
     return span_of(room, info.len + digest.len);
 }
 
-/* digest: of the message; schemes without a hash: the message itself. */
+/* digest: of the message; methods without a hash: the message itself. */
 static int sign_digest(struct token *t, struct key *k, struct span digest, struct buf *signature, struct fault *f)
 {
     uint8_t room[DIGEST_INFO_MAX + HASH_MAX], der[DER_SIGNATURE_MAX];
-    struct operation op = {.key = k, .input = k->scheme->hash ? mechanism_input(k->scheme, digest, room) : digest};
-    struct span out = span_of(op.raw, k->scheme->algorithm->signature_len);
+    struct operation op = {.key = k, .input = k->method->hash ? mechanism_input(k->method, digest, room) : digest};
+    struct span out = span_of(op.raw, k->method->algorithm->signature_len);
 
     if (token_retry(t, sign_once, &op, f))
         return -1;
-    if (k->scheme->mechanism == CKM_ECDSA)
+    if (k->method->mechanism == CKM_ECDSA)
         out = to_der(out, der);
     if (!key_verifies(k, digest, out))
         return fault_set(f, LANE_VERIFY, "the signature does not verify");
@@ -121,7 +121,7 @@ static int sign_digest(struct token *t, struct key *k, struct span digest, struc
 
 static int sign_message(struct token *t, struct key *k, struct span message, struct buf *signature, struct fault *f)
 {
-    const struct hash *h = k->scheme->hash;
+    const struct hash *h = k->method->hash;
     uint8_t digest[HASH_MAX];
 
     if (!h)
@@ -133,9 +133,9 @@ static int sign_message(struct token *t, struct key *k, struct span message, str
 
 int key_sign(struct token *t, struct key *k, struct span input, struct buf *signature, struct fault *f)
 {
-    if (scheme_takes(k->scheme, input))
-        return fault_set(f, LANE_INPUT, "the input is not what scheme %s signs", k->scheme->name);
-    return (k->scheme->input == INPUT_DIGEST ? sign_digest : sign_message)(t, k, input, signature, f);
+    if (method_takes(k->method, input))
+        return fault_set(f, LANE_INPUT, "the input is not what scheme %s signs", k->method->name);
+    return (k->method->input == INPUT_DIGEST ? sign_digest : sign_message)(t, k, input, signature, f);
 }
 
 int key_probe(struct token *t, struct key *k, struct fault *f)
@@ -155,7 +155,7 @@ int key_adds_digest_info(struct token *t, struct key *k, bool *adds, struct faul
     *adds = false;
     if (token_retry(t, sign_once, &op, f))
         return f->class == LANE_BUG ? 0 : -1;
-    if (!key_recovers(k, span_of(op.raw, k->scheme->algorithm->signature_len), &inside) || inside.len < text.len ||
+    if (!key_recovers(k, span_of(op.raw, k->method->algorithm->signature_len), &inside) || inside.len < text.len ||
         !span_eq(span_of(inside.data + inside.len - text.len, text.len), text))
         return fault_set(f, LANE_VERIFY, "the RSA block does not hold what was signed");
     *adds = inside.len > text.len;

@@ -55,14 +55,14 @@ static int release_only(struct lane *l, const struct algorithm *a, const char *s
 
 static int verb_load(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
-    const struct scheme *s = scheme_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
+    const struct method *m = method_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
     struct span id = in->field[TAG_KEY_ID];
     struct key k, *at;
 
     (void)out;
-    if (!s)
+    if (!m)
         return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
-    if (release_only(l, s->algorithm, s->name, id, f) || key_open(&l->token, s, id, in->field[TAG_SPKI], &k, f))
+    if (release_only(l, m->algorithm, m->name, id, f) || key_open(&l->token, m, id, in->field[TAG_SPKI], &k, f))
         return -1;
     at = place(l, id);
     if (!at) {
@@ -80,7 +80,7 @@ static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, st
 
     if (!k)
         return fault_set(f, LANE_KEY, "the key is not loaded");
-    if (!span_eq_str(in->field[TAG_SCHEME], k->scheme->name))
+    if (!span_eq_str(in->field[TAG_SCHEME], k->method->name))
         return fault_set(f, LANE_INPUT, "the key does not have that scheme");
     if (key_sign(&l->token, k, in->field[TAG_INPUT], &signature, f))
         return -1;
@@ -148,17 +148,17 @@ static int verb_probe(struct lane *l, const struct frame *in, struct buf *out, s
 
 static int verb_generate(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
-    const struct scheme *s = scheme_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
+    const struct method *m = method_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
     BUF_AUTO text = BUF_INIT(16384);
     JSON_AUTO *birth = NULL;
     char label[OBJECT_LABEL_MAX];
 
-    if (!s)
+    if (!m)
         return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
     if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label))
         return fault_set(f, LANE_INPUT, "a key id has %d bytes, a label fewer than %d", KEY_ID_LEN, OBJECT_LABEL_MAX);
-    if (label_for(label, s->name, f) || generate_key(&l->token, s, in->field[TAG_KEY_ID], label, &spki, &birth, f))
+    if (label_for(label, m->name, f) || generate_key(&l->token, m, in->field[TAG_KEY_ID], label, &spki, &birth, f))
         return -1;
     json_canonical(&text, birth);
     if (buf_ok(&text))

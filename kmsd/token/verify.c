@@ -6,14 +6,14 @@
 #include "kmsd/token/key.h"
 
 /* A salt of another length than the hash does not verify. */
-static bool set_padding(EVP_PKEY_CTX *ctx, const struct scheme *s)
+static bool set_padding(EVP_PKEY_CTX *ctx, const struct method *m)
 {
-    const EVP_MD *md = s->hash->md();
+    const EVP_MD *md = m->hash->md();
 
-    switch (s->mechanism) {
+    switch (m->mechanism) {
     case CKM_RSA_PKCS_PSS:
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, md) == 1 &&
-               EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1 && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, (int)s->hash->pss.sLen) == 1;
+               EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1 && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, (int)m->hash->pss.sLen) == 1;
     case CKM_RSA_PKCS:
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, md) == 1;
     default:
@@ -28,10 +28,10 @@ int key_verifier(struct key *k, struct span spki, struct fault *f)
     k->public = d2i_PUBKEY(NULL, &p, (long)spki.len);
     if (!k->public || p != spki.data + spki.len)
         return fault_set(f, LANE_KEY, "the public key is not one of its algorithm");
-    if (!k->scheme->hash)
+    if (!k->method->hash)
         return 0;
     k->verify = EVP_PKEY_CTX_new(k->public, NULL);
-    if (!k->verify || EVP_PKEY_verify_init(k->verify) != 1 || !set_padding(k->verify, k->scheme))
+    if (!k->verify || EVP_PKEY_verify_init(k->verify) != 1 || !set_padding(k->verify, k->method))
         return fault_set(f, LANE_TOKEN, "OpenSSL cannot set up the verification");
     return 0;
 }
@@ -48,7 +48,7 @@ static bool verifies_message(const struct key *k, struct span message, struct sp
 
 bool key_verifies(const struct key *k, struct span digest, struct span signature)
 {
-    bool good = k->scheme->hash ? EVP_PKEY_verify(k->verify, signature.data, signature.len, digest.data, digest.len) == 1
+    bool good = k->method->hash ? EVP_PKEY_verify(k->verify, signature.data, signature.len, digest.data, digest.len) == 1
                                 : verifies_message(k, digest, signature);
 
     ERR_clear_error();

@@ -195,7 +195,7 @@ static struct value good_value(CK_OBJECT_HANDLE o, CK_ATTRIBUTE_TYPE type)
     case CKA_EC_POINT: return (struct value){point, sizeof point};
     case CKA_EC_PARAMS: return (struct value){algorithm_p256.curve->params.data, algorithm_p256.curve->params.len};
     case CKA_KEY_GEN_MECHANISM: return (struct value){&algorithm_p256.generate, sizeof algorithm_p256.generate};
-    case CKA_ALLOWED_MECHANISMS: return (struct value){&scheme_ca.mechanism, sizeof scheme_ca.mechanism};
+    case CKA_ALLOWED_MECHANISMS: return (struct value){&method_ca.mechanism, sizeof method_ca.mechanism};
     case CKA_TOKEN: case CKA_PRIVATE: case CKA_SENSITIVE: case CKA_SIGN: case CKA_ALWAYS_SENSITIVE: case CKA_NEVER_EXTRACTABLE: case CKA_LOCAL:
     case CKA_VERIFY: return (struct value){&yes, sizeof yes};
     default: return (struct value){&no, sizeof no};
@@ -359,7 +359,7 @@ static void use_key(struct token *t, struct fault *f)
 {
     KEY_AUTO k = {0};
 
-    if (key_open(t, &scheme_ca, span_of(key_id, sizeof key_id), buf_span(&spki), &k, f))
+    if (key_open(t, &method_ca, span_of(key_id, sizeof key_id), buf_span(&spki), &k, f))
         return;
     for (unsigned n = 0; n < 3; n++) {
         BUF_AUTO signature = BUF_INIT(128);
@@ -376,7 +376,7 @@ static void make_key(struct token *t, struct fault *f)
     JSON_AUTO *birth = NULL;
 
     weak = made = false;
-    if (generate_key(t, &scheme_ca, span_of(key_id, sizeof key_id), LABEL, &out, &birth, f))
+    if (generate_key(t, &method_ca, span_of(key_id, sizeof key_id), LABEL, &out, &birth, f))
         return;
     require(made && !weak && birth && json_is_false(json_object_get(birth, "extractable")) && json_is_true(json_object_get(birth, "sensitive")));
 }

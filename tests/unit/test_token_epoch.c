@@ -218,7 +218,7 @@ static int start(void **state)
     fake.signer = KEYS;
     t = (struct token){.settings = &settings, .f = &list, .slot_id = 1, .session = 7, .epoch = 1, .objects = objects_new()};
     token_info(1, &t.info);
-    if (objects_read(&t, t.objects, &f) || key_open(&t, &scheme_ca, span_of(ids[0], KEY_ID_LEN), buf_span(&spki[0]), &key, &f))
+    if (objects_read(&t, t.objects, &f) || key_open(&t, &method_ca, span_of(ids[0], KEY_ID_LEN), buf_span(&spki[0]), &key, &f))
         return -1;
     fake.searches = 0;
     return 0;

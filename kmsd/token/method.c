@@ -1,5 +1,5 @@
-/* The table of schemes. */
-#include "kmsd/token/scheme.h"
+/* The table of methods. */
+#include "kmsd/token/method.h"
 
 #include <openssl/sha.h>
 
@@ -23,10 +23,10 @@ static const struct hash hash_sha384 = {.len = SHA384_DIGEST_LENGTH, .run = SHA3
 #define DIGEST(key, with, digest) ROW("digest", key, INPUT_DIGEST, with, digest)
 #define DIGEST_PKCS1(key) ROW("digest-pkcs1", key, INPUT_DIGEST, RSA_PKCS, &hash_sha256)
 
-const struct scheme scheme_ca = ROW(NULL, p256, INPUT_MESSAGE, ECDSA, &hash_sha256);
-const struct scheme scheme_checkpoint = ROW(NULL, ed25519, INPUT_MESSAGE, EDDSA, NULL);
+const struct method method_ca = ROW(NULL, p256, INPUT_MESSAGE, ECDSA, &hash_sha256);
+const struct method method_checkpoint = ROW(NULL, ed25519, INPUT_MESSAGE, EDDSA, NULL);
 
-static const struct scheme schemes[] = {
+static const struct method methods[] = {
     STATEMENT(p256, ECDSA, &hash_sha256),
     STATEMENT(p384, ECDSA, &hash_sha384),
     STATEMENT(rsa_3072, RSA_PKCS_PSS, &hash_sha256),
@@ -42,21 +42,21 @@ static const struct scheme schemes[] = {
     DIGEST_PKCS1(rsa_4096),
 };
 
-const struct scheme *scheme_find(struct span algorithm, struct span name)
+const struct method *method_find(struct span algorithm, struct span name)
 {
-    for (size_t n = 0; n < sizeof schemes / sizeof *schemes; n++)
-        if (span_eq_str(algorithm, schemes[n].algorithm->name) && span_eq_str(name, schemes[n].name))
-            return &schemes[n];
+    for (size_t n = 0; n < sizeof methods / sizeof *methods; n++)
+        if (span_eq_str(algorithm, methods[n].algorithm->name) && span_eq_str(name, methods[n].name))
+            return &methods[n];
     return NULL;
 }
 
-int scheme_takes(const struct scheme *s, struct span input)
+int method_takes(const struct method *m, struct span input)
 {
-    switch (s->input) {
+    switch (m->input) {
     case INPUT_STATEMENT:
         return statement_shape(input);
     case INPUT_DIGEST:
-        return input.len == s->hash->len ? 0 : -1;
+        return input.len == m->hash->len ? 0 : -1;
     case INPUT_MESSAGE:
         return 0;
     }
