@@ -101,8 +101,8 @@ static int write_envelope(struct context *c, const struct artifact *a, const str
     struct err why = {0};
 
     if (strcmp(a->envelope, "-") == 0)
-        return output_bytes(c, buf_span(&s->envelope));
-    if (file_write_atomic(a->envelope, s->envelope.data, s->envelope.len, 0644, &why))
+        return output_bytes(c, span_of(s->envelope, s->envelope_len));
+    if (file_write_atomic(a->envelope, s->envelope, s->envelope_len, 0644, &why))
         return kms_fail(&c->error, KMS_REFUSED, &why);
     return 0;
 }

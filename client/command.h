@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "client/kms.h"
+#include "client/call.h"
 
 /* X(code, name, argument or NULL, help): every option of every command; a command lists the ones it takes. */
 #define OPTION_TABLE(X) \

@@ -7,6 +7,9 @@
 #include "base/err.h"
 #include "base/hash.h"
 
+/* Of an open descriptor, until its end; name is for the message. total > 0: shows on standard error how much of that many bytes is done. */
+int digest_descriptor(int fd, const char *name, int64_t total, char hex[static SHA256_HEX], int64_t *size, struct err *e)
+    __attribute__((warn_unused_result));
 /* Streams the file ("-" = standard input); shows progress on standard error when that is a terminal and the file is large. */
 int digest_file(const char *path, char hex[static SHA256_HEX], int64_t *size, struct err *e) __attribute__((warn_unused_result));
 

@@ -1,14 +1,16 @@
 /* Asks for the signature of one release and distrusts the answer. */
-#include "client/kms.h"
+#include "client/call.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
 #include "client/dsse.h"
+#include "client/release.h"
 
 void kms_signature_free(struct kms_signature *s)
 {
-    buf_free(&s->envelope);
+    free(s->envelope);
     memset(s, 0, sizeof(*s));
 }
 
@@ -36,7 +38,7 @@ static int same(const char *asked, const char *got, const char *what, struct err
 /* The statement must say what was asked for, all of it. */
 static int check_release(const struct kms_sign_request *rq, const struct kms_signature *s, struct err *e)
 {
-    const struct release *r = &s->release;
+    const struct kms_release *r = &s->release;
 
     if (same(rq->app, r->app, "app", e) || same(rq->channel, r->channel, "channel", e) || same(rq->version, r->version, "version", e) ||
         same(rq->name ? rq->name : rq->app, r->name, "name", e) || same(rq->sha256, r->sha256, "digest", e) || same(rq->key, r->key_name, "key", e) ||
@@ -51,16 +53,17 @@ static int check_release(const struct kms_sign_request *rq, const struct kms_sig
 
 static int take_envelope(const json_t *envelope, struct kms_signature *out, struct err *e)
 {
+    BUF_AUTO text = BUF_INIT(DSSE_ENVELOPE_MAX);
     DSSE_AUTO d = {0};
 
-    out->envelope = BUF_INIT(DSSE_ENVELOPE_MAX);
-    json_canonical(&out->envelope, envelope);
-    if (buf_ok(&out->envelope))
+    json_canonical(&text, envelope);
+    if (buf_ok(&text))
         return err_set(e, ERR_TOO_LARGE, "the envelope is longer than %u bytes", DSSE_ENVELOPE_MAX);
-    if (dsse_parse(buf_span(&out->envelope), &d, e) || release_parse(buf_span(&d.payload), &out->release, e))
+    if (dsse_parse(buf_span(&text), &d, e) || release_parse(buf_span(&d.payload), &out->release, e))
         return -1;
-    buf_putc(&out->envelope, '\n');
-    return buf_ok(&out->envelope) ? err_set(e, ERR_INTERNAL, "out of memory") : 0;
+    buf_putc(&text, '\n');
+    out->envelope = buf_steal(&text, &out->envelope_len);
+    return out->envelope ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
 }
 
 static int take_record(const json_t *record, struct kms_signature *out, struct err *e)

@@ -263,6 +263,7 @@ void core_on_tick(struct core *c, int64_t now_us)
     lanes_tick(c);
     waiters_expire(c);
     nonces_expire(c);
+    operations_tick(c);
     refusals_summarise(c, false);
     anchor_step(c);
     lanes_settle(c);
