@@ -188,3 +188,8 @@ void json_canonical(struct buf *out, const json_t *value)
 {
     write_value(out, value, 0);
 }
+
+void json_canonical_string(struct buf *out, const char *text)
+{
+    write_string(out, text, strlen(text));
+}
