@@ -70,6 +70,7 @@
     X(LIST, 22, 0, 0) \
     X(ISSUE, 23, T(TAG_CSR) | T(TAG_PROFILE), 0) \
     X(ANCHOR, 24, T(TAG_LABEL), T(TAG_ANCHOR)) /* administrative lane: with the field ANCHOR replaces the anchor on the token, without it reads */ \
+    X(UNLOAD, 26, T(TAG_KEY_ID), 0) /* signing lanes: the key is not loaded any more, whether it was or not */ \
     /* lane -> core, same id */ \
     X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR)) \
     X(ERROR, 33, T(TAG_CLASS) | T(TAG_REASON), 0) \

@@ -6,12 +6,15 @@
 #include "base/hash.h"
 #include "base/json.h"
 
+enum key_life { LIFE_ACTIVE, LIFE_SUSPENDED, LIFE_RETIRED, LIFE_DESTROYING, LIFE_DESTROYED };
 struct key {
     char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem;
     uint64_t version, intent_seq;
     struct buf spki;          /* DER; empty until the result */
     bool ended;               /* the intent has its result */
     bool doubtful;            /* an altered record took part in it */
+    enum key_life life, before; /* before: what key.restore leads back to while it is LIFE_DESTROYING */
+    bool compromised;
     struct key *next;         /* in order of intents */
 };
 struct identity {

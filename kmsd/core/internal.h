@@ -102,6 +102,8 @@ struct lane_op {
     /* result: the lane's frame, or NULL with the failure in e. */
     void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e);
     struct request *rq;
+    /* Asked before a lane gets it, for some time may have passed: -1 = it is not wanted any more, as e says. NULL = always wanted. */
+    int (*wanted)(struct core *c, struct request *rq, struct err *e);
 };
 enum lane_state {
     LANE_DOWN,
@@ -325,6 +327,8 @@ void lane_probed(struct core *c, struct lane *l, bool well);
 void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
+void lane_unloaded(struct core *c, struct lane *l, bool well);
+void lanes_unload_key(struct core *c, const struct key *k); /* no signing lane has it any more */
 unsigned lanes_ready(const struct core *c);
 bool lanes_any(const struct core *c, enum lane_state state);
 /* reconcile.c: what the token holds against what the log says */
@@ -334,6 +338,9 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
+int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
+int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
@@ -343,6 +350,7 @@ int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
 int keys_public(struct core *c, struct request *rq, struct err *e);
 int keys_create(struct core *c, struct request *rq, struct err *e);
+int keylife_change(struct core *c, struct request *rq, struct err *e);
 int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));
 int identities_list(struct core *c, struct request *rq, struct err *e);
 int identities_show(struct core *c, struct request *rq, struct err *e);

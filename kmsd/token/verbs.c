@@ -81,6 +81,21 @@ static int verb_load(struct lane *l, const struct frame *in, struct buf *out, st
     return 0;
 }
 
+/* Keys are looked up by their id: the last one may take the place. */
+static int verb_unload(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    struct key *k = loaded(l, in->field[TAG_KEY_ID]);
+
+    (void)out;
+    (void)f;
+    if (!k)
+        return 0;
+    key_clear(k);
+    *k = l->keys[--l->n_keys];
+    l->keys[l->n_keys] = (struct key){0};
+    return 0;
+}
+
 static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
     BUF_AUTO signature = BUF_INIT(128);
@@ -231,6 +246,7 @@ struct verb {
 };
 static const struct verb verbs[] = {
     {FRAME_LOAD, true, false, true, verb_load},
+    {FRAME_UNLOAD, true, false, false, verb_unload},
     {FRAME_SIGN, true, false, false, verb_sign},
     {FRAME_PUBLIC, true, true, true, verb_public},
     {FRAME_RANDOM, true, true, true, verb_random},
