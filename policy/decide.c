@@ -11,6 +11,7 @@ static const char *const ACTION_NAME[] = {
 
 static const unsigned char ACTION_HAS[POLICY_ACTION_COUNT] = {
     [POLICY_SIGN] = HAS_KEY | HAS_APP | HAS_CHANNEL,
+    [POLICY_SIGN_DIGEST] = HAS_KEY | HAS_APP | HAS_CHANNEL,
     [POLICY_KEY_READ] = HAS_KEY,
     [POLICY_KEY_CREATE] = HAS_KEY,
     [POLICY_KEY_SUSPEND] = HAS_KEY,

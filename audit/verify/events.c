@@ -141,6 +141,7 @@ static const struct {
     [EVENT_KEY_RETIRE] = {ANYBODY, keylife_check},
     [EVENT_KEY_COMPROMISE] = {ANYBODY, keylife_check},
     [EVENT_SIGN_RELEASE] = {ANYBODY, release_check},
+    [EVENT_SIGN_DIGEST] = {ANYBODY, release_check},
     [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},
     [EVENT_IDENTITY_CREATE] = {ANYBODY, identity_check},
     [EVENT_IDENTITY_DISABLE] = {ANYBODY, identity_check},

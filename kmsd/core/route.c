@@ -17,6 +17,7 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/keys/{}/resume", "key.resume", POLICY_KEY_RESUME, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/retire", "key.retire", POLICY_KEY_RETIRE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/compromise", "key.compromise", POLICY_KEY_COMPROMISE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
+    {DOOR_ADMIN, "GET", "/v1/operations/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, operation_show},
     {DOOR_ADMIN, "POST", "/v1/nonce", "nonce.create", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, nonce_handle},
     {DOOR_ADMIN, "GET", "/v1/policy", "read.api", POLICY_POLICY_READ, 0, 0, NULL, policy_show},
     {DOOR_ADMIN, "PUT", "/v1/policy", "policy.apply", POLICY_POLICY_APPLY, ROUTE_SIGNED, POLICY_TEXT_MAX, "application/yaml", policy_put},
