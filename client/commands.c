@@ -46,6 +46,12 @@ const struct command command_table[] = {
     {"key", "compromise", "NAME", 1, 1, "mark a key as compromised, for ever",
      "For good. It signs nothing any more, and what it signed before is not handed out again either: give devices\n"
      "another key, and sign newer versions with that.\n", {OPT_REASON}, cmd_key_compromise},
+    {"key", "destroy", "NAME", 1, 1, "have a key removed from the token, a day ahead or more",
+     "Only a suspended or retired key. Until then it can be called off with 'kmsctl key restore'; afterwards nobody\n"
+     "can bring it back. The public key stays in the log.\n\n"
+     "  kmsctl key destroy ota --delay-hours 72 --reason 'replaced by ota-2'\n", {OPT_DELAY_HOURS, OPT_DELAY_SECONDS, OPT_REASON}, cmd_key_destroy},
+    {"key", "restore", "NAME", 1, 1, "call off the destruction of a key",
+     "The key is suspended or retired again, as before.\n", {OPT_REASON}, cmd_key_restore},
     {"release", "withdraw", "", 0, 0, "record that a version must not be used", "A withdrawn version is not signed again.\n",
      {OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_REASON}, cmd_release_withdraw},
     {"time", "confirm", "", 0, 0, "confirm that a step of the service's clock was meant",

@@ -128,3 +128,33 @@ int fold_key_change(struct fold *f, struct err *e)
     k->state = to;
     return 0;
 }
+
+/* What was due begins: from here on the key is not expected on the token any more, and nothing leads back. */
+int fold_erase_intent(struct fold *f, struct err *e)
+{
+    struct key *k = key_of(f, e);
+    int64_t due;
+
+    if (!k)
+        return -1;
+    if (k->state != KEY_DESTROYING || k->erase_seq || time_parse(k->due, &due) || due > f->s->chain.time || f->s->time_frozen)
+        return err_set(e, ERR_INTERNAL, "the removal of key %s begins before it is due, or again", k->name);
+    k->erase_seq = rec_int(f->record, "seq");
+    f->s->n_keys--;
+    return 0;
+}
+
+int fold_erase_result(struct fold *f, struct err *e)
+{
+    struct key *k = key_of(f, e);
+
+    if (!k)
+        return -1;
+    if (k->state != KEY_DESTROYING || !k->erase_seq || k->erase_seq != rec_int(f->record, "intent_seq") || rec_int(f->detail, "left"))
+        return err_set(e, ERR_INTERNAL, "the removal of key %s has no intent, or left something", k->name);
+    k->state = KEY_DESTROYED;
+    k->before = KEY_ACTIVE;
+    k->due[0] = '\0';
+    set_text(k->since, rec_str(f->record, "time"));
+    return 0;
+}

@@ -15,6 +15,8 @@ struct key {
     bool doubtful;            /* an altered record took part in it */
     enum key_life life, before; /* before: what key.restore leads back to while it is LIFE_DESTROYING */
     bool compromised;
+    int64_t due;              /* of its destruction, while it is LIFE_DESTROYING */
+    uint64_t erase_seq;       /* intent of it, 0 = it has not begun */
     struct key *next;         /* in order of intents */
 };
 struct identity {

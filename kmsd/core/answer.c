@@ -171,11 +171,11 @@ static const struct {
     unsigned status;
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
-    {"sign.release", 200, answer_sign},          {"sign.digest", 200, answer_sign},
-    {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
-    {"identity.disable", 200, answer_switch},    {"identity.enable", 200, answer_switch},   {"policy.apply", 200, answer_policy},
-    {"key.suspend", 200, answer_keylife},        {"key.resume", 200, answer_keylife},        {"key.retire", 200, answer_keylife},
-    {"key.compromise", 200, answer_keylife},     {"release.withdraw", 200, answer_plain},     {"time.confirm", 200, answer_plain},
+    {"sign.release", 200, answer_sign}, {"sign.digest", 200, answer_sign}, {"key.create", 201, answer_key},
+    {"identity.create", 201, answer_identity}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
+    {"policy.apply", 200, answer_policy}, {"key.suspend", 200, answer_keylife}, {"key.resume", 200, answer_keylife},
+    {"key.retire", 200, answer_keylife}, {"key.compromise", 200, answer_keylife}, {"key.destroy", 200, answer_keylife},
+    {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
 };
 
 json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status)

@@ -208,6 +208,14 @@ struct core {
     /* reconcile.c */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    /* erase.c */
+    struct {
+        bool busy;                 /* the key is being removed from the token */
+        char key[NAME_MAX_LEN + 1];  /* the one that was tried last */
+        int64_t again;             /* no try before */
+        unsigned failures;         /* one after the other */
+        json_t *told;              /* keys whose failure stands in the log */
+    } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
     struct request *requests, *flights;
@@ -233,6 +241,8 @@ struct core {
 /* clock.c */
 void clock_start(struct core *c, int64_t wall_us, int64_t boot_us);
 void clock_see(struct core *c, int64_t wall_us); /* beginning of an event */
+/* No step of the clock waits for its confirmation, or for room to be recorded: what is due by it may come to pass. */
+bool clock_steady(const struct core *c);
 json_t *clock_view(const struct core *c);
 /* walls.c: a process said at what level it is confined. */
 void walls_note(struct core *c, const char *level);
@@ -369,6 +379,8 @@ int operation_begin(struct core *c, struct request *rq, struct err *e) __attribu
 void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
 void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
+/* erase.c: removes from the token what is due */
+void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
@@ -378,6 +390,7 @@ int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
 int keys_public(struct core *c, struct request *rq, struct err *e);
 int keys_create(struct core *c, struct request *rq, struct err *e);
+int keylife_destroy(struct core *c, struct request *rq, struct err *e);
 int keylife_change(struct core *c, struct request *rq, struct err *e);
 int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));
 int identities_list(struct core *c, struct request *rq, struct err *e);

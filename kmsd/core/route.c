@@ -16,6 +16,8 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/keys/{}/suspend", "key.suspend", POLICY_KEY_SUSPEND, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/resume", "key.resume", POLICY_KEY_RESUME, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/retire", "key.retire", POLICY_KEY_RETIRE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/destroy", "key.destroy", POLICY_KEY_DESTROY, ROUTE_SIGNED, JSON_BODY, NULL, keylife_destroy},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/restore", "key.restore", POLICY_KEY_RESTORE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/compromise", "key.compromise", POLICY_KEY_COMPROMISE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "GET", "/v1/operations/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, operation_show},
     {DOOR_ADMIN, "POST", "/v1/nonce", "nonce.create", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, nonce_handle},

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "kmsd/token/anchor.h"
+#include "kmsd/token/destroy.h"
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
 #include "kmsd/token/latch.h"
@@ -81,13 +82,14 @@ static int verb_load(struct lane *l, const struct frame *in, struct buf *out, st
     return 0;
 }
 
-/* Keys are looked up by their id: the last one may take the place. */
+/* Keys are looked up by their id: the last one may take the place. Nor do handles of its objects stay, which may be void soon. */
 static int verb_unload(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
     struct key *k = loaded(l, in->field[TAG_KEY_ID]);
 
     (void)out;
     (void)f;
+    objects_forget(&l->token, in->field[TAG_KEY_ID]);
     if (!k)
         return 0;
     key_clear(k);
@@ -164,7 +166,7 @@ static int verb_probe(struct lane *l, const struct frame *in, struct buf *out, s
     return k ? key_probe(&l->token, k, f) : 0;
 }
 
-/* "kmsd:release:<name>:<version>": the administrative lane makes release keys only. */
+/* "kmsd:release:<name>:<version>": the administrative lane makes and removes release keys only. */
 static int check_label(const char *label, struct fault *f)
 {
     static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789", rest[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -172,7 +174,7 @@ static int check_label(const char *label, struct fault *f)
     size_t n_name, n_version;
 
     if (strncmp(label, LABEL_RELEASE, sizeof LABEL_RELEASE - 1))
-        return fault_set(f, LANE_INPUT, "only release keys are made here");
+        return fault_set(f, LANE_INPUT, "only release keys are made and removed here");
     n_name = strspn(name, rest);
     if (!n_name || n_name > KEY_NAME_MAX || !strchr(first, *name) || name[n_name] != ':')
         return fault_set(f, LANE_INPUT, "the label has no usable key name");
@@ -202,6 +204,26 @@ static int verb_generate(struct lane *l, const struct frame *in, struct buf *out
         return no_memory(f);
     frame_put(out, TAG_SPKI, buf_span(&spki));
     frame_put(out, TAG_BIRTH, buf_span(&text));
+    return 0;
+}
+
+static int verb_destroy(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    const struct algorithm *a = algorithm_find(in->field[TAG_ALGORITHM]);
+    BUF_AUTO text = BUF_INIT(4096);
+    JSON_AUTO *proof = NULL;
+    char label[OBJECT_LABEL_MAX];
+
+    if (!a || !a->scheme)
+        return fault_set(f, LANE_INPUT, "there is no such algorithm");
+    if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label))
+        return fault_set(f, LANE_INPUT, "a key id has %d bytes, a label fewer than %d", KEY_ID_LEN, OBJECT_LABEL_MAX);
+    if (check_label(label, f) || destroy_key(&l->token, a, in->field[TAG_KEY_ID], label, in->field[TAG_SPKI], &proof, f))
+        return -1;
+    json_canonical(&text, proof);
+    if (buf_ok(&text))
+        return no_memory(f);
+    frame_put(out, TAG_PROOF, buf_span(&text));
     return 0;
 }
 
@@ -252,6 +274,7 @@ static const struct verb verbs[] = {
     {FRAME_RANDOM, true, true, true, verb_random},
     {FRAME_PROBE, true, true, false, verb_probe},
     {FRAME_GENERATE, false, true, false, verb_generate},
+    {FRAME_DESTROY, false, true, true, verb_destroy},
     {FRAME_LIST, false, true, true, verb_list},
     {FRAME_ISSUE, false, true, false, verb_issue},
     {FRAME_ANCHOR, false, true, true, verb_anchor},

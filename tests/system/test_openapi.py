@@ -213,6 +213,8 @@ LIVE = {
     "keys-suspend": lambda kms, body: (f"/v1/keys/{key(kms)}/suspend", body),
     "keys-resume": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/resume", body),
     "keys-retire": lambda kms, body: (f"/v1/keys/{key(kms)}/retire", body),
+    "keys-destroy": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/destroy", body),
+    "keys-restore": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend', 'destroy')}/restore", body),
     "keys-compromise": lambda kms, body: (f"/v1/keys/{key(kms)}/compromise", body),
     "policy-apply": lambda kms, body: (None, kms.request("admin", "GET", "/v1/policy").json["policy"]),
     "identities-create": lambda kms, body: (None, {**body, **{m: v for m, v in {
