@@ -53,6 +53,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->io = *io;
     c->start = *start;
     c->snapshot.usable = start->snapshot_seq;
+    c->metrics.snapshot_time = start->snapshot_time_us;
     walls_note(c, start->sandbox);
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
@@ -62,6 +63,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     clock_start(c, now_us, start->since_boot_us);
     c->refusal_window = c->clock.boot;
     time_format(c->now, c->started);
+    c->started_us = c->now;
     if (start->room)
         room_set(c, start->room);
     if (!begin(c, e))
@@ -85,6 +87,15 @@ void core_free(struct core *c)
     free(c);
 }
 
+/* What the door shows; for whoever watches that it does not run out. */
+static void front_certificate(struct core *c, enum child_role role, const struct frame *f)
+{
+    struct cert_facts facts;
+    struct err e = {0};
+
+    c->front[role == CHILD_FRONT_ADMIN].not_after = frame_has(f, TAG_CERT) && !cert_facts(f->field[TAG_CERT], &facts, &e) ? facts.not_after : 0;
+}
+
 static int from_front(struct core *c, enum child_role role, const struct frame *f)
 {
     char source[64], reason[64];
@@ -93,12 +104,14 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
 
     if (f->type == FRAME_HELLO) {
         c->front[role == CHILD_FRONT_ADMIN].hello = true;
+        front_certificate(c, role, f);
         c->io.proved(c->io.ctx, role, 0);
         return 0;
     }
     if (f->type == FRAME_TLS_REFUSED) {
         if (frame_text(f, TAG_REASON, reason, sizeof reason))
             return -1;
+        metrics_tls_refused(c, reason, frame_u64(f, TAG_COUNT));
         refusal_count(c, "", "", "", reason, frame_u64(f, TAG_COUNT));
         return 0;
     }
@@ -107,6 +120,7 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
 
         if (frame_text(f, TAG_SOURCE, source, sizeof source) || code == ERR_NONE || code >= ERR_COUNT)
             return -1;
+        c->metrics.refusals[code]++;
         refusal_count(c, "", "", source, err_slug((enum err_code)code), 1);
         return 0;
     }
@@ -163,7 +177,7 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
     return result;
 }
 
-static const char *role_name(enum child_role role)
+const char *role_name(enum child_role role)
 {
     static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health"};
 
@@ -189,8 +203,10 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     struct lane *l;
 
     clock_see(c, now_us);
-    if (!up)
+    if (!up) {
+        metrics_child_end(c, role);
         record_child(c, role, index, reason);
+    }
     if (role == CHILD_FRONT_HEALTH) {
         c->health_up = false;
         return;

@@ -1,7 +1,9 @@
-/* What the health door tells: whether everything works, and what does not. */
+/* What the health door tells: whether everything works, what does not, and what was counted. */
 #include <string.h>
 
 #include "kmsd/core/internal.h"
+
+#define METRICS_MAX (1u << 20)
 
 static json_t *lanes_of(const struct core *c, enum child_role role)
 {
@@ -61,8 +63,25 @@ void health_tell(struct core *c, bool again)
     c->io.send(c->io.ctx, CHILD_FRONT_HEALTH, 0, &frame);
 }
 
+static void tell_metrics(struct core *c)
+{
+    BUF_AUTO text = BUF_INIT(METRICS_MAX), frame = BUF_INIT(FRAME_MAX);
+    size_t mark = frame_begin(&frame, FRAME_METRICS, 0);
+
+    metrics_text(c, &text);
+    if (buf_ok(&text))
+        buf_clear(&text);
+    frame_put(&frame, TAG_METRICS, text.len ? buf_span(&text) : span_str("\n"));
+    frame_end(&frame, mark);
+    c->io.send(c->io.ctx, CHILD_FRONT_HEALTH, 0, &frame);
+}
+
 int health_frame(struct core *c, const struct frame *f)
 {
+    if (f->type == FRAME_METRICS_ASK && c->health_up) {
+        tell_metrics(c);
+        return 0;
+    }
     if (f->type != FRAME_HELLO || c->health_up)
         return -1;
     c->health_up = true;

@@ -4,6 +4,7 @@
 
 #include "audit/anchor.h"
 #include "kmsd/core/core.h"
+#include "kmsd/core/metrics.h"
 
 #define REQUEST_ID_HEX 33
 #define IDEM_MAX 128
@@ -55,6 +56,7 @@ struct request {
     enum child_role door;
     uint64_t id, front_epoch;
     bool at_once;                  /* its answer rests on no record */
+    int64_t arrived;               /* on c->clock.boot */
     char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
     char target[TARGET_MAX + 1];
     const char *query;             /* behind '?', "" = none */
@@ -86,6 +88,8 @@ struct after {
     enum child_role door;
     uint64_t front_epoch;
     struct buf frame;              /* reply to send; empty = none */
+    int64_t arrived, sealed;       /* on c->clock.boot: the request came, its reply was ready but for the disk; 0 = no reply */
+    bool signature;                /* of a request for one */
     void (*fn)(struct core *c, struct request *rq);
     struct request *rq;
 };
@@ -96,6 +100,7 @@ struct lane_op {
     int64_t deadline;              /* how long it may wait for a lane */
     unsigned patience;             /* ticks that a lane may be silent over it */
     unsigned attempts, attempts_max;
+    int64_t submitted, given;      /* on c->clock.boot */
     enum child_role role;
     struct buf frame;              /* as sent; its id is filled in anew for each attempt */
     enum frame_type type;
@@ -111,6 +116,7 @@ enum lane_state {
     LANE_PROVING,                  /* logged in; works once it has shown that */
     LANE_READY
 };
+#define LANE_STATES (LANE_READY + 1)
 struct lane {
     enum child_role role;
     unsigned index;
@@ -155,6 +161,7 @@ struct core {
     struct core_io io;
     struct core_start start;
     char started[32];
+    int64_t started_us;
     int64_t now;                   /* what records are dated: the wall clock, but never before the last record */
     struct {
         int64_t wall;              /* as it is, even where it was set back: for certificates */
@@ -179,7 +186,7 @@ struct core {
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
-    struct { bool up, hello; uint64_t epoch; } front[2];
+    struct { bool up, hello; uint64_t epoch; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
     struct lane_queue queue[LANE_QUEUES];
@@ -204,6 +211,7 @@ struct core {
         uint64_t seq, bytes;       /* of the one under way, or tried last */
         unsigned waited;           /* ticks that a stop has waited for it */
     } snapshot;
+    struct metrics metrics;
     uint64_t start_seq;            /* ready when durable > start_seq */
     bool stopping, stop_written;
     uint64_t stop_seq;
@@ -227,6 +235,9 @@ int query_get(const struct request *rq, const char *name, char *out, size_t size
 int query_page(const struct request *rq, unsigned *limit, char after[static NAME_MAX_LEN + 1], struct err *e) __attribute__((warn_unused_result));
 /* route.c: finds route and identity, checks what every request must be, and runs its handler. Consumes rq. */
 void request_run(struct core *c, struct request *rq);
+/* For metrics: 0 for NULL, routes from 1 on; and back, NULL for 0 and behind the last one. */
+size_t route_number(const struct route *r);
+const struct route *route_at(size_t number);
 /* Ends a request with a refusal: recorded, answered, freed. */
 void request_refuse(struct core *c, struct request *rq, struct err *e);
 /* identify.c */
@@ -313,6 +324,7 @@ void lanes_free(struct core *c);
 void anchor_step(struct core *c);                        /* end of an event: asks the lane for what is due */
 void anchor_stop(struct core *c);                        /* the last record is durable: the copy must name it */
 bool anchor_settled(const struct core *c);
+bool lanes_hopeless(const struct core *c, enum child_role role); /* no work for that role can be done, and waiting will not help by itself */
 int anchor_check(const struct core *c, struct err *e) __attribute__((warn_unused_result)); /* may a signature be made yet? */
 /* lanelife.c: the lanes themselves */
 struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
@@ -334,6 +346,18 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* metrics.c: counts */
+extern const unsigned metrics_status[METRIC_STATUSES];  /* HTTP status, 0 = any other */
+extern const char *const metrics_tls[METRIC_TLS];
+void metrics_answered(struct core *c, const struct request *rq, unsigned status);
+void metrics_released(struct core *c, const struct after *a);
+void metrics_tls_refused(struct core *c, const char *reason, uint64_t n);
+void metrics_child_end(struct core *c, enum child_role role);
+/* core.c, status.c: words */
+const char *role_name(enum child_role role);
+extern const char *const lane_state_names[];
+/* metricstext.c: all of it, in Prometheus' text format */
+void metrics_text(struct core *c, struct buf *out);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));

@@ -3,7 +3,7 @@
 
 #include "kmsd/core/internal.h"
 
-static const char *const LANE_STATE[] = {[LANE_DOWN] = "down",     [LANE_STARTING] = "starting", [LANE_AWAY] = "away",
+const char *const lane_state_names[] = {[LANE_DOWN] = "down",     [LANE_STARTING] = "starting", [LANE_AWAY] = "away",
                                          [LANE_SEALED] = "sealed", [LANE_PROVING] = "proving",   [LANE_READY] = "ready"};
 
 static json_t *lanes_view(const struct core *c)
@@ -12,7 +12,7 @@ static json_t *lanes_view(const struct core *c)
 
     for (unsigned n = 0; n < c->n_lanes; n++)
         json_array_append_new(list, json_pack("{s:i, s:s, s:s}", "index", (int)c->lane[n].index, "role",
-                                              c->lane[n].role == CHILD_LANE_ADMIN ? "admin" : "sign", "state", LANE_STATE[c->lane[n].state]));
+                                              c->lane[n].role == CHILD_LANE_ADMIN ? "admin" : "sign", "state", lane_state_names[c->lane[n].state]));
     return list;
 }
 

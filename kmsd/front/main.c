@@ -128,6 +128,7 @@ static int serve(void)
     stream_init(&front.core, CORE_FD);
     mark = frame_begin(&front.core.out, FRAME_HELLO, 0);
     frame_put_str(&front.core.out, TAG_SANDBOX, level);
+    frame_put(&front.core.out, TAG_CERT, tls_shown());
     frame_end(&front.core.out, mark);
     return stream_flush(&front.core) < 0 ? 0 : loop(epoll);
 }

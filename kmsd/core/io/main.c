@@ -71,6 +71,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     s->recovered = b->recovered;
     s->snapshot_records = b->settings.snapshot_records;
     s->snapshot_seq = b->snapshot;
+    start_measure(&b->settings, b->snapshot, &s->log_bytes, &s->snapshot_time_us);
     s->fronts = 2;
     s->lanes = 1 + settings_lanes(&b->settings);
     return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
