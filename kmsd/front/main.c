@@ -159,6 +159,7 @@ int main(int argc, char **argv)
 {
     const char *file = NULL;
     struct err e = {0};
+    int failed;
 
     process_harden();
     log_program("kmsd-front");
@@ -169,7 +170,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-front is started by kmsd, not by hand\n");
         return 2;
     }
-    if (settings_load(file, &front.settings, &e) || (front.door != DOOR_HEALTH && tls_load(&e))) {
+    failed = settings_load(file, &front.settings, &e);
+    if (!failed)
+        log_set(front.settings.log_format, front.settings.log_level);
+    if (failed || (front.door != DOOR_HEALTH && tls_load(&e))) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return EXIT_SETTINGS;
     }

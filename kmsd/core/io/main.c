@@ -173,7 +173,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-core is started by kmsd, not by hand\n");
         return 64;
     }
-    if (settings_load(file, &b.settings, &e) || open_log(&b, &e)) {
+    failed = settings_load(file, &b.settings, &e);
+    if (!failed)
+        log_set(b.settings.log_format, b.settings.log_level);
+    if (failed || open_log(&b, &e)) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return e.code == ERR_INTERNAL ? 1 : EXIT_REFUSES; /* what the machine could not do now it may do later */
     }
