@@ -1,5 +1,6 @@
 # kmsd: one non-recursive Makefile. `make help` lists the targets.
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 B ?= build
 CC ?= gcc
@@ -56,6 +57,7 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 ## make            build the programs into build/
+## make lib        build libkms, the client library
 ## make deps       install what building and running need (Debian packages)
 ## make deps-test  install what the tests need besides
 ## make demo       from nothing to a signed and verified bundle
@@ -111,6 +113,7 @@ UNIT_OBJS_test_settings := $(SETTINGS)
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $$(UNIT_OBJS_$$*) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,-lcmocka $(UNIT_LIBS_$*))
 
+include client/libkms.mk
 include tests/tests.mk
 include packaging/install.mk
 

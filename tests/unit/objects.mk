@@ -1,5 +1,5 @@
 UNIT_OBJS_test_escape := $(B)/obj/client/escape.o
-UNIT_OBJS_test_dsse := $(addprefix $(B)/obj/client/,dsse.o release.o verify.o)
+UNIT_OBJS_test_dsse := $(addprefix $(B)/obj/client/,dsse.o problem.o release.o verify.o)
 UNIT_OBJS_test_kmsctl_args := $(filter-out $(B)/obj/client/main.o,$(CLIENT))
 UNIT_LIBS_test_kmsctl_args := -lcurl
 UNIT_OBJS_test_sshsign := $(B)/obj/client/sshsign.o
@@ -15,5 +15,6 @@ UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_fault := $(call obj,kmsd/token/fault.c)
 UNIT_OBJS_test_logdir := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_state := $(B)/obj/tests/longlog/records.o
-UNIT_OBJS_test_token_epoch := $(call obj,$(addprefix kmsd/token/,algorithm.c describe.c fault.c find.c key.c login.c module.c object.c p11.c sign.c softhsmkeep.c uri.c)) $(SETTINGS)
+UNIT_OBJS_test_token_epoch := $(call obj,$(addprefix kmsd/token/,algorithm.c describe.c fault.c find.c key.c login.c method.c module.c object.c p11.c public.c sign.c softhsmkeep.c statement.c uri.c verify.c)) $(SETTINGS)
 UNIT_LIBS_test_token_epoch := -lp11 -lp11-kit -ldl
+UNIT_OBJS_test_sigpipe := $(B)/obj/client/sigpipe.o
