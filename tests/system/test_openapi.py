@@ -3,6 +3,7 @@ import contextlib
 import itertools
 import json
 import re
+import signal
 
 import pytest
 
@@ -195,9 +196,24 @@ def disabled(kms):
     return name
 
 
+def live_sign(kms, body):
+    """The digest example asks a key of its own, which the development policy knows."""
+    members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
+    if body["digest"]["alg"] != "sha384":
+        return None, {**body, **members}
+    if kms.request("admin", "GET", "/v1/keys/firmware-p384").status == 404:
+        assert kms.signed("POST", "/v1/keys", {"name": "firmware-p384", "algorithm": "p384", "scheme": "digest"}).status == 201
+    return None, {**body, **members, "key": "firmware-p384"}
+
+
+def operation(kms):
+    return kms.signed("POST", "/v1/keys", {"name": fresh("openapi-operation"), "algorithm": "p256", "scheme": "statement"}).request_id
+
+
 # What replaces the example's own names, so that the request makes sense to this instance; a path with a value in it takes the place of the pattern.
 LIVE = {
-    "sign": lambda kms, body: (None, {**body, **{m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}}),
+    "sign": live_sign,
+    "operations-show": lambda kms, body: (f"/v1/operations/{operation(kms)}", None),
     "keys-create": lambda kms, body: (None, {**body, "name": fresh("openapi")}),
     "keys-show": lambda kms, body: ("/v1/keys/" + kms.ci_env["KMS_SIGN_KEY"], None),
     "keys-public": lambda kms, body: (f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public", None),
@@ -286,6 +302,20 @@ def test_documented_refusals(kms, outsider, name):
         elif "x-action" in operation:
             path = LIVE[name](kms, body)[0] if "{" in pattern else pattern
             assert send(kms, name, door, path, body, media, cert=outsider[door]).status == 403
+
+
+def test_key_creation_that_takes_long(kms):
+    """202 names an operation, which runs and then is done."""
+    lane = kms.child("kmsd-token", lane="admin")
+    kms.kill(lane, signal.SIGSTOP)
+    try:
+        answer = send(kms, "keys-create", "admin", "/v1/keys", {"name": fresh("openapi"), "algorithm": "p256", "scheme": "statement"}, JSON)
+        assert answer.status == 202, answer
+        SCHEMAS.check(DOCUMENT["components"]["headers"]["Location"]["schema"], answer.headers["location"])
+        assert send(kms, "operations-show", "admin", answer.headers["location"], None, None).json == answer.json["operation"]
+    finally:
+        kms.kill(lane, signal.SIGCONT)
+    kms.wait(lambda: send(kms, "operations-show", "admin", answer.headers["location"], None, None).json["state"] == "done", what="the key")
 
 
 FRONT = {
