@@ -180,6 +180,7 @@ void commit_done(struct core *c)
     prom_observe(&c->metrics.sync, c->clock.boot - c->metrics.handed);
     c->durable = c->writing_end;
     memcpy(c->durable_hash, c->writing_hash, SHA256_HEX);
+    c->durable_time = c->writing_time;
     buf_clear(&c->writing);
     for (unsigned n = 0; n < c->n_writing_blobs; n++)
         buf_free(&c->writing_blob[n].data);
@@ -197,6 +198,7 @@ void core_turn(struct core *c)
     c->pending = lines;
     c->writing_end = c->state->chain.next_seq;
     memcpy(c->writing_hash, c->state->head, SHA256_HEX);
+    c->writing_time = c->state->chain.time;
     memcpy(c->writing_blob, c->blob, sizeof c->blob);
     c->n_writing_blobs = c->n_blobs;
     c->n_blobs = 0;

@@ -60,6 +60,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->durable = c->anchor.log_end = state->chain.next_seq;
     c->start_seq = UINT64_MAX;
     memcpy(c->durable_hash, state->head, SHA256_HEX);
+    c->durable_time = state->chain.time;
     clock_start(c, now_us, start->since_boot_us);
     c->refusal_window = c->clock.boot;
     time_format(c->now, c->started);
@@ -79,6 +80,7 @@ void core_free(struct core *c)
     commit_free(c);
     lanes_free(c);
     json_decref(c->token_keys);
+    json_decref(c->token);
     while (c->requests)
         request_free(c, c->requests);
     nonces_free(c);
@@ -154,7 +156,7 @@ static int from_lane(struct core *c, enum child_role role, unsigned index, const
     if (!l)
         return -1;
     switch (f->type) {
-    case FRAME_HELLO: return lane_hello(c, l);
+    case FRAME_HELLO: return lane_hello(c, l, f);
     case FRAME_AWAY: return lane_away(c, l, f);
     case FRAME_RESULT:
     case FRAME_ERROR: return lane_answer(c, l, f);

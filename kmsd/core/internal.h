@@ -129,6 +129,7 @@ struct lane {
     bool killed;                   /* its end was asked for: what it still says is ignored */
     unsigned silent;               /* ticks since it said anything, or since it was given something to do */
     unsigned loaded, not_loaded;   /* keys, since its HELLO */
+    char sandbox[SANDBOX_TEXT];    /* what confines it, since its HELLO */
     struct lane_op *first, *last;  /* outstanding, oldest first */
     unsigned outstanding;
 };
@@ -190,6 +191,7 @@ struct core {
     struct buf writing;
     uint64_t writing_end, durable; /* seq after the last record of the group under way, and of the durable ones */
     char writing_hash[SHA256_HEX], durable_hash[SHA256_HEX];
+    int64_t writing_time, durable_time; /* of the records that those are of */
     struct core_blob blob[CORE_BLOBS_MAX], writing_blob[CORE_BLOBS_MAX];
     unsigned n_blobs, n_writing_blobs;
     bool disk_busy;
@@ -211,6 +213,7 @@ struct core {
     uint64_t next_op;
     struct operation operation[OPERATIONS_MAX];
     /* reconcile.c */
+    json_t *token;                 /* the lane that started last about its token, NULL = not known */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
     /* requests */
@@ -351,7 +354,7 @@ bool lanes_hopeless(const struct core *c, enum child_role role); /* no work for 
 int anchor_check(const struct core *c, struct err *e) __attribute__((warn_unused_result)); /* may a signature be made yet? */
 /* lanelife.c: the lanes themselves */
 struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
-int lane_hello(struct core *c, struct lane *l) __attribute__((warn_unused_result));
+int lane_hello(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
 int lane_away(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
 void lane_up(struct core *c, struct lane *l);
 void lane_down(struct core *c, struct lane *l, const char *reason);
@@ -369,6 +372,26 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* tally.c: keys and identities by their states; the words are those of the API */
+#define CERT_SOON (21 * 86400 * TIME_SECOND_US) /* a certificate that ends within this time is near its end */
+#define TALLY_KEY_STATES 2
+#define TALLY_KINDS 3
+enum { TALLY_PRESENT, TALLY_MISSING, TALLY_DUPLICATE, TALLY_UNKNOWN, TALLY_FOUND };
+extern const char *const tally_key_states[TALLY_KEY_STATES + 1], *const tally_found[TALLY_FOUND + 1], *const tally_kinds[TALLY_KINDS + 1];
+struct tally {
+    int64_t keys[TALLY_KEY_STATES], found[TALLY_FOUND], identities[2][TALLY_KINDS]; /* enabled, disabled */
+    int64_t ending, ended;         /* enabled identities whose last certificate ends soon, or has ended */
+};
+void tally(const struct core *c, struct tally *out);
+/* The CA's certificate and those that the doors show. */
+#define CERTIFICATES_SHOWN 3
+struct shown_certificate {
+    const char *name;
+    int64_t not_after;
+};
+unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
+/* warnings.c: [{"do", "what"}] */
+json_t *warnings_view(const struct core *c);
 /* metrics.c: counts */
 extern const unsigned metrics_status[METRIC_STATUSES];  /* HTTP status, 0 = any other */
 extern const char *const metrics_tls[METRIC_TLS];
@@ -388,6 +411,9 @@ void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
+/* Why the service is not ready: sentences, or as warnings_view has them. */
+json_t *health_reasons(const struct core *c, bool cures);
+bool health_ready(const struct core *c);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
 /* the handlers */
 int sign_handle(struct core *c, struct request *rq, struct err *e);

@@ -2,10 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/timefmt.h"
 #include "kmsd/core/internal.h"
 
-#define SOON (21 * 86400 * TIME_SECOND_US) /* a certificate that ends within this time is near its end */
 #define N(a) (sizeof(a) / sizeof *(a))
 
 static const char *const DOOR[2] = {"ci", "admin"};
@@ -159,121 +157,50 @@ static void put_log(const struct core *c, struct buf *out)
     one(out, "kmsd_clock_frozen", "gauge", "1 = the clock was set and nobody has confirmed it.", c->state->time_frozen);
 }
 
-/* How many keys have each of these; the words are those of the API. */
-struct tally {
-    const struct core *c;
-    const char *const *word;
-    size_t n;
-    int64_t count[8];
-    const char *(*of)(const struct core *c, const struct key *k);
-};
-
-static bool tally_key(void *ctx, struct key *k)
+static void put_keys(const struct tally *t, struct buf *out)
 {
-    struct tally *t = ctx;
-    const char *word = t->of(t->c, k);
-
-    for (size_t n = 0; word && n < t->n; n++)
-        t->count[n] += !strcmp(t->word[n], word);
-    return true;
-}
-
-static const char *state_of(const struct core *c, const struct key *k)
-{
-    (void)c;
-    return k->active ? "active" : "creating";
-}
-
-static const char *found_of(const struct core *c, const struct key *k)
-{
-    const char *word = k->active ? reconcile_word(c, k) : NULL;
-
-    return word ? word : "unknown";
-}
-
-static void put_keys(const struct core *c, struct buf *out)
-{
-    static const char *const states[] = {"creating", "active"}, *const found[] = {"present", "missing", "duplicate", "unknown"};
-    struct tally t = {.c = c, .word = states, .n = N(states), .of = state_of};
-
     prom_family(out, "kmsd_keys", "gauge", "Keys by state.");
-    state_each_key(c->state, "", tally_key, &t);
-    for (size_t n = 0; n < t.n; n++)
-        labelled(out, "kmsd_keys", "state", t.word[n], t.count[n]);
-    t = (struct tally){.c = c, .word = found, .n = N(found), .of = found_of};
+    for (size_t n = 0; n < TALLY_KEY_STATES; n++)
+        labelled(out, "kmsd_keys", "state", tally_key_states[n], t->keys[n]);
     prom_family(out, "kmsd_token_keys", "gauge", "Keys by what the token was found to hold of them.");
-    state_each_key(c->state, "", tally_key, &t);
-    for (size_t n = 0; n < t.n; n++)
-        labelled(out, "kmsd_token_keys", "found", t.word[n], t.count[n]);
+    for (size_t n = 0; n < TALLY_FOUND; n++)
+        labelled(out, "kmsd_token_keys", "found", tally_found[n], t->found[n]);
 }
 
-struct people {
-    const struct core *c;
-    int64_t count[3][2], soon, over;   /* by kind, enabled or not */
-};
-static const char *const KIND[3] = {"ci", "service", "human"};
-
-/* What counts is the credential of an identity that lasts longest. */
-static bool tally_identity(void *ctx, struct identity *i)
+static void put_identities(const struct tally *t, struct buf *out)
 {
-    struct people *p = ctx;
-    int64_t last = 0, until;
-
-    for (size_t n = 0; n < N(KIND); n++)
-        p->count[n][!i->enabled] += !strcmp(i->kind, KIND[n]);
-    for (unsigned n = 0; n < i->n_credentials; n++) {
-        const char *text = i->credential[n].not_after;
-
-        until = INT64_MAX;
-        if (*text && time_parse(text, &until))
-            until = 0;
-        last = until > last ? until : last;
-    }
-    if (i->enabled && i->n_credentials) {
-        p->over += last <= p->c->clock.wall;
-        p->soon += last > p->c->clock.wall && last - p->c->clock.wall < SOON;
-    }
-    return true;
-}
-
-static void put_identities(const struct core *c, struct buf *out)
-{
-    struct people p = {.c = c};
-
-    state_each_identity(c->state, "", tally_identity, &p);
     prom_family(out, "kmsd_identities", "gauge", "Identities by kind and state.");
-    for (size_t n = 0; n < N(KIND); n++)
+    for (size_t n = 0; n < TALLY_KINDS; n++)
         for (size_t off = 0; off < 2; off++) {
-            struct prom_label labels[] = {{"kind", KIND[n]}, {"state", off ? "disabled" : "enabled"}};
+            struct prom_label labels[] = {{"kind", tally_kinds[n]}, {"state", off ? "disabled" : "enabled"}};
 
-            prom_put(out, "kmsd_identities", labels, N(labels), p.count[n][off]);
+            prom_put(out, "kmsd_identities", labels, N(labels), t->identities[off][n]);
         }
     prom_family(out, "kmsd_identities_ending", "gauge", "Enabled identities whose last certificate ended, or ends within 21 days.");
-    labelled(out, "kmsd_identities_ending", "when", "over", p.over);
-    labelled(out, "kmsd_identities_ending", "when", "soon", p.soon);
+    labelled(out, "kmsd_identities_ending", "when", "over", t->ended);
+    labelled(out, "kmsd_identities_ending", "when", "soon", t->ending);
 }
 
 static void put_certificates(const struct core *c, struct buf *out)
 {
     static const char name[] = "kmsd_certificate_end_timestamp_seconds";
-    struct cert_facts ca;
-    struct err e = {0};
+    struct shown_certificate shown[CERTIFICATES_SHOWN];
+    unsigned n = tally_certificates(c, shown);
 
     prom_family(out, name, "gauge", "When a certificate ends: of the CA, and what the two doors show.");
-    if (c->state->ca_cert.len && !cert_facts(buf_span(&c->state->ca_cert), &ca, &e))
-        prom_put_us(out, name, &(struct prom_label){"certificate", "ca"}, 1, ca.not_after);
-    for (size_t n = 0; n < 2; n++)
-        if (c->front[n].not_after)
-            prom_put_us(out, name, &(struct prom_label){"certificate", n ? "server-admin" : "server-ci"}, 1, c->front[n].not_after);
+    for (unsigned i = 0; i < n; i++)
+        prom_put_us(out, name, &(struct prom_label){"certificate", shown[i].name}, 1, shown[i].not_after);
 }
 
 void metrics_text(struct core *c, struct buf *out)
 {
     const struct prom_label build = {"version", c->start.version};
+    struct tally t;
 
+    tally(c, &t);
     prom_family(out, "kmsd_build_info", "gauge", "The program.");
     prom_put(out, "kmsd_build_info", &build, 1, 1);
-    one(out, "kmsd_ready", "gauge", "1 = everything works.", core_ready(c) && !c->stopping && !c->full);
+    one(out, "kmsd_ready", "gauge", "1 = everything works.", health_ready(c));
     one_us(out, "kmsd_start_time_seconds", "gauge", "When the core started.", c->started_us);
     one_us(out, "kmsd_uptime_seconds", "gauge", "Time since the core started.", c->clock.boot - c->start.since_boot_us);
     put_requests(c, out);
@@ -281,7 +208,7 @@ void metrics_text(struct core *c, struct buf *out)
     put_lanes(c, out);
     put_queues(c, out);
     put_log(c, out);
-    put_keys(c, out);
-    put_identities(c, out);
+    put_keys(&t, out);
+    put_identities(&t, out);
     put_certificates(c, out);
 }
