@@ -114,7 +114,8 @@ enum lane_error {
     LANE_BUG = 3,      /* the module says our call was wrong: 500 */
     LANE_INPUT = 4,    /* the lane's own check refused the input's shape */
     LANE_KEY = 5,      /* key not loaded, not found exactly once, or its public key is not the recorded one */
-    LANE_VERIFY = 6    /* the signature did not verify: nothing was released */
+    LANE_VERIFY = 6,   /* the signature did not verify: nothing was released */
+    LANE_UNABLE = 7    /* this token makes no such keys: the caller must choose others */
 };
 
 struct frame {

@@ -5,11 +5,13 @@
 #include "audit/verify/map.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/x509.h"
 
 struct key {
     char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem;
     uint64_t version, intent_seq;
     struct buf spki;          /* DER; empty until the result */
+    struct spki_key *public;  /* the same, read at the first signature */
     bool ended;               /* the intent has its result */
     bool doubtful;            /* an altered record took part in it */
     struct key *next;         /* in order of intents */

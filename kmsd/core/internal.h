@@ -313,6 +313,8 @@ void reply_accepted(struct core *c, struct request *rq, const char *location, js
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
+/* As reply_record, where the record of the line is at hand. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
 /* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
 json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
 json_t *key_view(const struct key *k);

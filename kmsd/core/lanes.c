@@ -12,7 +12,7 @@ static const struct {
     enum frame_type type;
     unsigned ticks;
 } PATIENCE[] = {
-    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_GENERATE, 600},
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100
 
@@ -29,6 +29,7 @@ static const struct {
     {LANE_INPUT, ERR_INTERNAL, true, false, "the token lane refused the form of its input"},
     {LANE_KEY, ERR_TOKEN_UNAVAILABLE, true, false, "the token does not have the key as it was recorded"},
     {LANE_VERIFY, ERR_INTERNAL, true, true, "the token made a signature that does not verify; it was not released"},
+    {LANE_UNABLE, ERR_TOKEN_UNABLE, false, false, "the token makes no keys of this algorithm for this scheme"},
 };
 #define N_FAILURES (sizeof FAILURES / sizeof *FAILURES)
 

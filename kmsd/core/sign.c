@@ -149,7 +149,7 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
     c->metrics.signatures++;
     flight_end(c, rq);
     m = state_mark(c->state, rq->sign.app, rq->sign.channel);
-    reply_record(c, rq, span_str(mark_release(m, rq->sign.name)->line));
+    reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line)); /* sealed in place */
     wake_waiters(c);
 }
 
