@@ -43,7 +43,8 @@
     X(STATE, 32)        /* canonical JSON: what the service can do now */ \
     X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */ \
     X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */ \
-    X(PROOF, 39)        /* canonical JSON: what a destruction removed from the token, and what is left */
+    X(PROOF, 39)        /* canonical JSON: what a destruction removed from the token, and what is left */ \
+    X(METRICS, 48)      /* counters and gauges in Prometheus' text format */
 #define FRAME_TAG_LIMIT 64
 
 /* X(name, number, required tags, optional tags) */
@@ -56,7 +57,7 @@
     /* core -> front */ \
     X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION)) \
     /* any child -> core, once, when it is ready */ \
-    X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX)) \
+    X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX) | T(TAG_CERT)) /* CERT: the one that a door shows */ \
     /* lane -> core, before its HELLO: it waits for its token, looking every 250 ms */ \
     X(AWAY, 6, T(TAG_REASON), 0) \
     /* core -> health door, whenever it changes */ \
@@ -83,7 +84,10 @@
     /* core -> supervisor */ \
     X(READY, 51, 0, T(TAG_REASON)) /* everything works; with a reason: the service answers, but this is missing */ \
     X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0) \
-    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0)    /* that lane has shown that it works: its pauses start from the beginning */
+    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) /* that lane has shown that it works: its pauses start from the beginning */ \
+    /* health door -> core, and the answer; one at a time */ \
+    X(METRICS_ASK, 60, 0, 0) \
+    X(METRICS, 61, T(TAG_METRICS), 0)
 
 enum frame_tag {
 #define X(name, number) TAG_##name = number,

@@ -6,6 +6,7 @@
 #include "base/enc.h"
 #include "kmsd/core/internal.h"
 
+#define TOKEN_MAX 16384
 #define LOAD_TIME (10 * TIME_SECOND_US)
 #define START_TICKS 200  /* from its start to HELLO or AWAY; lanes start one after another */
 #define PROBE_TICKS 10   /* a lane with nothing to do shows so often that it still could */
@@ -105,12 +106,27 @@ static void probe(struct core *c, struct lane *l)
     lane_give(c, l, op);
 }
 
-int lane_hello(struct core *c, struct lane *l)
+/* What it tells of itself is for people to read, nothing rests on it. */
+static void introduce(struct core *c, struct lane *l, const struct frame *f)
+{
+    struct err e = {0};
+    json_t *token = frame_has(f, TAG_TOKEN) ? json_read_object(f->field[TAG_TOKEN].data, f->field[TAG_TOKEN].len, TOKEN_MAX, &e) : NULL;
+
+    if (frame_text(f, TAG_SANDBOX, l->sandbox, sizeof l->sandbox))
+        l->sandbox[0] = '\0';
+    if (!token)
+        return;
+    json_decref(c->token);
+    c->token = token;
+}
+
+int lane_hello(struct core *c, struct lane *l, const struct frame *f)
 {
     if (l->killed)
         return 0;
     if (l->state != LANE_STARTING && l->state != LANE_AWAY)
         return -1;
+    introduce(c, l, f);
     l->state = LANE_PROVING;
     l->silent = l->loaded = l->not_loaded = 0;
     if (l->role == CHILD_LANE_SIGN)

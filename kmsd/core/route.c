@@ -33,6 +33,17 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/time/confirm", "time.confirm", POLICY_TIME_CONFIRM, ROUTE_SIGNED, JSON_BODY, NULL, time_confirm},
 };
 #define N_ROUTES (sizeof ROUTES / sizeof *ROUTES)
+_Static_assert(N_ROUTES < METRIC_ROUTES, "a counter for each route");
+
+size_t route_number(const struct route *r)
+{
+    return r ? (size_t)(r - ROUTES) + 1 : 0;
+}
+
+const struct route *route_at(size_t number)
+{
+    return number && number <= N_ROUTES ? &ROUTES[number - 1] : NULL;
+}
 
 /* Does path fit the pattern? "{}" takes one non-empty segment of the name alphabet's length. */
 static bool fits(const char *pattern, const char *path, char param[static NAME_MAX_LEN + 1])

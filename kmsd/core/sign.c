@@ -148,6 +148,7 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
         request_refuse(c, rq, e);
         return;
     }
+    c->metrics.signatures++;
     flight_end(c, rq);
     m = state_mark(c->state, rq->sign.app, rq->sign.channel);
     reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line)); /* sealed in place */
