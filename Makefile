@@ -1,5 +1,6 @@
 # kmsd: one non-recursive Makefile. `make help` lists the targets.
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 B ?= build
 CC ?= gcc
@@ -57,6 +58,7 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 ## make            build the programs into build/
+## make lib        build libkms, the client library
 ## make deps       install what building and running need (Debian packages)
 ## make deps-test  install what the tests need besides
 ## make demo       from nothing to a signed and verified bundle
@@ -65,6 +67,7 @@ help:
 ## make check-sanitize unit tests, simulation, system tests with address and undefined-behaviour sanitizers
 ## make check-tsan  system tests of the core with the thread sanitizer
 ## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
+## make bench      signatures a second beside what the token does alone; a table and build/bench.json (3 minutes)
 ## make fuzz       run every fuzzer for FUZZ_SECONDS (60)
 ## make install    into DESTDIR and PREFIX
 ## make clean      remove build/
@@ -115,6 +118,7 @@ UNIT_OBJS_test_settings := $(SETTINGS)
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $$(UNIT_OBJS_$$*) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,-lcmocka $(UNIT_LIBS_$*))
 
+include client/libkms.mk
 include tests/tests.mk
 include packaging/install.mk
 

@@ -8,8 +8,9 @@ _kmsctl()
     -o | --output) mapfile -t COMPREPLY < <(compgen -W "table json" -- "$current"); return ;;
     --kind) mapfile -t COMPREPLY < <(compgen -W "ci service human" -- "$current"); return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "pem jwk ssh" -- "$current"); return ;;
-    --algorithm) mapfile -t COMPREPLY < <(compgen -W "p256" -- "$current"); return ;;
-    --scheme) mapfile -t COMPREPLY < <(compgen -W "statement" -- "$current"); return ;;
+    --hash) mapfile -t COMPREPLY < <(compgen -W "sha256 sha384" -- "$current"); return ;;
+    --algorithm) mapfile -t COMPREPLY < <(compgen -W "p256 p384 rsa-2048 rsa-3072 rsa-4096 ed25519" -- "$current"); return ;;
+    --scheme) mapfile -t COMPREPLY < <(compgen -W "statement digest digest-pkcs1" -- "$current"); return ;;
     esac
     tables=$(kmsctl --complete 2>/dev/null) || return
     if [ "$COMP_CWORD" -eq 1 ]; then

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 #define SETTINGS_CA_MAX 8
 #define SETTINGS_TEXT 256
@@ -16,7 +17,7 @@ enum settings_sandbox { SETTINGS_SANDBOX_AUTO, SETTINGS_SANDBOX_REQUIRED, SETTIN
 #define LANES_MAX 8
 
 /* What kind of token it is, where that matters to how keys are made. TOKEN_TYPE_AUTO: the token process finds out. */
-enum token_type { TOKEN_TYPE_AUTO, TOKEN_TYPE_SOFTHSM, TOKEN_TYPE_TPM2, TOKEN_TYPE_NSS, TOKEN_TYPE_GENERIC };
+enum token_type { TOKEN_TYPE_AUTO, TOKEN_TYPE_SOFTHSM, TOKEN_TYPE_TPM2, TOKEN_TYPE_NSS, TOKEN_TYPE_OPENCRYPTOKI, TOKEN_TYPE_GENERIC };
 
 struct token_settings {
     char module[PATH_MAX];         /* PKCS#11 module */
@@ -52,6 +53,8 @@ struct settings {
     char index[PATH_MAX];          /* file of the reader; "index/state.db" where the settings name none */
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
     enum settings_sandbox sandbox;
+    enum log_format log_format;
+    enum log_level log_level;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */
 int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));

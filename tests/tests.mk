@@ -3,7 +3,7 @@
 DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev \
   softhsm2 openssl openssh-client ca-certificates
 DEPS_TEST := libcmocka-dev python3 python3-pytest python3-yaml opensc curl zip procps clang libclang-rt-14-dev valgrind strace \
-  swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd
+  swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd prometheus
 
 deps:
 	@packaging/deps.sh $(DEPS)
@@ -16,13 +16,13 @@ demo: deps
 
 # The library objects are made again in the same run: a stale build is no evidence.
 test: deps-test
-	@$(MAKE) --no-print-directory all unit-programs sim-program longlog-program fuzz-programs token-modules
+	@$(MAKE) --no-print-directory all unit-programs sim-program longlog-program fuzz-programs token-modules bench-programs
 	@tests/run.sh
 
 unit-programs: $(UNIT)
 test-unit: $(UNIT)
 	@tests/run.sh unit
-test-system: all longlog-program token-modules
+test-system: all longlog-program token-modules bench-programs
 	@tests/run.sh system
 test-sim: sim-program
 	@tests/run.sh sim
@@ -47,6 +47,8 @@ $(B)/tests/longlog/longlog: $(LONGLOG) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
 soak: sim-program
 	@tests/sim/halves.sh $(B)/tests/sim/sim $$(( $(or $(SEEDS),100000) / 2 )) 400
+
+include tests/bench/bench.mk
 
 # Fuzzers: clang's libFuzzer over the parsers, compiled from source with sanitizers.
 FUZZ_CC := clang
@@ -86,7 +88,7 @@ check-rules: all
 
 # The same tests with instrumented programs: memory and undefined behaviour everywhere, races in kmsd-core (the one program with threads).
 check-sanitize:
-	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all unit-programs sim-program longlog-program token-modules
+	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all unit-programs sim-program longlog-program token-modules bench-programs
 	@B=build/asan SIM_SEEDS=$(or $(SIM_SEEDS),2000) tests/run.sh unit sim
 	@tests/sanitized.sh build/asan tests/system
 check-tsan:
