@@ -9,6 +9,7 @@ _kmsctl()
     --kind) mapfile -t COMPREPLY < <(compgen -W "ci service human" -- "$current"); return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "pem jwk ssh" -- "$current"); return ;;
     --hash) mapfile -t COMPREPLY < <(compgen -W "sha256 sha384" -- "$current"); return ;;
+    --outcome) mapfile -t COMPREPLY < <(compgen -W "ok denied error intent" -- "$current"); return ;;
     --algorithm) mapfile -t COMPREPLY < <(compgen -W "p256 p384 rsa-2048 rsa-3072 rsa-4096 ed25519" -- "$current"); return ;;
     --scheme) mapfile -t COMPREPLY < <(compgen -W "statement digest digest-pkcs1" -- "$current"); return ;;
     esac
