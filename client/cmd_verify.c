@@ -31,7 +31,7 @@ static void expectations(const struct context *c, struct kms_expect *x)
 int cmd_verify(struct context *c)
 {
     BUF_AUTO envelope = {0}, spki = {0};
-    char sha256[SHA256_HEX];
+    char sha256[SCHEME_DIGEST_HEX];
     struct kms_expect x = {.sha256 = sha256};
     struct kms_release r;
     struct err why = {0};
@@ -40,7 +40,7 @@ int cmd_verify(struct context *c)
     if (config_need(c, OPT_PUB, &pub) || api_pem(c, pub, "PUBLIC KEY", NULL, &spki) ||
         api_file(c, c->args.word[1], DSSE_ENVELOPE_MAX, &envelope))
         return -1;
-    if (digest_file(c->args.word[0], sha256, &x.size, &why))
+    if (digest_file(c->args.word[0], "sha256", sha256, &x.size, &why))
         return refuse(c, &why);
     expectations(c, &x);
     if (verify_envelope(buf_span(&envelope), buf_span(&spki), &x, &r, &why))

@@ -25,17 +25,19 @@
     X(APP, "app", "APP", "the app [KMS_APP for sign and release]") \
     X(CHANNEL, "channel", "CHANNEL", "the channel [KMS_CHANNEL for sign and release]") \
     X(NAME, "name", "NAME", "name of the artifact (sign: the base name of FILE)") \
-    X(DIGEST, "digest", "sha256:HEX", "digest computed elsewhere, instead of FILE") \
+    X(DIGEST, "digest", "HASH:HEX", "digest computed elsewhere (sha256:…), instead of FILE") \
+    X(HASH, "hash", "sha256|sha384", "hash of FILE that goes to the service (sha256; p384 keys of the scheme digest take sha384)") \
+    X(RAW, "raw", NULL, "an ECDSA signature over a digest: write r and s one behind the other instead of DER") \
     X(SIZE, "size", "BYTES", "size of the artifact that --digest is of") \
     X(SOURCE, "source", "TEXT", "what it was built from, as you claim") \
     X(DRY_RUN, "dry-run", NULL, "ask whether it would be allowed; nothing is signed") \
     X(IDEMPOTENCY_KEY, "idempotency-key", "TEXT", "same text on a repetition = same answer (one FILE only; random)") \
-    X(OUTPUT_FILE, "output-file", "FILE", "where the envelope goes (FILE.dsse.json); - is standard output") \
+    X(OUTPUT_FILE, "output-file", "FILE", "where the envelope (FILE.dsse.json) or signature (FILE.sig) goes; - is standard output") \
     X(PUB, "pub", "FILE", "public key (PEM) of the release key, from a source you trust") \
     X(ALLOW_DEV, "allow-dev", NULL, "accept statements of a development server") \
     X(SIGNATURE_OUT, "signature-out", "FILE", "write the raw signature there") \
-    X(ALGORITHM, "algorithm", "NAME", "p256") \
-    X(SCHEME, "scheme", "NAME", "statement") \
+    X(ALGORITHM, "algorithm", "NAME", "p256 (default), p384, rsa-2048, rsa-3072, rsa-4096 or ed25519") \
+    X(SCHEME, "scheme", "NAME", "statement (default), digest, or digest-pkcs1 (RSA)") \
     X(FORMAT, "format", "pem|jwk|ssh", "form of the public key (pem)") \
     X(REASON, "reason", "TEXT", "why; kept in the audit log") \
     X(SEQ, "seq", "N", "number of a record of the audit log") \

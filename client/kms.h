@@ -27,6 +27,8 @@ extern "C" {
 #define KMS_ARTIFACT_TEXT 256
 #define KMS_VERSION_TEXT 129
 #define KMS_SHA256_TEXT 65          /* lower-case hexadecimal */
+#define KMS_DIGEST_TEXT 97          /* the longest digest, SHA-384 */
+#define KMS_BLOCK_MAX 512           /* bytes of the longest signature, RSA-4096 */
 #define KMS_TIME_TEXT 28            /* 2026-03-03T08:09:10.123456Z */
 #define KMS_ORIGIN_TEXT 129
 #define KMS_SOURCE_TEXT 2049
@@ -74,8 +76,8 @@ struct kms *kms_open(const struct kms_options *o, struct kms_error *e);
 /* Closes *k and makes it NULL; does nothing to a NULL. */
 void kms_close(struct kms **k);
 
-/* SHA-256 and length of a file of any size. */
-int kms_digest_file(const char *path, char sha256[KMS_SHA256_TEXT], int64_t *size, struct kms_error *e);
+/* Digest and length of a file of any size; hash is "sha256" or "sha384". */
+int kms_digest_file(const char *path, const char *hash, char digest[KMS_DIGEST_TEXT], int64_t *size, struct kms_error *e);
 
 /* What a release statement says. */
 struct kms_release {
@@ -95,7 +97,8 @@ struct kms_release {
 struct kms_sign_request {
     const char *key, *app, *channel, *version;
     const char *name;             /* of the artifact; NULL = the app */
-    const char *sha256;           /* 64 lower-case hexadecimal characters */
+    const char *hash;             /* "sha256", which statements bind, or "sha384" for the digests of p384 keys; NULL = sha256 */
+    const char *digest;           /* of the artifact, lower-case hexadecimal */
     int64_t size;                 /* bytes, -1 = unknown */
     const char *source;           /* what it was built from, as the caller claims; NULL = none */
     bool dry_run;                 /* ask whether it would be allowed; nothing is signed */
@@ -109,9 +112,14 @@ struct kms_signature {
     char rule[KMS_RULE_TEXT];     /* dry run: the policy rule that would allow it */
     char key[KMS_NAME_TEXT];
     int64_t key_version;
-    char *envelope;               /* DSSE envelope: one line of JSON with its LF, NUL behind it */
+    char scheme[16];              /* of the key: "statement", or "digest" or "digest-pkcs1" */
+    char *envelope;               /* statement: DSSE envelope, one line of JSON with its LF, NUL behind it; else NULL */
     size_t envelope_len;          /* without the NUL */
-    struct kms_release release;   /* what the envelope says; compared with the request */
+    struct kms_release release;   /* statement: what the envelope says; compared with the request */
+    unsigned char block[KMS_BLOCK_MAX]; /* the other schemes: the signature over the digest; ECDSA in DER */
+    size_t block_len;
+    unsigned char raw[KMS_BLOCK_MAX];   /* ECDSA over a digest: r and s, each as long as the order of the curve; else raw_len is 0 */
+    size_t raw_len;
     int64_t seq;                  /* its record in the audit log */
     char hash[KMS_SHA256_TEXT];
 };

@@ -12,14 +12,17 @@ const char *kms_version(void)
     return KMSD_VERSION;
 }
 
-int kms_digest_file(const char *path, char sha256[KMS_SHA256_TEXT], int64_t *size, struct kms_error *e)
+int kms_digest_file(const char *path, const char *hash, char digest[KMS_DIGEST_TEXT], int64_t *size, struct kms_error *e)
 {
     struct err why = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), failed;
+    int fd, failed;
 
+    if (strcmp(hash, "sha256") && strcmp(hash, "sha384"))
+        return kms_fail_text(e, KMS_USAGE, "the hash is sha256 or sha384, not %.16s", hash);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return kms_fail_text(e, KMS_REFUSED, "%s: %s", path, strerror(errno));
-    failed = digest_descriptor(fd, path, 0, sha256, size, &why);
+    failed = digest_descriptor(fd, path, 0, hash, digest, size, &why);
     close(fd);
     if (!failed)
         return 0;

@@ -9,7 +9,7 @@
 
 /* X(code, name): the actions that a rule may grant. */
 #define POLICY_ACTIONS(X) \
-    X(SIGN, "sign") \
+    X(SIGN, "sign") X(SIGN_DIGEST, "sign.digest") \
     X(KEY_LIST, "key.list") X(KEY_READ, "key.read") X(KEY_CREATE, "key.create") \
     X(POLICY_READ, "policy.read") X(POLICY_CHECK, "policy.check") X(POLICY_APPLY, "policy.apply") \
     X(IDENTITY_LIST, "identity.list") X(IDENTITY_READ, "identity.read") X(IDENTITY_CREATE, "identity.create") \

@@ -255,6 +255,7 @@ static const struct {
     int (*apply)(struct fold *f, struct err *e);
 } EVENTS[] = {
     {"sign.release", "ok", fold_sign},
+    {"sign.digest", "ok", fold_sign},
     {"log.genesis", "ok", on_genesis},
     {"anchor.reset", "ok", on_reset},
     {"log.snapshot", "ok", on_snapshot},

@@ -210,7 +210,7 @@ static int read_release(struct reading *r, struct mark *m, struct err *e)
 
     if (!record)
         return -1;
-    if (strcmp(rec_str(record, "event"), "sign.release") || !covered(r, record) || state_mark(r->s, rec_str(artifact, "app"), rec_str(artifact, "channel")) != m ||
+    if ((strcmp(rec_str(record, "event"), "sign.release") && strcmp(rec_str(record, "event"), "sign.digest")) || !covered(r, record) || state_mark(r->s, rec_str(artifact, "app"), rec_str(artifact, "channel")) != m ||
         strcmp(rec_str(artifact, "version"), m->version))
         return err_set(e, ERR_BAD_REQUEST, "the record is none of that channel's newest version");
     return release_take(m, record, line, e);

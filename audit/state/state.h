@@ -47,7 +47,7 @@ struct key {
 /* One artifact of the newest version of a channel. The line answers a repeated request. */
 struct release {
     char name[ARTIFACT_MAX_LEN + 1];
-    char digest[SHA256_HEX];
+    char digest[SCHEME_DIGEST_HEX];
     char *line;
 };
 struct mark {

@@ -41,7 +41,7 @@ void release_check(struct check *c, const struct record *r);                    
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
 void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
 void time_confirm_check(struct check *c, const struct record *r);
-int statement_check(struct check *c, const struct record *r, const struct key *k);                /* statement.c */
+int signature_check(struct check *c, const struct record *r, const struct key *k);                /* statement.c */
 /* The signed request of a person: signature, nonce, method and path; the body is appended. */
 int request_check(struct check *c, const struct record *r, const char *method, const char *path, struct buf *body);
 /* The same, with the body read as one JSON object. NULL after a finding. */

@@ -137,6 +137,7 @@ static const struct {
     [EVENT_TOKEN_RECONCILE] = {SYSTEM, on_reconcile},
     [EVENT_KEY_CREATE] = {ANYBODY, key_check},
     [EVENT_SIGN_RELEASE] = {ANYBODY, release_check},
+    [EVENT_SIGN_DIGEST] = {ANYBODY, release_check},
     [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},
     [EVENT_IDENTITY_CREATE] = {ANYBODY, identity_check},
     [EVENT_IDENTITY_DISABLE] = {ANYBODY, identity_check},

@@ -28,8 +28,9 @@ static const char *const IDENTITY_KINDS[] = {"ci", "service", "human", NULL};
 static const char *const MODES[] = {"dev", "production", NULL};
 static const char *const ENVIRONMENTS[] = {"development", "production", NULL};
 static const char *const PURPOSES[] = {"release", NULL};
-static const char *const SCHEMES[] = {"statement", NULL};
-static const char *const HASHES[] = {"sha256", NULL};
+static const char *const SCHEMES[] = {"statement", "digest", "digest-pkcs1", NULL};
+static const char *const SHA_256[] = {"sha256", NULL};
+static const char *const SHA_384[] = {"sha384", NULL};
 static const char *const CERTIFICATE[] = {"certificate", NULL};
 static const char *const ANCHOR_STATES[] = {"sound", "missing", "unusable", "ahead", "replaced", "foreign", NULL};
 static const char *const SAN_KINDS[] = {"spiffe", "dns", NULL};
@@ -41,7 +42,8 @@ static const struct field KEY[] = {{.name = "name", .type = TYPE_NAME}, {.name =
 static const struct field KEY_REFUSED[] = {{.name = "name", .type = TYPE_TEXT}, {.name = "version", .type = TYPE_COUNT, .optional = true}, {0}};
 static const struct field ARTIFACT[] = {
     {.name = "app", .type = TYPE_NAME}, {.name = "channel", .type = TYPE_NAME}, {.name = "version", .type = TYPE_NAME}, {0}};
-static const struct field DIGEST[] = {{.name = "alg", .type = TYPE_WORD, .words = HASHES}, {.name = "hex", .type = TYPE_HASH}, {0}};
+static const struct field DIGEST[] = {{.name = "alg", .type = TYPE_WORD, .words = SHA_256}, {.name = "hex", .type = TYPE_HASH}, {0}};
+static const struct field DIGEST_384[] = {{.name = "alg", .type = TYPE_WORD, .words = SHA_384}, {.name = "hex", .type = TYPE_HASH_384}, {0}};
 static const struct field ARTIFACT_REFUSED[] = {
     {.name = "app", .type = TYPE_TEXT}, {.name = "channel", .type = TYPE_TEXT}, {.name = "version", .type = TYPE_TEXT}, {0}};
 static const struct field DIGEST_REFUSED[] = {{.name = "alg", .type = TYPE_TEXT}, {.name = "hex", .type = TYPE_TEXT}, {0}};
@@ -110,6 +112,7 @@ static const struct field D_SIGN[] = {
     {.name = "environment", .type = TYPE_WORD, .words = ENVIRONMENTS}, {.name = "issued", .type = TYPE_TIME},
     {.name = "log_head", .type = TYPE_OBJECT, .sub = HEAD}, {.name = "name", .type = TYPE_NAME},
     {.name = "size", .type = TYPE_COUNT, .optional = true}, {0}};
+static const struct field D_SIGN_DIGEST[] = {{.name = "name", .type = TYPE_NAME}, {.name = "size", .type = TYPE_COUNT, .optional = true}, {0}};
 static const struct field D_POLICY[] = {{.name = "sha256", .type = TYPE_HASH}, {0}};
 static const struct field D_IDENTITY[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64, .optional = true}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY}, {0}};
@@ -135,7 +138,7 @@ static const struct field MEMBERS[] = {
     [M_SRC] = {.name = "src", .type = TYPE_TEXT},
     [M_KEY] = {.name = "key", .type = TYPE_OBJECT, .sub = KEY},
     [M_ARTIFACT] = {.name = "artifact", .type = TYPE_OBJECT, .sub = ARTIFACT},
-    [M_DIGEST] = {.name = "digest", .type = TYPE_OBJECT, .sub = DIGEST},
+    [M_DIGEST] = {.name = "digest", .type = TYPE_OBJECT, .sub = DIGEST, .alternative = DIGEST_384},
     [M_SIGNATURE] = {.name = "signature", .type = TYPE_BASE64},
     [M_SCHEME] = {.name = "scheme", .type = TYPE_WORD, .words = SCHEMES},
     [M_PURPOSE] = {.name = "purpose", .type = TYPE_WORD, .words = PURPOSES},
@@ -182,6 +185,7 @@ static const struct row {
     {EVENT_KEY_CREATE, OUTCOME_OK, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | B(M_INTENT) | DECIDED, B(M_IDEM), D_KEY, false},
     {EVENT_KEY_CREATE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},
     {EVENT_SIGN_RELEASE, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN, false},
+    {EVENT_SIGN_DIGEST, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN_DIGEST, false},
     {EVENT_POLICY_APPLY, OUTCOME_OK, PERSON, B(M_IDEM), D_POLICY, false},
     {EVENT_IDENTITY_CREATE, OUTCOME_OK, PERSON, B(M_IDEM), D_IDENTITY, false},
     {EVENT_IDENTITY_DISABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},

@@ -10,6 +10,7 @@ enum field_type {
     TYPE_NAME,          /* text that is not empty */
     TYPE_WORD,          /* one of words */
     TYPE_HASH,          /* 64 lower-case hexadecimal digits */
+    TYPE_HASH_384,      /* 96 of them */
     TYPE_HASH_OR_EMPTY,
     TYPE_ID,            /* 32 lower-case hexadecimal digits */
     TYPE_BASE64,

@@ -1,4 +1,4 @@
-/* The signature over a release: the payload is written anew from the record, then verified with the recorded public key. */
+/* The signature over a release or a digest: what was signed is written anew from the record, then verified with the recorded public key. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -48,22 +48,46 @@ static void put_payload(struct buf *out, const struct record *r, const char *ins
     buf_puts(out, "}]}");
 }
 
-int statement_check(struct check *c, const struct record *r, const struct key *k)
+static int verify_statement(const struct record *r, const char *instance, const struct key *k, struct span signature)
 {
-    const char *b64 = text_of(r->json, "signature");
-    BUF_AUTO payload = BUF_INIT(PAYLOAD_MAX), signature = BUF_INIT(PAYLOAD_MAX), pae = BUF_INIT(PAYLOAD_MAX + 64);
+    BUF_AUTO payload = BUF_INIT(PAYLOAD_MAX), pae = BUF_INIT(PAYLOAD_MAX + 64);
     struct err e = {0};
 
-    put_payload(&payload, r, c->state.instance);
+    put_payload(&payload, r, instance);
     buf_printf(&pae, "DSSEv1 %zu %s %zu ", strlen(TYPE), TYPE, payload.len);
     buf_put(&pae, payload.data, payload.len);
-    if (buf_ok(&payload) || buf_ok(&pae) || b64_decode(&signature, b64, strlen(b64)))
+    return buf_ok(&payload) || buf_ok(&pae) ? -1 : spki_verify(buf_span(&k->spki), buf_span(&pae), signature, &e);
+}
+
+static int verify_digest(const struct record *r, const struct key *k, struct span signature)
+{
+    const struct scheme *s = scheme_find(k->algorithm, k->scheme);
+    const char *hex = text_of(json_object_get(r->json, "digest"), "hex");
+    uint8_t digest[SCHEME_DIGEST_MAX];
+    struct err e = {0};
+
+    if (!s || strlen(hex) != 2 * s->hash_len || hex_decode(hex, strlen(hex), digest, s->hash_len))
+        return -1;
+    return spki_verify_digest(buf_span(&k->spki), s, span_of(digest, s->hash_len), signature, &e);
+}
+
+int signature_check(struct check *c, const struct record *r, const struct key *k)
+{
+    const char *b64 = text_of(r->json, "signature");
+    BUF_AUTO signature = BUF_INIT(PAYLOAD_MAX);
+    int bad;
+
+    if (b64_decode(&signature, b64, strlen(b64)))
         return check_fail(c, r, FINDING_SIGNATURE, "the signature is no base64");
-    if (!spki_verify(buf_span(&k->spki), buf_span(&pae), buf_span(&signature), &e)) {
+    if (r->event == EVENT_SIGN_RELEASE)
+        bad = verify_statement(r, c->state.instance, k, buf_span(&signature));
+    else
+        bad = verify_digest(r, k, buf_span(&signature));
+    if (!bad) {
         c->counts.signatures++;
         return 0;
     }
     if (k->doubtful)
         return check_lacks(c, r, "the signature does not verify");
-    return check_fail(c, r, FINDING_SIGNATURE, "the release signature does not verify with key %.64s version %" PRIu64, k->name, k->version);
+    return check_fail(c, r, FINDING_SIGNATURE, "the signature does not verify with key %.64s version %" PRIu64, k->name, k->version);
 }

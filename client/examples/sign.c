@@ -50,7 +50,7 @@ static int check(const struct kms_signature *s, const struct kms_sign_request *r
     char pem[4096];
     size_t n = read_file(public_key_file, pem, sizeof(pem));
 
-    x.sha256 = rq->sha256;
+    x.sha256 = rq->digest;
     x.size = rq->size;
     x.app = rq->app;
     x.channel = rq->channel;
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     struct kms_signature signature = {0};
     struct kms_error e;
     struct kms *k;
-    char sha256[KMS_SHA256_TEXT];
+    char sha256[KMS_DIGEST_TEXT];
     const char *slash;
     int status;
 
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     o.cacert = getenv("KMS_CACERT");
     o.cert = getenv("KMS_CERT");
     o.key = getenv("KMS_KEY");
-    if (kms_digest_file(argv[5], sha256, &rq.size, &e))
+    if (kms_digest_file(argv[5], "sha256", sha256, &rq.size, &e))
         return report("digest", &e);
     slash = strrchr(argv[5], '/');
     rq.key = argv[1];
@@ -90,7 +90,7 @@ int main(int argc, char **argv)
     rq.channel = argv[3];
     rq.version = argv[4];
     rq.name = slash ? slash + 1 : argv[5];
-    rq.sha256 = sha256;
+    rq.digest = sha256;
     k = kms_open(&o, &e);
     if (!k)
         return report("open", &e);

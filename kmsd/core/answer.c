@@ -53,6 +53,26 @@ json_t *identity_view(const struct identity *i)
                      "state", i->enabled ? "enabled" : "disabled");
 }
 
+/* The signature over a digest; one by ECDSA in both of its usual forms. */
+static json_t *answer_digest(const struct key *k, const json_t *record)
+{
+    const struct scheme *s = k ? scheme_find(k->algorithm, k->scheme) : NULL;
+    const char *signature = rec_str(record, "signature");
+    BUF_AUTO der = BUF_INIT(1024), raw = BUF_INIT(1024), b64 = BUF_INIT(2048);
+    struct err e = {0};
+    json_t *answer;
+
+    if (!s || b64_decode(&der, signature, strlen(signature)) || (s->ecdsa && ecdsa_raw(buf_span(&der), s, &raw, &e)))
+        return NULL;
+    answer = json_pack("{s:s, s:s, s:I, s:s, s:O, s:s}", "request_id", rec_str(record, "req"), "key", k->name, "key_version",
+                       (json_int_t)rec_int(rec_obj(record, "key"), "version"), "scheme", k->scheme, "digest", rec_obj(record, "digest"), "signature", signature);
+    if (s->ecdsa) {
+        b64_encode(&b64, raw.data, raw.len);
+        record_text(answer, "signature_raw", buf_str(&b64));
+    }
+    return answer;
+}
+
 static json_t *answer_sign(const struct core *c, const json_t *record)
 {
     const char *name = rec_str(rec_obj(record, "key"), "name");
@@ -60,6 +80,8 @@ static json_t *answer_sign(const struct core *c, const json_t *record)
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     struct err e = {0};
 
+    if (!strcmp(rec_str(record, "event"), "sign.digest"))
+        return answer_digest(k, record);
     if (!k || statement_payload(record, c->state->instance, &payload, &e))
         return NULL;
     return json_pack("{s:s, s:s, s:I, s:s, s:o}", "request_id", rec_str(record, "req"), "key", name, "key_version",
@@ -123,7 +145,8 @@ static const struct {
     unsigned status;
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
-    {"sign.release", 200, answer_sign},          {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
+    {"sign.release", 200, answer_sign},          {"sign.digest", 200, answer_sign},
+    {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
     {"identity.disable", 200, answer_switch},    {"identity.enable", 200, answer_switch},   {"policy.apply", 200, answer_policy},
     {"release.withdraw", 200, answer_plain},     {"time.confirm", 200, answer_plain},
 };

@@ -80,6 +80,7 @@ void core_free(struct core *c)
     while (c->requests)
         request_free(c, c->requests);
     nonces_free(c);
+    certs_free(c);
     tree_free(&c->refusals, free);
     state_free(c->state);
     free(c);
@@ -262,6 +263,7 @@ void core_on_tick(struct core *c, int64_t now_us)
     lanes_tick(c);
     waiters_expire(c);
     nonces_expire(c);
+    operations_tick(c);
     refusals_summarise(c, false);
     anchor_step(c);
     lanes_settle(c);

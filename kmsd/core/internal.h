@@ -3,6 +3,7 @@
 #define KMS_CORE_INTERNAL_H
 
 #include "audit/anchor.h"
+#include "base/x509.h"
 #include "kmsd/core/core.h"
 
 #define REQUEST_ID_HEX 33
@@ -19,6 +20,7 @@
 #define REFUSALS_A_MINUTE 10
 #define REFUSAL_ROWS_MAX 1024
 #define PAGE_MAX 200
+#define CERTS_MAX 1024         /* certificates that the core remembers */
 #define GROUP_BYTES_MAX (64u << 20)
 #define SNAPSHOT_STOP_MIN 1000 /* records that make a snapshot at a stop worth it */
 #define SNAPSHOT_STOP_TICKS 50 /* of 100 ms */
@@ -26,10 +28,12 @@
 
 struct request;
 struct lane_op;
+struct known_cert;
 
 /* A sign request, parsed. Texts point into the request's own JSON tree. */
 struct sign_request {
-    const char *key, *app, *channel, *version, *digest, *name, *source;
+    const char *key, *app, *channel, *version, *name, *source;
+    const char *alg, *digest; /* name of the hash, hexadecimal text */
     int64_t size;         /* -1 = not given */
     bool dry_run;
 };
@@ -55,6 +59,7 @@ struct request {
     enum child_role door;
     uint64_t id, front_epoch;
     bool at_once;                  /* its answer rests on no record */
+    bool answered;                 /* with 202: what comes of it is told at its operation */
     char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
     char target[TARGET_MAX + 1];
     const char *query;             /* behind '?', "" = none */
@@ -70,7 +75,7 @@ struct request {
     json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
-    char payload_sha256[SHA256_HEX];
+    char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
     bool in_flight, waiting;
     struct request *flight_prev, *flight_next; /* list of those in flight */
     struct request *blocker;       /* the one in flight that it waits for */
@@ -138,6 +143,17 @@ struct refusal {
     unsigned seen, over;
 };
 
+/* See operation.c. */
+#define OPERATIONS_MAX 64
+enum operation_state { OPERATION_RUNNING, OPERATION_DONE, OPERATION_FAILED };
+struct operation {
+    struct request *rq;            /* while it runs */
+    char id[REQUEST_ID_HEX], key[NAME_MAX_LEN + 1];
+    enum operation_state state;
+    int64_t started;
+    char slug[48], detail[ERR_DETAIL_MAX];
+};
+
 /* The anchor's copy on the token, see anchor.c. */
 struct anchor_copy {
     bool compared;                 /* the log holds what the token says, or the token says nothing: signing may begin */
@@ -186,10 +202,12 @@ struct core {
     struct anchor_copy anchor;
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
+    struct operation operation[OPERATIONS_MAX];
     /* reconcile.c */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
     /* requests */
+    struct known_cert *certs[CERTS_MAX];
     struct request *requests, *flights;
     unsigned n_requests, n_waiting;
     struct nonce *nonces;
@@ -229,6 +247,10 @@ int query_page(const struct request *rq, unsigned *limit, char after[static NAME
 void request_run(struct core *c, struct request *rq);
 /* Ends a request with a refusal: recorded, answered, freed. */
 void request_refuse(struct core *c, struct request *rq, struct err *e);
+/* certs.c: facts of the request's certificate, and whether the CA key of a credential signed it; both are remembered */
+const struct cert_facts *certs_facts(struct core *c, const struct request *rq, struct err *e);
+int certs_signed_by(struct core *c, const struct request *rq, const struct credential *by, struct err *e) __attribute__((warn_unused_result));
+void certs_free(struct core *c);
 /* identify.c */
 int identify(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
@@ -273,6 +295,7 @@ struct reply_head {
 };
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */
 void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body);              /* takes body, frees rq */
+void reply_accepted(struct core *c, struct request *rq, const char *location, json_t *body);     /* 202; takes body, keeps rq: its other answer goes nowhere */
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
@@ -334,6 +357,11 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* operation.c */
+int operation_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
+void operations_tick(struct core *c);
+int operation_show(struct core *c, struct request *rq, struct err *e);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));

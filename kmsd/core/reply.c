@@ -4,7 +4,7 @@
 
 #include "kmsd/core/internal.h"
 
-void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
+static void send(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
     size_t mark = frame_begin(&frame, FRAME_REPLY, rq->id);
@@ -29,7 +29,23 @@ void reply(struct core *c, struct request *rq, const struct reply_head *head, st
     }
     after_reply(c, rq, &frame);
     buf_free(&frame);
+}
+
+void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
+{
+    if (!rq->answered)
+        send(c, rq, head, body);
     request_free(c, rq);
+}
+
+void reply_accepted(struct core *c, struct request *rq, const char *location, json_t *body)
+{
+    BUF_AUTO text = BUF_INIT(4096);
+    JSON_AUTO *owned = body;
+
+    json_canonical(&text, owned);
+    send(c, rq, &(struct reply_head){.status = 202, .content_type = "application/json", .location = location}, buf_span(&text));
+    rq->answered = true;
 }
 
 void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body)

@@ -13,6 +13,7 @@ static const struct route ROUTES[] = {
     {DOOR_BOTH, "GET", "/v1/keys/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_show},
     {DOOR_BOTH, "GET", "/v1/keys/{}/public", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_public},
     {DOOR_ADMIN, "POST", "/v1/keys", "key.create", POLICY_KEY_CREATE, ROUTE_SIGNED, JSON_BODY, NULL, keys_create},
+    {DOOR_ADMIN, "GET", "/v1/operations/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, operation_show},
     {DOOR_ADMIN, "POST", "/v1/nonce", "nonce.create", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, nonce_handle},
     {DOOR_ADMIN, "GET", "/v1/policy", "read.api", POLICY_POLICY_READ, 0, 0, NULL, policy_show},
     {DOOR_ADMIN, "PUT", "/v1/policy", "policy.apply", POLICY_POLICY_APPLY, ROUTE_SIGNED, POLICY_TEXT_MAX, "application/yaml", policy_put},

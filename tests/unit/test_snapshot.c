@@ -493,7 +493,7 @@ static void the_state_has_no_new_member(void **state)
     assert_int_equal(sizeof(struct credential), 528);
     assert_int_equal(sizeof(struct identity), 2296);
     assert_int_equal(sizeof(struct key), 312);
-    assert_int_equal(sizeof(struct release), 336);
+    assert_int_equal(sizeof(struct release), 368);
     assert_int_equal(sizeof(struct mark), 336);
     assert_int_equal(sizeof(struct stored), 176);
     assert_int_equal(sizeof(struct state), 984);
