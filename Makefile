@@ -69,6 +69,7 @@ help:
 ## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
 ## make fuzz       run every fuzzer for FUZZ_SECONDS (60)
 ## make install    into DESTDIR and PREFIX; make uninstall takes it away again
+## make deb        Debian packages, into build/deb
 ## make clean      remove build/
 
 $(B)/obj/%.o: %.c
@@ -118,6 +119,7 @@ include client/libkms.mk
 include tests/tests.mk
 include packaging/man/man.mk
 include packaging/install.mk
+include packaging/deb.mk
 
 clean:
 	rm -rf $(B)

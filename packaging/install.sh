@@ -19,7 +19,7 @@ table() {
     for f in "$B"/man/*.[1-8]; do echo "0644 $f $MANDIR/man${f##*.}/${f##*/}"; done
     echo "0644 packaging/completion/kmsctl $completions/kmsctl"
     echo "0644 packaging/completion/kmsd $completions/kmsd"
-    echo "link kmsd $completions/kms-audit"
+    echo "0644 packaging/completion/kmsd $completions/kms-audit"
     for f in policy/examples/*.yaml; do echo "0644 $f $policies/${f##*/}"; done
     for f in README.md docs/*.md docs/openapi.yaml; do echo "0644 $f $DOCDIR/${f##*/}"; done
     for f in client/examples/*.c; do echo "0644 $f $DOCDIR/examples/${f##*/}"; done
