@@ -42,7 +42,8 @@
     X(CODE, 31)         /* u64 enum err_code, for problems raised by a front */ \
     X(STATE, 32)        /* canonical JSON: what the service can do now */ \
     X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */ \
-    X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */
+    X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */ \
+    X(PROOF, 39)        /* canonical JSON: what a destruction removed from the token, and what is left */
 #define FRAME_TAG_LIMIT 64
 
 /* X(name, number, required tags, optional tags) */
@@ -70,8 +71,10 @@
     X(LIST, 22, 0, 0) \
     X(ISSUE, 23, T(TAG_CSR) | T(TAG_PROFILE), 0) \
     X(ANCHOR, 24, T(TAG_LABEL), T(TAG_ANCHOR)) /* administrative lane: with the field ANCHOR replaces the anchor on the token, without it reads */ \
+    X(DESTROY, 25, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL) | T(TAG_SPKI), 0) /* administrative lane: removes both halves, whatever of them is left */ \
+    X(UNLOAD, 26, T(TAG_KEY_ID), 0) /* signing lanes: the key is not loaded any more, whether it was or not */ \
     /* lane -> core, same id */ \
-    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR)) \
+    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR) | T(TAG_PROOF)) \
     X(ERROR, 33, T(TAG_CLASS) | T(TAG_REASON), 0) \
     /* supervisor -> core (CHILD carries the core's end of the socket pair as SCM_RIGHTS) */ \
     X(CHILD, 48, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) \
@@ -110,7 +113,8 @@ enum lane_error {
     LANE_BUG = 3,      /* the module says our call was wrong: 500 */
     LANE_INPUT = 4,    /* the lane's own check refused the input's shape */
     LANE_KEY = 5,      /* key not loaded, not found exactly once, or its public key is not the recorded one */
-    LANE_VERIFY = 6    /* the signature did not verify: nothing was released */
+    LANE_VERIFY = 6,   /* the signature did not verify: nothing was released */
+    LANE_UNABLE = 7    /* this token makes no such keys: the caller must choose others */
 };
 
 struct frame {

@@ -14,7 +14,8 @@ enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 
 static const char *const TYPES[] = {
-    [TOKEN_TYPE_AUTO] = "auto", [TOKEN_TYPE_SOFTHSM] = "softhsm", [TOKEN_TYPE_TPM2] = "tpm2", [TOKEN_TYPE_NSS] = "nss", [TOKEN_TYPE_GENERIC] = "generic"};
+    [TOKEN_TYPE_AUTO] = "auto", [TOKEN_TYPE_SOFTHSM] = "softhsm", [TOKEN_TYPE_TPM2] = "tpm2", [TOKEN_TYPE_NSS] = "nss",
+    [TOKEN_TYPE_OPENCRYPTOKI] = "opencryptoki", [TOKEN_TYPE_GENERIC] = "generic"};
 #define N_TYPES (sizeof TYPES / sizeof *TYPES)
 
 /* The two tokens have the same settings. */
@@ -24,7 +25,7 @@ static const char *const TYPES[] = {
     {"tokens." name ".uri", TOKEN_URI, AT(member.uri), 0, 0, 0, false, "or: PKCS#11 URI (RFC 7512) that fits exactly one token of the module"}, \
     {"tokens." name ".pin_file", PATH, AT(member.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"}, \
     {"tokens." name ".pin_credential", FILE_NAME, AT(member.pin_credential), 0, 0, 0, false, "or: name of the PIN in $CREDENTIALS_DIRECTORY"}, \
-    {"tokens." name ".type", WORD, AT(member.type), 0, 0, 0, false, "auto, softhsm, tpm2, nss or generic"}, \
+    {"tokens." name ".type", WORD, AT(member.type), 0, 0, 0, false, "auto, softhsm, tpm2, nss, opencryptoki or generic"}, \
     {"tokens." name ".softhsm_conf", PATH, AT(member.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"}, \
     {"tokens." name ".initialise", TEXT, AT(member.initialise), 0, 0, 0, false, "text for C_Initialize, which NSS wants"}, \
     {"tokens." name ".sync", PATH, AT(member.sync), 0, 0, 0, false, "directory to sync after a key was made"}

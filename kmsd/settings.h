@@ -17,7 +17,7 @@ enum settings_sandbox { SETTINGS_SANDBOX_AUTO, SETTINGS_SANDBOX_REQUIRED, SETTIN
 #define LANES_MAX 8
 
 /* What kind of token it is, where that matters to how keys are made. TOKEN_TYPE_AUTO: the token process finds out. */
-enum token_type { TOKEN_TYPE_AUTO, TOKEN_TYPE_SOFTHSM, TOKEN_TYPE_TPM2, TOKEN_TYPE_NSS, TOKEN_TYPE_GENERIC };
+enum token_type { TOKEN_TYPE_AUTO, TOKEN_TYPE_SOFTHSM, TOKEN_TYPE_TPM2, TOKEN_TYPE_NSS, TOKEN_TYPE_OPENCRYPTOKI, TOKEN_TYPE_GENERIC };
 
 struct token_settings {
     char module[PATH_MAX];         /* PKCS#11 module */

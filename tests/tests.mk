@@ -17,13 +17,13 @@ demo: deps
 
 # The library objects are made again in the same run: a stale build is no evidence.
 test: deps-test
-	@$(MAKE) --no-print-directory all unit-programs sim-program longlog-program fuzz-programs token-modules
+	@$(MAKE) --no-print-directory all unit-programs sim-program longlog-program fuzz-programs token-modules bench-programs
 	@tests/run.sh
 
 unit-programs: $(UNIT)
 test-unit: $(UNIT)
 	@tests/run.sh unit
-test-system: all longlog-program token-modules
+test-system: all longlog-program token-modules bench-programs
 	@tests/run.sh system
 # The Debian packages, installed on a clean machine.
 test-package: all
@@ -51,6 +51,8 @@ $(B)/tests/longlog/longlog: $(LONGLOG) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
 soak: sim-program
 	@tests/sim/halves.sh $(B)/tests/sim/sim $$(( $(or $(SEEDS),100000) / 2 )) 400
+
+include tests/bench/bench.mk
 
 # Fuzzers: clang's libFuzzer over the parsers, compiled from source with sanitizers.
 FUZZ_CC := clang
@@ -90,7 +92,7 @@ check-rules: all
 
 # The same tests with instrumented programs: memory and undefined behaviour everywhere, races in kmsd-core (the one program with threads).
 check-sanitize:
-	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all unit-programs sim-program longlog-program token-modules
+	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all unit-programs sim-program longlog-program token-modules bench-programs
 	@B=build/asan SIM_SEEDS=$(or $(SIM_SEEDS),2000) tests/run.sh unit sim
 	@tests/sanitized.sh build/asan tests/system
 check-tsan:

@@ -77,6 +77,7 @@ void core_free(struct core *c)
     commit_free(c);
     lanes_free(c);
     json_decref(c->token_keys);
+    json_decref(c->erase.told);
     while (c->requests)
         request_free(c, c->requests);
     nonces_free(c);
@@ -266,6 +267,7 @@ void core_on_tick(struct core *c, int64_t now_us)
     operations_tick(c);
     refusals_summarise(c, false);
     anchor_step(c);
+    erase_tick(c);
     lanes_settle(c);
     snapshot_tick(c);
     if (c->stopping && !c->n_requests && snapshot_settled(c))

@@ -107,6 +107,8 @@ struct lane_op {
     /* result: the lane's frame, or NULL with the failure in e. */
     void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e);
     struct request *rq;
+    /* Asked before a lane gets it, for some time may have passed: -1 = it is not wanted any more, as e says. NULL = always wanted. */
+    int (*wanted)(struct core *c, struct request *rq, struct err *e);
 };
 enum lane_state {
     LANE_DOWN,
@@ -206,6 +208,14 @@ struct core {
     /* reconcile.c */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    /* erase.c */
+    struct {
+        bool busy;                 /* the key is being removed from the token */
+        char key[NAME_MAX_LEN + 1];  /* the one that was tried last */
+        int64_t again;             /* no try before */
+        unsigned failures;         /* one after the other */
+        json_t *told;              /* keys whose failure stands in the log */
+    } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
     struct request *requests, *flights;
@@ -231,6 +241,8 @@ struct core {
 /* clock.c */
 void clock_start(struct core *c, int64_t wall_us, int64_t boot_us);
 void clock_see(struct core *c, int64_t wall_us); /* beginning of an event */
+/* No step of the clock waits for its confirmation, or for room to be recorded: what is due by it may come to pass. */
+bool clock_steady(const struct core *c);
 json_t *clock_view(const struct core *c);
 /* walls.c: a process said at what level it is confined. */
 void walls_note(struct core *c, const char *level);
@@ -299,6 +311,8 @@ void reply_accepted(struct core *c, struct request *rq, const char *location, js
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
+/* As reply_record, where the record of the line is at hand. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
 /* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
 json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
 json_t *key_view(const struct key *k);
@@ -348,6 +362,8 @@ void lane_probed(struct core *c, struct lane *l, bool well);
 void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
+void lane_unloaded(struct core *c, struct lane *l, bool well);
+void lanes_unload_key(struct core *c, const struct key *k); /* no signing lane has it any more */
 unsigned lanes_ready(const struct core *c);
 bool lanes_any(const struct core *c, enum lane_state state);
 /* reconcile.c: what the token holds against what the log says */
@@ -357,11 +373,16 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
+int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
+int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */
 /* operation.c */
 int operation_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
 void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
+/* erase.c: removes from the token what is due */
+void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
@@ -371,6 +392,8 @@ int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
 int keys_public(struct core *c, struct request *rq, struct err *e);
 int keys_create(struct core *c, struct request *rq, struct err *e);
+int keylife_destroy(struct core *c, struct request *rq, struct err *e);
+int keylife_change(struct core *c, struct request *rq, struct err *e);
 int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));
 int identities_list(struct core *c, struct request *rq, struct err *e);
 int identities_show(struct core *c, struct request *rq, struct err *e);

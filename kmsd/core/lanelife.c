@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "base/enc.h"
 #include "kmsd/core/internal.h"
 
@@ -56,6 +57,30 @@ static void load(struct core *c, struct lane *l, const struct key *k)
     lane_give(c, l, op);
 }
 
+/* A lane that keeps a key which must not sign any more is no lane to go on with. */
+void lane_unloaded(struct core *c, struct lane *l, bool well)
+{
+    if (!well && l->state != LANE_DOWN)
+        lane_end(c, l, "key not dropped");
+}
+
+static void unload(struct core *c, struct lane *l, const struct key *k)
+{
+    struct lane_op *op = lane_op_new(l->role, FRAME_UNLOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL);
+    uint8_t id[KEY_ID_LEN];
+    size_t mark;
+
+    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id)) {
+        free(op);
+        lane_end(c, l, "key not dropped");
+        return;
+    }
+    mark = frame_begin(&op->frame, FRAME_UNLOAD, 0);
+    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
+    frame_end(&op->frame, mark);
+    lane_give(c, l, op);
+}
+
 struct loading {
     struct core *c;
     struct lane *l;
@@ -65,7 +90,7 @@ static bool load_one(void *ctx, struct key *k)
 {
     struct loading *to = ctx;
 
-    if (k->active && !strcmp(k->purpose, "release"))
+    if (key_signs(k) && !strcmp(k->purpose, "release"))
         load(to->c, to->l, k);
     return true;
 }
@@ -177,6 +202,13 @@ void lanes_load_key(struct core *c, const struct key *k)
     for (unsigned n = 0; n < c->n_lanes; n++)
         if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state >= LANE_PROVING)
             load(c, &c->lane[n], k);
+}
+
+void lanes_unload_key(struct core *c, const struct key *k)
+{
+    for (unsigned n = 0; n < c->n_lanes; n++)
+        if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state >= LANE_PROVING)
+            unload(c, &c->lane[n], k);
 }
 
 unsigned lanes_ready(const struct core *c)

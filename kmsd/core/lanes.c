@@ -12,7 +12,8 @@ static const struct {
     enum frame_type type;
     unsigned ticks;
 } PATIENCE[] = {
-    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_GENERATE, 600},
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
+    {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100
 
@@ -29,6 +30,7 @@ static const struct {
     {LANE_INPUT, ERR_INTERNAL, true, false, "the token lane refused the form of its input"},
     {LANE_KEY, ERR_TOKEN_UNAVAILABLE, true, false, "the token does not have the key as it was recorded"},
     {LANE_VERIFY, ERR_INTERNAL, true, true, "the token made a signature that does not verify; it was not released"},
+    {LANE_UNABLE, ERR_TOKEN_UNABLE, false, false, "the token makes no keys of this algorithm for this scheme"},
 };
 #define N_FAILURES (sizeof FAILURES / sizeof *FAILURES)
 
@@ -159,8 +161,15 @@ static void pump(struct core *c, enum child_role role)
     struct lane_queue *q = queue_of(c, role);
     struct lane *l;
 
-    while (q->first && (l = pick(c, role)))
-        lane_give(c, l, dequeue(q));
+    while (q->first && (l = pick(c, role))) {
+        struct lane_op *op = dequeue(q);
+        struct err e = {0};
+
+        if (op->wanted && op->wanted(c, op->rq, &e))
+            finish(c, op, NULL, &e);
+        else
+            lane_give(c, l, op);
+    }
 }
 
 void lanes_settle(struct core *c)
@@ -233,6 +242,9 @@ int lane_answer(struct core *c, struct lane *l, const struct frame *f)
         l->state = LANE_DOWN; /* it exits after this answer */
     if (op->type == FRAME_PROBE || op->type == FRAME_LOAD) {
         (op->type == FRAME_PROBE ? lane_probed : lane_loaded)(c, l, !class);
+        op_free(op);
+    } else if (op->type == FRAME_UNLOAD) {
+        lane_unloaded(c, l, !class);
         op_free(op);
     } else if (class) {
         answer_error(c, op, class);

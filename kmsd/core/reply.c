@@ -82,11 +82,10 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
     reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
 }
 
-void reply_record(struct core *c, struct request *rq, struct span line)
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line)
 {
     struct err e = {0};
     unsigned status = 200;
-    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
     json_t *body = record ? answer_of(c, record, line, &status) : NULL;
 
     if (body) {
@@ -95,6 +94,14 @@ void reply_record(struct core *c, struct request *rq, struct span line)
     }
     err_set(&e, ERR_INTERNAL, "the recorded answer could not be rebuilt");
     reply_problem(c, rq, &e);
+}
+
+void reply_record(struct core *c, struct request *rq, struct span line)
+{
+    struct err e = {0};
+    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
+
+    reply_sealed(c, rq, record, line);
 }
 
 static char *last_line(const struct core *c, size_t *len)

@@ -1,6 +1,7 @@
 /* What the service says of itself and of the caller. */
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "kmsd/core/internal.h"
 
 static const char *const LANE_STATE[] = {[LANE_DOWN] = "down",     [LANE_STARTING] = "starting", [LANE_AWAY] = "away",
@@ -16,18 +17,27 @@ static json_t *lanes_view(const struct core *c)
     return list;
 }
 
+static bool count_active(void *ctx, struct key *k)
+{
+    *(int *)ctx += key_signs(k);
+    return true;
+}
+
 int status_show(struct core *c, struct request *rq, struct err *e)
 {
     static const char *const none[] = {NULL};
     const struct state *s = c->state;
     const char *anchor = c->anchor.problem[0] ? c->anchor.problem : c->anchor.useless ? "in its file only: the token keeps no data objects" : "kept";
 
+    int active = 0;
+
     if (query_check(rq, none, e) || authorise(c, rq, NULL, NULL, NULL, e))
         return -1;
+    state_each_key(s, "", count_active, &active);
     reply_json(c, rq, 200,
                json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:i}, s:o, s:s, s:s, s:s, s:o}", "anchor", anchor, "instance", s->instance, "origin", s->origin, "mode",
                          s->mode, "version",
-                         c->start.version, "log", record_head(c->durable - 1, c->durable_hash), "keys", "active", (int)s->n_keys, "lanes", lanes_view(c),
+                         c->start.version, "log", record_head(c->durable - 1, c->durable_hash), "keys", "active", active, "lanes", lanes_view(c),
                          "policy", s->policy_sha256, "started", c->started, "sandbox", c->sandbox, "time", clock_view(c)));
     return 0;
 }

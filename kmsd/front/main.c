@@ -17,8 +17,9 @@
 
 enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78, QUIET_TURNS = 4, DESCRIPTORS_BESIDES = 32 };
 
-/* Holds the largest head that passes, with a list node for each of its fields and of its up to 1,020 query parameters. */
-#define MEMORY_PER_CONNECTION ((size_t)(128u << 10))
+/* Holds the largest head that passes, with a list node for each of its 64 fields and 64 query parameters, and the head of an answer. The library clears all of
+ * it after every request. */
+#define MEMORY_PER_CONNECTION ((size_t)(32u << 10))
 
 struct front front;
 

@@ -3,6 +3,7 @@ import contextlib
 import itertools
 import json
 import re
+import signal
 
 import pytest
 
@@ -195,12 +196,42 @@ def disabled(kms):
     return name
 
 
+def live_sign(kms, body):
+    """The digest example asks a key of its own, which the development policy knows."""
+    members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
+    if body["digest"]["alg"] != "sha384":
+        return None, {**body, **members}
+    if kms.request("admin", "GET", "/v1/keys/firmware-p384").status == 404:
+        assert kms.signed("POST", "/v1/keys", {"name": "firmware-p384", "algorithm": "p384", "scheme": "digest"}).status == 201
+    return None, {**body, **members, "key": "firmware-p384"}
+
+
+def operation(kms):
+    return kms.signed("POST", "/v1/keys", {"name": fresh("openapi-operation"), "algorithm": "p256", "scheme": "statement"}).request_id
+
+
+def key(kms, *changes):
+    """A new key that went through these changes."""
+    name = fresh("openapi-life")
+    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status == 201
+    for change in changes:
+        assert kms.signed("POST", f"/v1/keys/{name}/{change}", {"reason": "x"}).status == 200
+    return name
+
+
 # What replaces the example's own names, so that the request makes sense to this instance; a path with a value in it takes the place of the pattern.
 LIVE = {
-    "sign": lambda kms, body: (None, {**body, **{m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}}),
+    "sign": live_sign,
+    "operations-show": lambda kms, body: (f"/v1/operations/{operation(kms)}", None),
     "keys-create": lambda kms, body: (None, {**body, "name": fresh("openapi")}),
     "keys-show": lambda kms, body: ("/v1/keys/" + kms.ci_env["KMS_SIGN_KEY"], None),
     "keys-public": lambda kms, body: (f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public", None),
+    "keys-suspend": lambda kms, body: (f"/v1/keys/{key(kms)}/suspend", body),
+    "keys-resume": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/resume", body),
+    "keys-retire": lambda kms, body: (f"/v1/keys/{key(kms)}/retire", body),
+    "keys-destroy": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/destroy", body),
+    "keys-restore": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend', 'destroy')}/restore", body),
+    "keys-compromise": lambda kms, body: (f"/v1/keys/{key(kms)}/compromise", body),
     "policy-apply": lambda kms, body: (None, kms.request("admin", "GET", "/v1/policy").json["policy"]),
     "identities-create": lambda kms, body: (None, {**body, **{m: v for m, v in {
         "name": fresh("openapi"), "certificate": certificate(kms), "spiffe": f"spiffe://example.org/{fresh('x')}", "dns": fresh("x") + ".example.org",
@@ -286,6 +317,20 @@ def test_documented_refusals(kms, outsider, name):
         elif "x-action" in operation:
             path = LIVE[name](kms, body)[0] if "{" in pattern else pattern
             assert send(kms, name, door, path, body, media, cert=outsider[door]).status == 403
+
+
+def test_key_creation_that_takes_long(kms):
+    """202 names an operation, which runs and then is done."""
+    lane = kms.child("kmsd-token", lane="admin")
+    kms.kill(lane, signal.SIGSTOP)
+    try:
+        answer = send(kms, "keys-create", "admin", "/v1/keys", {"name": fresh("openapi"), "algorithm": "p256", "scheme": "statement"}, JSON)
+        assert answer.status == 202, answer
+        SCHEMAS.check(DOCUMENT["components"]["headers"]["Location"]["schema"], answer.headers["location"])
+        assert send(kms, "operations-show", "admin", answer.headers["location"], None, None).json == answer.json["operation"]
+    finally:
+        kms.kill(lane, signal.SIGCONT)
+    kms.wait(lambda: send(kms, "operations-show", "admin", answer.headers["location"], None, None).json["state"] == "done", what="the key")
 
 
 FRONT = {

@@ -117,7 +117,7 @@ static void limits(void **state)
 
 static void other_tokens(void **state)
 {
-    static const char *const types[] = {"auto", "softhsm", "tpm2", "nss", "generic"};
+    static const char *const types[] = {"auto", "softhsm", "tpm2", "nss", "opencryptoki", "generic"};
     struct settings s;
     struct err e = {0};
 
