@@ -316,6 +316,28 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
 }
 
+void settings_each(void (*each)(void *ctx, const struct settings_fact *fact), void *ctx)
+{
+    static const char *const values[] = {
+        [TEXT] = "text", [PATH] = "path", [NUMBER] = "number", [PATHS] = "list of paths", [ORIGIN] = "text of a-z 0-9 . and -", [WORD] = "word",
+        [FILE_NAME] = "name", [TOKEN_URI] = "URI", [KEYS_PATHS] = "list of paths", [CHECKPOINT_PATHS] = "list of paths", [SANDBOX] = "word"};
+
+    for (const struct row *row = SCHEMA; row < SCHEMA + N_ROWS; row++) {
+        BUF_AUTO text = BUF_INIT(256);
+        struct settings_fact fact = {.path = row->path, .help = row->help, .required = row->required, .has_default = row->kind == NUMBER,
+                                     .dflt = row->dflt};
+
+        buf_puts(&text, row->kind < sizeof values / sizeof *values && values[row->kind] ? values[row->kind] : "value");
+        if (row->kind == NUMBER)
+            buf_printf(&text, ", %llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
+        fact.values = buf_str(&text);
+        for (size_t n = 0; n < sizeof EITHER / sizeof *EITHER; n++)
+            if (!strcmp(EITHER[n][0], row->path))
+                fact.unless = EITHER[n][1];
+        each(ctx, &fact);
+    }
+}
+
 const char *settings_token_name(const struct token_settings *t)
 {
     return *t->label ? t->label : t->uri;
