@@ -9,6 +9,7 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
     size_t mark = frame_begin(&frame, FRAME_REPLY, rq->id);
 
+    metrics_answered(c, rq, head->status);
     frame_put_u64(&frame, TAG_STATUS, head->status);
     frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
     if (head->content_type)
@@ -75,6 +76,7 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
                                    buf_str(&detail), "request_id", rq->req);
     unsigned retry = e->retry_after ? e->retry_after : status == 503 ? 1 : 0;
 
+    c->metrics.refusals[e->code < ERR_COUNT ? e->code : ERR_INTERNAL]++;
     record_text(problem, "rule", e->rule);
     if (retry)
         json_object_set_new(problem, "retry_after", json_integer(retry));
@@ -82,11 +84,10 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
     reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
 }
 
-void reply_record(struct core *c, struct request *rq, struct span line)
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line)
 {
     struct err e = {0};
     unsigned status = 200;
-    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
     json_t *body = record ? answer_of(c, record, line, &status) : NULL;
 
     if (body) {
@@ -95,6 +96,14 @@ void reply_record(struct core *c, struct request *rq, struct span line)
     }
     err_set(&e, ERR_INTERNAL, "the recorded answer could not be rebuilt");
     reply_problem(c, rq, &e);
+}
+
+void reply_record(struct core *c, struct request *rq, struct span line)
+{
+    struct err e = {0};
+    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
+
+    reply_sealed(c, rq, record, line);
 }
 
 static char *last_line(const struct core *c, size_t *len)
