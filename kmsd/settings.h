@@ -46,11 +46,12 @@ struct settings {
     unsigned n_client_ca;
     char tokens_lock[PATH_MAX];
     struct token_settings keys, checkpoint;
-    char user_core[33], user_front[33], user_token[33]; /* accounts of the processes, "" = who starts kmsd */
+    char user_core[33], user_front[33], user_token[33], user_reader[33]; /* accounts of the processes, "" = who starts kmsd */
     char audit_dir[PATH_MAX];
     char anchor[PATH_MAX];         /* file; "anchor/anchor" where the settings name none */
     char snapshots_dir[PATH_MAX];
     uint64_t snapshot_records;
+    char index[PATH_MAX];          /* file of the reader; "index/state.db" where the settings name none */
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
     enum settings_sandbox sandbox;
     enum log_format log_format;
