@@ -228,6 +228,7 @@ struct core {
     struct { bool up, hello; uint64_t epoch; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
+    bool rsa;                      /* an RSA key was loaded since the start: the token may take long for one signature */
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
     struct core_reader reader;

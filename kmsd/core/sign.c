@@ -7,7 +7,6 @@
 #include "kmsd/core/internal.h"
 
 #define SIGN_TIME (3 * TIME_SECOND_US)
-#define SIGN_RSA_TICKS 25 /* what a TPM or a card may take for one of these while others wait for it too */
 #define INPUT_MAX (RECORD_LINE_MAX + 128)
 
 /* A statement binds the SHA-256 of the artifact, whatever hash its own signature uses; any other scheme signs digests of its own hash. */
@@ -177,8 +176,6 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     op->wanted = still_wanted;
-    if (!strncmp(k->algorithm, "rsa-", 4))
-        op->patience = SIGN_RSA_TICKS;
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
