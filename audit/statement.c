@@ -54,7 +54,7 @@ int statement_payload(const json_t *record, const char *instance, struct buf *ou
 
 void statement_pae(struct span payload, struct buf *out)
 {
-    buf_printf(out, "DSSEv1 %zu %s %zu ", sizeof(STATEMENT_TYPE) - 1, STATEMENT_TYPE, payload.len);
+    buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
     buf_put(out, payload.data, payload.len);
 }
 

@@ -164,7 +164,10 @@ json_t *answer_of(const struct core *c, const json_t *record, struct span line, 
         }
     if (!body)
         return NULL;
-    sha256_hex(line.data, line.len, hash);
+    if (rec_int(record, "seq") + 1 == c->state->chain.next_seq)
+        memcpy(hash, c->state->head, sizeof hash); /* of the newest record it is known */
+    else
+        sha256_hex(line.data, line.len, hash);
     json_object_set_new(body, "record", record_head(rec_int(record, "seq"), hash));
     return body;
 }
