@@ -42,7 +42,9 @@
     X(CODE, 31)         /* u64 enum err_code, for problems raised by a front */ \
     X(STATE, 32)        /* canonical JSON: what the service can do now */ \
     X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */ \
-    X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */
+    X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */ \
+    X(PROOF, 39)        /* canonical JSON: what a destruction removed from the token, and what is left */ \
+    X(METRICS, 48)      /* counters and gauges in Prometheus' text format */
 #define FRAME_TAG_LIMIT 64
 
 /* X(name, number, required tags, optional tags) */
@@ -55,7 +57,7 @@
     /* core -> front */ \
     X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION)) \
     /* any child -> core, once, when it is ready */ \
-    X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX)) \
+    X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX) | T(TAG_CERT)) /* CERT: the one that a door shows */ \
     /* lane -> core, before its HELLO: it waits for its token, looking every 250 ms */ \
     X(AWAY, 6, T(TAG_REASON), 0) \
     /* core -> health door, whenever it changes */ \
@@ -70,8 +72,10 @@
     X(LIST, 22, 0, 0) \
     X(ISSUE, 23, T(TAG_CSR) | T(TAG_PROFILE), 0) \
     X(ANCHOR, 24, T(TAG_LABEL), T(TAG_ANCHOR)) /* administrative lane: with the field ANCHOR replaces the anchor on the token, without it reads */ \
+    X(DESTROY, 25, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL) | T(TAG_SPKI), 0) /* administrative lane: removes both halves, whatever of them is left */ \
+    X(UNLOAD, 26, T(TAG_KEY_ID), 0) /* signing lanes: the key is not loaded any more, whether it was or not */ \
     /* lane -> core, same id */ \
-    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR)) \
+    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR) | T(TAG_PROOF)) \
     X(ERROR, 33, T(TAG_CLASS) | T(TAG_REASON), 0) \
     /* supervisor -> core (CHILD carries the core's end of the socket pair as SCM_RIGHTS) */ \
     X(CHILD, 48, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) \
@@ -80,7 +84,10 @@
     /* core -> supervisor */ \
     X(READY, 51, 0, T(TAG_REASON)) /* everything works; with a reason: the service answers, but this is missing */ \
     X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0) \
-    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0)    /* that lane has shown that it works: its pauses start from the beginning */
+    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) /* that lane has shown that it works: its pauses start from the beginning */ \
+    /* health door -> core, and the answer; one at a time */ \
+    X(METRICS_ASK, 60, 0, 0) \
+    X(METRICS, 61, T(TAG_METRICS), 0)
 
 enum frame_tag {
 #define X(name, number) TAG_##name = number,
@@ -110,7 +117,8 @@ enum lane_error {
     LANE_BUG = 3,      /* the module says our call was wrong: 500 */
     LANE_INPUT = 4,    /* the lane's own check refused the input's shape */
     LANE_KEY = 5,      /* key not loaded, not found exactly once, or its public key is not the recorded one */
-    LANE_VERIFY = 6    /* the signature did not verify: nothing was released */
+    LANE_VERIFY = 6,   /* the signature did not verify: nothing was released */
+    LANE_UNABLE = 7    /* this token makes no such keys: the caller must choose others */
 };
 
 struct frame {

@@ -42,6 +42,12 @@ void json_canonical(struct buf *out, const json_t *value);
 void json_canonical_string(struct buf *out, const char *text);
 /* One pass, no allocation: are these bytes exactly the RFC 8785 form of one JSON object whose member names are [a-z0-9_]+ (sorted, unique), without reals, depth <= JSON_DEPTH_MAX? */
 int json_is_canonical(const void *data, size_t len) __attribute__((warn_unused_result)); /* 0 = yes, -1 = no */
+/* The same, and finds the text (strings with their quotes) of members of the object that are neither objects nor arrays; data NULL = there is none of that name. */
+struct json_wanted {
+    const char *name;
+    struct span text;
+};
+int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted, size_t n) __attribute__((warn_unused_result));
 /* Valid UTF-8 without NUL? 0 = yes. */
 int utf8_check(const void *data, size_t len) __attribute__((warn_unused_result));
 

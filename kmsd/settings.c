@@ -10,7 +10,7 @@
 #include "base/num.h"
 #include "base/yaml.h"
 
-enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX };
+enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX, LOG_FORMAT, LOG_LEVEL };
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 
 static const char *const TYPES[] = {
@@ -63,6 +63,8 @@ static const struct row {
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
     {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
+    {"log.format", LOG_FORMAT, 0, 0, 0, 0, 0, false, "how messages look: logfmt or json"},
+    {"log.level", LOG_LEVEL, 0, 0, 0, 0, 0, false, "least urgent message that is written: info, warning or error"},
     {"sandbox", SANDBOX, 0, 0, 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
 };
 #define ANCHOR_DEFAULT "anchor/anchor"
@@ -105,16 +107,38 @@ static int take_paths(const struct reading *r, const struct yaml_node *n, char (
     return 0;
 }
 
-static int take_sandbox(const struct reading *r, const struct yaml_node *n, struct err *e)
-{
-    static const char *const words[] = {[SETTINGS_SANDBOX_AUTO] = "auto", [SETTINGS_SANDBOX_REQUIRED] = "required", [SETTINGS_SANDBOX_OFF] = "off"};
+struct choice {
+    const char *word;
+    unsigned value;
+};
+static const struct choice SANDBOX_WORDS[] = {{"auto", SETTINGS_SANDBOX_AUTO}, {"required", SETTINGS_SANDBOX_REQUIRED}, {"off", SETTINGS_SANDBOX_OFF}, {0}};
+static const struct choice FORMAT_WORDS[] = {{"logfmt", LOG_FORMAT_LOGFMT}, {"json", LOG_FORMAT_JSON}, {0}};
+static const struct choice LEVEL_WORDS[] = {{"info", LOG_LEVEL_INFO}, {"warning", LOG_LEVEL_WARNING}, {"error", LOG_LEVEL_ERROR}, {0}};
 
-    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
-        if (!strcmp(words[i], n->text)) {
-            r->out->sandbox = (enum settings_sandbox)i;
-            return 0;
-        }
-    return yaml_err(r->doc, n, e, "must be auto, required or off");
+/* One of the words of a list; help names them. */
+static int take_choice(const struct reading *r, const struct yaml_node *n, const struct choice *c, const char *help, unsigned *value, struct err *e)
+{
+    while (c->word && strcmp(c->word, n->text))
+        c++;
+    if (!c->word)
+        return yaml_err(r->doc, n, e, "must be %s", help);
+    *value = c->value;
+    return 0;
+}
+
+static int take_enum(const struct reading *r, const struct row *row, const struct yaml_node *n, struct err *e)
+{
+    unsigned value = 0;
+
+    if (row->kind == SANDBOX && !take_choice(r, n, SANDBOX_WORDS, "auto, required or off", &value, e))
+        r->out->sandbox = (enum settings_sandbox)value;
+    else if (row->kind == LOG_FORMAT && !take_choice(r, n, FORMAT_WORDS, "logfmt or json", &value, e))
+        r->out->log_format = (enum log_format)value;
+    else if (row->kind == LOG_LEVEL && !take_choice(r, n, LEVEL_WORDS, "info, warning or error", &value, e))
+        r->out->log_level = (enum log_level)value;
+    else
+        return -1;
+    return 0;
 }
 
 static int take_text(const struct reading *r, const struct row *row, const struct yaml_node *n, char *to, struct err *e)
@@ -187,8 +211,8 @@ static int take(const struct reading *r, const struct row *row, const struct yam
         return take_word(r, row, n, to, e);
     if ((row->kind == FILE_NAME && check_file_name(r, n, e)) || (row->kind == TOKEN_URI && check_uri(r, row, n, e)))
         return -1;
-    if (row->kind == SANDBOX)
-        return take_sandbox(r, n, e);
+    if (row->kind == SANDBOX || row->kind == LOG_FORMAT || row->kind == LOG_LEVEL)
+        return take_enum(r, row, n, e);
     if (row->kind != NUMBER)
         return take_text(r, row, n, to, e);
     if (num_parse_u64(n->text, strlen(n->text), row->min, row->max, &number))
@@ -277,6 +301,7 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     struct reading r = {.out = out};
 
     memset(out, 0, sizeof *out);
+    out->log_level = LOG_LEVEL_INFO;
     for (size_t n = 0; n < N_ROWS; n++)
         if (SCHEMA[n].kind == NUMBER)
             memcpy((char *)out + SCHEMA[n].at, &SCHEMA[n].dflt, sizeof(uint64_t));

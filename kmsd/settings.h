@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 #define SETTINGS_CA_MAX 8
 #define SETTINGS_TEXT 256
@@ -51,6 +52,8 @@ struct settings {
     uint64_t snapshot_records;
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
     enum settings_sandbox sandbox;
+    enum log_format log_format;
+    enum log_level log_level;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */
 int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));

@@ -3,7 +3,7 @@
 DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev libseccomp-dev \
   softhsm2 openssl openssh-client ca-certificates
 DEPS_TEST := libcmocka-dev python3 python3-pytest python3-yaml opensc curl zip procps clang libclang-rt-14-dev valgrind strace \
-  swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd
+  swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd prometheus
 
 deps:
 	@packaging/deps.sh $(DEPS)

@@ -1,6 +1,7 @@
 /* What a recorded success is answered with: a function of its record, so that a repeated request gets the same bytes. */
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "audit/statement.h"
 #include "base/enc.h"
 #include "base/sshsig.h"
@@ -16,9 +17,13 @@ static json_t *pem_json(const char *label, struct span der)
 
 json_t *key_view(const struct key *k)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:I}", "algorithm", k->algorithm, "created", k->created, "keyid", k->keyid, "name", k->name,
-                     "public_key", pem_json("PUBLIC KEY", buf_span(&k->spki)), "purpose", k->purpose, "scheme", k->scheme, "state", "active", "version",
-                     (json_int_t)k->version);
+    json_t *view = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:I}", "algorithm", k->algorithm, "created", k->created, "keyid", k->keyid, "name", k->name,
+                             "public_key", pem_json("PUBLIC KEY", buf_span(&k->spki)), "purpose", k->purpose, "scheme", k->scheme, "state", key_state_name(k->state), "version",
+                             (json_int_t)k->version);
+
+    record_text(view, "compromised", k->compromised);
+    record_text(view, "due", k->due);
+    return view;
 }
 
 static json_t *credential_view(const struct credential *c)
@@ -93,7 +98,28 @@ static json_t *answer_key(const struct core *c, const json_t *record)
 {
     const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
 
-    return k ? json_pack("{s:o}", "key", key_view(k)) : NULL;
+    json_t *view = k ? key_view(k) : NULL;
+
+    if (!view)
+        return NULL;
+    /* As it was then, whatever became of it since. */
+    json_object_set_new(view, "state", json_string(key_state_name(KEY_ACTIVE)));
+    json_object_del(view, "compromised");
+    json_object_del(view, "due");
+    return json_pack("{s:o}", "key", view);
+}
+
+static json_t *answer_keylife(const struct core *c, const json_t *record)
+{
+    const json_t *key = rec_obj(record, "key"), *detail = rec_obj(record, "detail");
+    json_t *view = json_pack("{s:s, s:s, s:I}", "name", rec_str(key, "name"), "state", rec_str(detail, "state"), "version",
+                             (json_int_t)rec_int(key, "version"));
+
+    (void)c;
+    if (!strcmp(rec_str(record, "event"), "key.compromise"))
+        record_text(view, "compromised", rec_str(record, "time"));
+    record_text(view, "due", rec_str(detail, "due"));
+    return json_pack("{s:o}", "key", view);
 }
 
 static json_t *answer_identity(const struct core *c, const json_t *record)
@@ -145,10 +171,11 @@ static const struct {
     unsigned status;
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
-    {"sign.release", 200, answer_sign},          {"sign.digest", 200, answer_sign},
-    {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
-    {"identity.disable", 200, answer_switch},    {"identity.enable", 200, answer_switch},   {"policy.apply", 200, answer_policy},
-    {"release.withdraw", 200, answer_plain},     {"time.confirm", 200, answer_plain},
+    {"sign.release", 200, answer_sign}, {"sign.digest", 200, answer_sign}, {"key.create", 201, answer_key},
+    {"identity.create", 201, answer_identity}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
+    {"policy.apply", 200, answer_policy}, {"key.suspend", 200, answer_keylife}, {"key.resume", 200, answer_keylife},
+    {"key.retire", 200, answer_keylife}, {"key.compromise", 200, answer_keylife}, {"key.destroy", 200, answer_keylife},
+    {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
 };
 
 json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status)

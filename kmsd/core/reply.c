@@ -9,6 +9,7 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
     size_t mark = frame_begin(&frame, FRAME_REPLY, rq->id);
 
+    metrics_answered(c, rq, head->status);
     frame_put_u64(&frame, TAG_STATUS, head->status);
     frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
     if (head->content_type)
@@ -75,6 +76,7 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
                                    buf_str(&detail), "request_id", rq->req);
     unsigned retry = e->retry_after ? e->retry_after : status == 503 ? 1 : 0;
 
+    c->metrics.refusals[e->code < ERR_COUNT ? e->code : ERR_INTERNAL]++;
     record_text(problem, "rule", e->rule);
     if (retry)
         json_object_set_new(problem, "retry_after", json_integer(retry));

@@ -34,8 +34,8 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     k = state_key(c->state, s->key);
     if (!k)
         return err_set(e, ERR_NOT_FOUND, "there is no key %s", s->key);
-    if (!k->active)
-        return err_set(e, ERR_KEY_NOT_ACTIVE, "key %s is still being created", s->key);
+    if (keylife_usable(k, e))
+        return -1;
     if (strcmp(k->purpose, "release"))
         return err_set(e, ERR_KEY_NOT_ACTIVE, "key %s is not a release key", s->key);
     if (check_digest(k, s, e))
@@ -57,6 +57,8 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
         return 0;
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
+    if (keylife_answerable(c, r->key, e))
+        return err_context(e, "%s in version %s was signed before", s->name, s->version);
     *line = r->line;
     return 1;
 }
@@ -146,10 +148,16 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
         request_refuse(c, rq, e);
         return;
     }
+    c->metrics.signatures++;
     flight_end(c, rq);
     m = state_mark(c->state, rq->sign.app, rq->sign.channel);
     reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line)); /* sealed in place */
     wake_waiters(c);
+}
+
+static int still_wanted(struct core *c, struct request *rq, struct err *e)
+{
+    return keylife_answerable(c, rq->sign.key, e);
 }
 
 static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
@@ -167,6 +175,7 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq);
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
+    op->wanted = still_wanted;
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
@@ -187,10 +196,14 @@ static int dry_run(struct core *c, struct request *rq, int verdict)
 static int consider(struct core *c, struct request *rq, struct err *e)
 {
     struct request *blocker;
+    const struct key *k;
     const char *line = NULL;
     int verdict;
 
     if (authorise(c, rq, rq->sign.key, rq->sign.app, rq->sign.channel, e))
+        return -1;
+    k = state_key(c->state, rq->sign.key);
+    if (k && keylife_usable(k, e)) /* a repeated request is answered only while its key could sign it anew */
         return -1;
     verdict = idem_check(c, rq, e);
     if (verdict)

@@ -102,6 +102,11 @@ static CK_RV ask(struct token *t, struct pair *p, unsigned without)
     return t->f->C_GenerateKeyPair(t->session, &mechanism, public, n_public, private, n_private, &p->public, &p->private);
 }
 
+static const char *scheme_name(const struct method *m)
+{
+    return m->name ? m->name : "of kmsd itself";
+}
+
 /* From the full template down the steps of this kind of token. A refusal that left an object behind ends it: nobody would know whose it is. */
 static int generate_pair(struct token *t, struct pair *p, struct fault *f)
 {
@@ -113,6 +118,8 @@ static int generate_pair(struct token *t, struct pair *p, struct fault *f)
         if (rv == CKR_OK)
             return 0;
         fault_rv(f, rv, "C_GenerateKeyPair");
+        if (f->class == LANE_BUG)
+            fault_set(f, LANE_UNABLE, "the token refuses to make a key of algorithm %s for scheme %s", p->method->algorithm->name, scheme_name(p->method));
         if (!template_refused(rv) || step + 1 == p->kind->n_steps)
             break;
         if (object_count(t, p->id, &left, f))
@@ -210,7 +217,7 @@ static int probe(struct token *t, struct pair *p, struct buf *spki, struct fault
     if (p->method->mechanism == CKM_RSA_PKCS && key_adds_digest_info(t, &k, &p->adds_digest_info, f))
         return -1;
     if (p->adds_digest_info)
-        return fault_set(f, LANE_BUG, "the token puts a DigestInfo of its own before what it signs: no key of scheme %s can be made on it", p->method->name);
+        return fault_set(f, LANE_UNABLE, "the token puts a DigestInfo of its own before what it signs: no key of scheme %s can be made on it", p->method->name);
     return key_probe(t, &k, f);
 }
 
@@ -253,7 +260,7 @@ int generate_key(struct token *t, const struct method *m, struct span id, const 
     size_t there;
 
     if (p.kind->pkcs1_needs_raw && m->mechanism == CKM_RSA_PKCS)
-        return fault_set(f, LANE_BUG, "this kind of token has no PKCS#1 signatures without allowing raw RSA: no key of scheme %s is made on it", m->name);
+        return fault_set(f, LANE_UNABLE, "this kind of token has no PKCS#1 signatures without allowing raw RSA: no key of scheme %s is made on it", m->name);
     if (object_count(t, id, &there, f))
         return -1;
     if (there)

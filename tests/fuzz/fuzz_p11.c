@@ -181,6 +181,18 @@ struct value {
     size_t len;
 };
 
+/* Of what algorithm the token says its keys are. */
+static const struct algorithm *kind;
+
+static struct value modulus(void)
+{
+    static uint8_t bytes[MODULUS_MAX];
+
+    memset(bytes, 0xa5, sizeof bytes);
+    bytes[kind->modulus_bits / 8 - 1] = 1;
+    return (struct value){bytes, kind->modulus_bits / 8};
+}
+
 /* What a well-behaved token says. */
 static struct value good_value(CK_OBJECT_HANDLE o, CK_ATTRIBUTE_TYPE type)
 {
@@ -189,7 +201,9 @@ static struct value good_value(CK_OBJECT_HANDLE o, CK_ATTRIBUTE_TYPE type)
 
     switch (type) {
     case CKA_CLASS: return (struct value){&classes[o % 2], sizeof *classes};
-    case CKA_KEY_TYPE: return (struct value){&algorithm_p256.type, sizeof algorithm_p256.type};
+    case CKA_KEY_TYPE: return (struct value){&kind->type, sizeof kind->type};
+    case CKA_MODULUS: return modulus();
+    case CKA_PUBLIC_EXPONENT: return (struct value){"\1\0\1", 3};
     case CKA_ID: return (struct value){key_id, sizeof key_id};
     case CKA_LABEL: return (struct value){LABEL, sizeof LABEL - 1};
     case CKA_EC_POINT: return (struct value){point, sizeof point};
@@ -381,6 +395,23 @@ static void make_key(struct token *t, struct fault *f)
     require(made && !weak && birth && json_is_false(json_object_get(birth, "extractable")) && json_is_true(json_object_get(birth, "sensitive")));
 }
 
+/* An RSA key with whatever numbers: refused, or one of exactly this size. */
+static void read_rsa(struct token *t, struct fault *f)
+{
+    BUF_AUTO out = BUF_INIT(SPKI_MAX);
+    const uint8_t *p;
+    EVP_PKEY *key;
+
+    kind = algorithm_at(2 + next() % 3);
+    if (!objects_read(t, t->objects, f) && !key_public(t, kind, span_of(key_id, sizeof key_id), &out, f)) {
+        p = out.data;
+        key = d2i_PUBKEY(NULL, &p, (long)out.len);
+        require(key && (CK_ULONG)EVP_PKEY_get_bits(key) == kind->modulus_bits);
+        EVP_PKEY_free(key);
+    }
+    kind = &algorithm_p256;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct token t = {.settings = &settings, .f = &list, .slot_id = 1, .session = 1, .epoch = 1, .info = honest, .objects = objects_new(),
@@ -393,6 +424,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     left = size;
     logged_in = true;
     looked = false;
+    kind = &algorithm_p256;
     (void)!objects_read(&t, t.objects, &f);
     if (!objects_list(&t, &listed, &f))
         require(json_is_array(listed));
@@ -401,6 +433,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make_key(&t, &f);
     (void)!token_probe(&t, &f);
     use_key(&t, &f);
+    read_rsa(&t, &f);
     objects_free(t.objects);
     json_decref(t.description);
     return 0;

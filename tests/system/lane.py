@@ -29,7 +29,7 @@ def table(macro):
 TYPES, TAGS = table("FRAME_TYPES"), table("FRAME_TAGS")
 TAG_NAMES = {number: name for name, number in TAGS.items()}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
-TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY = range(1, 7)
+TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY, UNABLE = range(1, 8)
 EXIT_TOKEN, EXIT_PIN, EXIT_SETTINGS = 75, 77, 78
 ANSWER_SECONDS = 30
 

@@ -210,6 +210,15 @@ def operation(kms):
     return kms.signed("POST", "/v1/keys", {"name": fresh("openapi-operation"), "algorithm": "p256", "scheme": "statement"}).request_id
 
 
+def key(kms, *changes):
+    """A new key that went through these changes."""
+    name = fresh("openapi-life")
+    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status == 201
+    for change in changes:
+        assert kms.signed("POST", f"/v1/keys/{name}/{change}", {"reason": "x"}).status == 200
+    return name
+
+
 # What replaces the example's own names, so that the request makes sense to this instance; a path with a value in it takes the place of the pattern.
 LIVE = {
     "sign": live_sign,
@@ -217,6 +226,12 @@ LIVE = {
     "keys-create": lambda kms, body: (None, {**body, "name": fresh("openapi")}),
     "keys-show": lambda kms, body: ("/v1/keys/" + kms.ci_env["KMS_SIGN_KEY"], None),
     "keys-public": lambda kms, body: (f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public", None),
+    "keys-suspend": lambda kms, body: (f"/v1/keys/{key(kms)}/suspend", body),
+    "keys-resume": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/resume", body),
+    "keys-retire": lambda kms, body: (f"/v1/keys/{key(kms)}/retire", body),
+    "keys-destroy": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/destroy", body),
+    "keys-restore": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend', 'destroy')}/restore", body),
+    "keys-compromise": lambda kms, body: (f"/v1/keys/{key(kms)}/compromise", body),
     "policy-apply": lambda kms, body: (None, kms.request("admin", "GET", "/v1/policy").json["policy"]),
     "identities-create": lambda kms, body: (None, {**body, **{m: v for m, v in {
         "name": fresh("openapi"), "certificate": certificate(kms), "spiffe": f"spiffe://example.org/{fresh('x')}", "dns": fresh("x") + ".example.org",

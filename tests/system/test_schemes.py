@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lane import ALGORITHMS, BUG, INPUT, KEY, SCHEMES, STATEMENT, VERIFY, digest_of, frame, judged, openssl, pae, scheme_input
+from lane import ALGORITHMS, INPUT, KEY, SCHEMES, STATEMENT, UNABLE, VERIFY, digest_of, frame, judged, openssl, pae, scheme_input
 from tokens import Missing, Nss, OpenCryptoki, SoftHSM, Tpm, build_modules
 
 PAIRS = [(algorithm, scheme) for scheme, algorithms in SCHEMES.items() for algorithm in algorithms]
@@ -102,7 +102,7 @@ def test_keys_that_the_token_does_not_make(pair, prepared):
     kind, algorithm, scheme = pair
     _, admin = prepared(kind)
     before = admin.ok("LIST")["OBJECTS"]
-    answer = admin.refused(BUG, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM=algorithm, SCHEME=scheme, LABEL="kmsd:release:none:1")
+    answer = admin.refused(UNABLE, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM=algorithm, SCHEME=scheme, LABEL="kmsd:release:none:1")
     assert answer["REASON"]
     assert admin.ok("LIST")["OBJECTS"] == before
 
@@ -190,7 +190,7 @@ def test_token_that_adds_a_digest_info(shimmed):
     token, admin = shimmed
     before = admin.ok("LIST")["OBJECTS"]
     token.shim.set("C_Sign always info")
-    answer = admin.refused(BUG, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM="rsa-2048", SCHEME="digest-pkcs1", LABEL="kmsd:release:adds:1")
+    answer = admin.refused(UNABLE, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM="rsa-2048", SCHEME="digest-pkcs1", LABEL="kmsd:release:adds:1")
     assert b"DigestInfo" in answer["REASON"]
     assert admin.ok("LIST")["OBJECTS"] == before
     token.shim.set()

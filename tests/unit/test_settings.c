@@ -113,6 +113,25 @@ static void limits(void **state)
     assert_int_equal(s.body_bytes, 1024);
 }
 
+static void messages(void **state)
+{
+    struct settings s;
+    struct err e = {0};
+
+    (void)state;
+    put(WHOLE);
+    assert_int_equal(settings_load(file, &s, &e), 0);
+    assert_int_equal(s.log_format, LOG_FORMAT_LOGFMT);
+    assert_int_equal(s.log_level, LOG_LEVEL_INFO);
+    put(WHOLE "log: {format: json, level: warning}\n");
+    assert_int_equal(settings_load(file, &s, &e), 0);
+    assert_int_equal(s.log_format, LOG_FORMAT_JSON);
+    assert_int_equal(s.log_level, LOG_LEVEL_WARNING);
+    put(WHOLE "log: {format: xml}\n");
+    assert_int_equal(settings_load(file, &s, &e), -1);
+    assert_non_null(strstr(e.detail, "must be logfmt or json"));
+}
+
 #define HSM "tokens:\n  lock: l\n  keys: {module: /lib/p11.so, uri: 'pkcs11:token=a;serial=1', pin_credential: pin.keys, type: %s, initialise: 'a=b'}\n"
 
 static void other_tokens(void **state)
@@ -252,7 +271,7 @@ static void absent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal), cmocka_unit_test(limits), cmocka_unit_test(other_tokens), cmocka_unit_test(round_trip), cmocka_unit_test(refuses), cmocka_unit_test(absent),
+        cmocka_unit_test(minimal), cmocka_unit_test(limits), cmocka_unit_test(messages), cmocka_unit_test(other_tokens), cmocka_unit_test(round_trip), cmocka_unit_test(refuses), cmocka_unit_test(absent),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
