@@ -2,7 +2,6 @@
 #include "audit/statement.h"
 
 #include "audit/record.h"
-#include "base/enc.h"
 
 /* Where the members of the predicate come from, in the order in which the canonical form has them. */
 static const struct {
@@ -56,15 +55,4 @@ void statement_pae(struct span payload, struct buf *out)
 {
     buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
     buf_put(out, payload.data, payload.len);
-}
-
-json_t *statement_envelope(struct span payload, const char *keyid, const char *signature_b64)
-{
-    BUF_AUTO b64 = BUF_INIT(256 << 10);
-
-    b64_encode(&b64, payload.data, payload.len);
-    if (buf_ok(&b64))
-        return NULL;
-    return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "payload", buf_str(&b64), "payloadType", STATEMENT_TYPE, "signatures", "keyid", keyid, "sig",
-                     signature_b64);
 }
