@@ -174,6 +174,8 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
         walls_hello(c, f);
     if (role == CHILD_FRONT_HEALTH)
         result = health_frame(c, f);
+    else if (role == CHILD_READER)
+        result = reader_frame(c, f);
     else
         result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
     anchor_step(c);
@@ -183,7 +185,7 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
 
 const char *role_name(enum child_role role)
 {
-    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health"};
+    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health", "reader"};
 
     return names[role];
 }
@@ -213,6 +215,10 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     }
     if (role == CHILD_FRONT_HEALTH) {
         c->health_up = false;
+        return;
+    }
+    if (role == CHILD_READER) {
+        reader_child(c, up);
         return;
     }
     if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN) {
@@ -281,6 +287,7 @@ void core_on_tick(struct core *c, int64_t now_us)
         return;
     lanes_tick(c);
     waiters_expire(c);
+    reader_tick(c);
     nonces_expire(c);
     operations_tick(c);
     refusals_summarise(c, false);

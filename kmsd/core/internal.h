@@ -175,6 +175,25 @@ struct anchor_copy {
     char refusal[ERR_DETAIL_MAX + 128], problem[160];
 };
 
+/* The process that reads the log, see reader.c. */
+#define READER_ASKED_MAX 8
+#define READER_TEXT 96
+struct core_ask {
+    uint64_t id;
+    struct request *rq;
+    int64_t deadline;
+};
+struct core_reader {
+    enum { READER_DOWN, READER_STARTING, READER_UP } state;
+    struct core_ask asked[READER_ASKED_MAX];
+    unsigned n_asked;
+    uint64_t next_id;
+    uint64_t told, indexed;        /* records that it was told are durable; that its index has */
+    bool head_open;                /* it was told and has not answered yet */
+    unsigned silent;               /* ticks since it said anything, while it owed a word */
+    char what[READER_TEXT];        /* what it does, in its words */
+};
+
 struct core {
     struct state *state;
     struct core_io io;
@@ -211,6 +230,7 @@ struct core {
     unsigned n_lanes;
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
+    struct core_reader reader;
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
     struct operation operation[OPERATIONS_MAX];
@@ -316,7 +336,7 @@ json_t *record_for(struct core *c, const struct request *rq, const char *event, 
 /* reply.c */
 struct reply_head {
     unsigned status;
-    const char *content_type, *location;
+    const char *content_type, *location, *link;
     unsigned retry_after;
 };
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */
@@ -436,7 +456,15 @@ void health_tell(struct core *c, bool again);
 json_t *health_reasons(const struct core *c, bool cures);
 bool health_ready(const struct core *c);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
+/* reader.c: questions about the past, for another process */
+int reader_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
+void reader_child(struct core *c, bool up);
+void reader_tick(struct core *c);
+const char *reader_word(const struct core *c); /* "down", "starting", "silent", or what it says it does */
 /* the handlers */
+int audit_records(struct core *c, struct request *rq, struct err *e);
+int audit_record(struct core *c, struct request *rq, struct err *e);
+int audit_blob(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);

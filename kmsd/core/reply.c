@@ -16,6 +16,8 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
         frame_put_str(&frame, TAG_CONTENT_TYPE, head->content_type);
     if (head->location)
         frame_put_str(&frame, TAG_LOCATION, head->location);
+    if (head->link)
+        frame_put_str(&frame, TAG_LINK, head->link);
     if (head->retry_after)
         frame_put_u64(&frame, TAG_RETRY_AFTER, head->retry_after);
     frame_put(&frame, TAG_BODY, body);
