@@ -347,8 +347,8 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e);    
 void reply_record(struct core *c, struct request *rq, struct span line);
 /* As reply_record, where the record of the line is at hand. */
 void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
-/* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
-json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
+/* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
+int answer_put(const struct core *c, const json_t *record, struct span line, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */

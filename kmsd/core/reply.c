@@ -88,12 +88,12 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
 
 void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line)
 {
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
     struct err e = {0};
-    unsigned status = 200;
-    json_t *body = record ? answer_of(c, record, line, &status) : NULL;
+    unsigned status;
 
-    if (body) {
-        reply_json(c, rq, status, body);
+    if (record && !answer_put(c, record, line, &status, &text)) {
+        reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/json"}, buf_span(&text));
         return;
     }
     err_set(&e, ERR_INTERNAL, "the recorded answer could not be rebuilt");
