@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "client/release.h"
 
-#define KMS_ANSWER_MAX (4u << 20)   /* longest answer that is read */
+#define KMS_ANSWER_MAX (8u << 20)   /* longest answer that is read */
 #define KMS_TIMEOUT_DEFAULT 60u     /* seconds, all attempts together */
 #define KMS_RETRIES_DEFAULT 5u
 #define KMS_TIMEOUT_MAX 3600u

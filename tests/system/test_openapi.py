@@ -197,7 +197,8 @@ def disabled(kms):
 
 # What replaces the example's own names, so that the request makes sense to this instance; a path with a value in it takes the place of the pattern.
 LIVE = {
-    "sign": lambda kms, body: (None, {**body, **{m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}}),
+    "sign": lambda kms, body: (None, {"items": [LIVE["sign"](kms, one)[1] for one in body["items"]]} if "items" in body else
+                               {**body, **{m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}}),
     "keys-create": lambda kms, body: (None, {**body, "name": fresh("openapi")}),
     "keys-show": lambda kms, body: ("/v1/keys/" + kms.ci_env["KMS_SIGN_KEY"], None),
     "keys-public": lambda kms, body: (f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public", None),
