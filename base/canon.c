@@ -1,6 +1,7 @@
 /* Writes a JSON value in the canonical form of RFC 8785. */
 #include "base/json.h"
 #include "base/num.h"
+#include "base/plain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,12 @@ static void write_string(struct buf *out, const char *s, size_t len)
 {
     size_t from = 0;
 
+    if (plain_all(s, len)) {
+        buf_putc(out, '"');
+        buf_put(out, s, len);
+        buf_putc(out, '"');
+        return;
+    }
     if (utf8_check(s, len)) {
         out->failed = true;
         return;

@@ -7,9 +7,10 @@
 static void send(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
-    size_t mark = frame_begin(&frame, FRAME_REPLY, rq->id);
+    size_t mark;
 
     metrics_answered(c, rq, head->status);
+    mark = frame_begin(&frame, FRAME_REPLY, rq->id);
     frame_put_u64(&frame, TAG_STATUS, head->status);
     frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
     if (head->content_type)
@@ -36,6 +37,10 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
 
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
+    if (rq->batch) {
+        batch_answer(c, rq, head->status, body);
+        return;
+    }
     if (!rq->answered)
         send(c, rq, head, body);
     request_free(c, rq);
@@ -88,12 +93,12 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
 
 void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line)
 {
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
     struct err e = {0};
-    unsigned status = 200;
-    json_t *body = record ? answer_of(c, record, line, &status) : NULL;
+    unsigned status;
 
-    if (body) {
-        reply_json(c, rq, status, body);
+    if (record && !answer_put(c, record, line, &status, &text)) {
+        reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/json"}, buf_span(&text));
         return;
     }
     err_set(&e, ERR_INTERNAL, "the recorded answer could not be rebuilt");

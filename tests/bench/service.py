@@ -10,7 +10,7 @@ PROGRAMS = kms.BUILD / "tests" / "bench"
 WARMUP_MS = 500
 # What /metrics calls them.
 COUNTERS = {"groups": "kmsd_log_groups_total", "records": "kmsd_log_records_total"}
-STAGES = {"queue": "kmsd_sign_queue_seconds", "lane": "kmsd_sign_lane_seconds", "sync": "kmsd_log_sync_seconds"}
+STAGES = {"queue": ("kmsd_sign_stage_seconds", "queue"), "lane": ("kmsd_sign_stage_seconds", "lane"), "sync": ("kmsd_log_sync_seconds", "")}
 
 
 class Service:
@@ -43,7 +43,7 @@ class Service:
 
     def allow(self, key):
         """Lets the CI identity sign with that key too."""
-        text = self.instance.request("admin", "GET", "/v1/policy").body.decode()
+        text = self.instance.request("admin", "GET", "/v1/policy").json["policy"]
         answer = self.instance.signed("PUT", "/v1/policy", text.replace("keys: [release]", f"keys: [release, {key}]"), {"Content-Type": "application/yaml"})
         assert answer.status == 200, answer
 
@@ -71,11 +71,12 @@ class Service:
             return {}
         found = {}
         for line in body.decode().splitlines():
-            match = re.fullmatch(r"([a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+)", line)
+            match = re.fullmatch(r'([a-z_]+)(?:\{stage="([a-z]+)"\})? ([0-9.e+-]+)', line)
             if match:
-                found[match[1]] = found.get(match[1], 0.0) + float(match[2])
-        got = {name: found[metric] for name, metric in COUNTERS.items() if metric in found}
-        return got | {name: (found[f"{metric}_sum"], found[f"{metric}_count"]) for name, metric in STAGES.items() if f"{metric}_count" in found}
+                found[match[1], match[2] or ""] = float(match[3])
+        got = {name: found[metric, ""] for name, metric in COUNTERS.items() if (metric, "") in found}
+        return got | {name: (found[f"{metric}_sum", stage], found[f"{metric}_count", stage]) for name, (metric, stage) in STAGES.items()
+                      if (f"{metric}_count", stage) in found}
 
     # load
 

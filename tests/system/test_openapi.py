@@ -198,6 +198,8 @@ def disabled(kms):
 
 def live_sign(kms, body):
     """The digest example asks a key of its own, which the development policy knows."""
+    if "items" in body:
+        return None, {"items": [live_sign(kms, one)[1] for one in body["items"]]}
     members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
     if body["digest"]["alg"] != "sha384":
         return None, {**body, **members}
