@@ -11,11 +11,13 @@
 #define IDEM_MAX 128
 #define TARGET_MAX 2048
 #define SIGN_BODY_MAX (64u << 10)
+#define BATCH_BODY_MAX (1u << 20)
+#define BATCH_ITEMS_MAX 1000
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16
 #define NONCES_MAX 4096
-#define WAITERS_MAX 1024
+#define WAITERS_MAX 4096
 #define WAIT_TIME (10 * TIME_SECOND_US)
 #define IN_FLIGHT_MAX 8192
 #define REFUSALS_A_MINUTE 10
@@ -28,6 +30,7 @@
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
+struct batch;
 struct lane_op;
 struct known_cert;
 
@@ -55,6 +58,17 @@ struct route {
     int (*handle)(struct core *c, struct request *rq, struct err *e);
 };
 
+/* Requests that wait, oldest first. */
+struct wait_list {
+    struct request *first, *last;
+};
+/* A request's place among those in flight whose hash is the same. */
+struct flight_link {
+    struct request *next, **from;
+};
+#define FLIGHT_LINKS 3
+#define FLIGHT_BUCKETS 1024
+
 struct request {
     struct request *prev, *next;   /* list of all live requests */
     enum child_role door;
@@ -77,11 +91,23 @@ struct request {
     json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
+<<<<<<< HEAD
     char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
     bool in_flight, waiting;
     struct request *flight_prev, *flight_next; /* list of those in flight */
     struct request *blocker;       /* the one in flight that it waits for */
+=======
+    char payload_sha256[SHA256_HEX];
+    bool in_flight;
+    struct flight_link flight[FLIGHT_LINKS];
+    struct wait_list waiters;      /* for what becomes of this one */
+    struct wait_list *waits_in;    /* NULL = it does not wait */
+    struct request *wait_prev, *wait_next;
+>>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     int64_t wait_until;
+    struct batch *items;           /* of a batch */
+    struct batch *batch;           /* that this is an item of, NULL = it came alone */
+    unsigned index;                /* its place there */
     uint64_t intent_seq;
     char key_id[KEY_ID_HEX];
 };
@@ -90,6 +116,7 @@ struct request {
 struct after {
     struct after *next;
     uint64_t seq;                  /* needs durable_seq >= seq */
+    unsigned weight;               /* how many requests it answers */
     enum child_role door;
     uint64_t front_epoch;
     struct buf frame;              /* reply to send; empty = none */
@@ -220,12 +247,16 @@ struct core {
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
     struct after *after_first, *after_last;
-    unsigned n_after;
+    unsigned n_after;              /* requests that they answer */
     /* children */
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
+<<<<<<< HEAD
     struct { bool up, hello; uint64_t epoch; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
+=======
+    struct { bool up, hello; uint64_t epoch, last_id; } front[2];
+>>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
     struct lane_queue queue[LANE_QUEUES];
@@ -247,9 +278,17 @@ struct core {
         json_t *told;              /* keys whose failure stands in the log */
     } erase;
     /* requests */
+<<<<<<< HEAD
     struct known_cert *certs[CERTS_MAX];
     struct request *requests, *flights;
     unsigned n_requests, n_waiting;
+=======
+    struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
+    unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
+    unsigned n_waiting;
+    struct wait_list due;          /* no longer kept back */
+    bool waking;
+>>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     struct nonce *nonces;
     unsigned n_nonces;
     void *refusals;
@@ -280,6 +319,8 @@ void walls_note(struct core *c, const char *level);
 void walls_hello(struct core *c, const struct frame *f);
 /* request.c */
 struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e);
+/* Item n of the batch that rq brought: as if it had come alone. NULL = out of memory. */
+struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
@@ -359,6 +400,9 @@ void flight_begin(struct core *c, struct request *rq);
 void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
+void wait_leave(struct core *c, struct request *rq);
+/* Runs its handler, once nothing keeps it back any more. */
+void request_resume(struct core *c, struct request *rq);
 void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
 void waiters_expire(struct core *c);
 /* refuse.c */
@@ -485,6 +529,11 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e);
 int time_confirm(struct core *c, struct request *rq, struct err *e);
 int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
+/* batch.c: rq's JSON has `items`. Takes rq over when it returns 0. */
+int batch_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+void batch_answer(struct core *c, struct request *item, unsigned status, struct span body); /* frees item */
+unsigned batch_size(const struct batch *b); /* NULL: 0 */
+void batch_free(struct core *c, struct batch *b);
 /* sign_request.c */
 int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
 

@@ -6,7 +6,7 @@
 #define JSON_BODY (64u << 10)
 
 static const struct route ROUTES[] = {
-    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, SIGN_BODY_MAX, NULL, sign_handle},
+    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, BATCH_BODY_MAX, NULL, sign_handle},
     {DOOR_BOTH, "GET", "/v1/whoami", "read.api", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, whoami_show},
     {DOOR_BOTH, "GET", "/v1/status", "read.api", POLICY_STATUS_READ, 0, 0, NULL, status_show},
     {DOOR_ADMIN, "GET", "/v1/audit/records", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_records},

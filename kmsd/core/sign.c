@@ -230,8 +230,14 @@ static int consider(struct core *c, struct request *rq, struct err *e)
 int sign_handle(struct core *c, struct request *rq, struct err *e)
 {
     if (!rq->json) {
-        rq->json = json_read_object(rq->body.data, rq->body.len, SIGN_BODY_MAX, e);
-        if (!rq->json || sign_request_parse(rq->json, &rq->sign, e))
+        rq->json = json_read_object(rq->body.data, rq->body.len, BATCH_BODY_MAX, e);
+        if (!rq->json)
+            return -1;
+        if (json_object_get(rq->json, "items"))
+            return batch_begin(c, rq, e);
+        if (rq->body.len > SIGN_BODY_MAX)
+            return err_set(e, ERR_TOO_LARGE, "the body has %zu bytes, a sign request may have %u", rq->body.len, SIGN_BODY_MAX);
+        if (sign_request_parse(rq->json, &rq->sign, e))
             return -1;
     }
     return consider(c, rq, e);
