@@ -174,14 +174,16 @@ static void put_member(struct buf *out, const char *before, const char *text)
 }
 
 /* By far the most frequent answer is written straight away, in the canonical form that the others get from their tree. */
-static int put_release(const struct core *c, const json_t *record, const char *hash, struct buf *out)
+static int put_release(const struct core *c, const json_t *record, const char *hash, struct span payload, struct buf *out)
 {
     const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
-    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
+    BUF_AUTO built = BUF_INIT(RECORD_LINE_MAX);
     struct err e = {0};
 
-    if (!k || statement_payload(record, c->state->instance, &payload, &e))
+    if (!k || (!payload.len && statement_payload(record, c->state->instance, &built, &e)))
         return -1;
+    if (!payload.len)
+        payload = buf_span(&built);
     buf_puts(out, "{\"envelope\":{\"payload\":\"");
     b64_encode(out, payload.data, payload.len);
     buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");
@@ -216,7 +218,7 @@ static int put_other(const struct core *c, const json_t *record, const char *has
     return buf_ok(out);
 }
 
-int answer_put(const struct core *c, const json_t *record, struct span line, unsigned *status, struct buf *out)
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out)
 {
     char hash[SHA256_HEX];
 
@@ -225,5 +227,5 @@ int answer_put(const struct core *c, const json_t *record, struct span line, uns
     else
         sha256_hex(line.data, line.len, hash);
     *status = 200;
-    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, out);
+    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, payload, out);
 }

@@ -371,10 +371,10 @@ void reply_accepted(struct core *c, struct request *rq, const char *location, js
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* As reply_record, where the record of the line is at hand. */
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
+/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
 /* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
-int answer_put(const struct core *c, const json_t *record, struct span line, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
