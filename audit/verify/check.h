@@ -41,6 +41,9 @@ void event_check(struct check *c, const struct record *r);                      
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
+/* An issued certificate in detail.certificate_b64: by the CA, for the key of that signing request (PEM, NULL = not known), and what the credential says of it. */
+int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
+void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
 void time_confirm_check(struct check *c, const struct record *r);
 int signature_check(struct check *c, const struct record *r, struct key *k);                      /* statement.c: a finding may come later */

@@ -224,6 +224,7 @@ LIVE = {
     "identities-show": lambda kms, body: ("/v1/identities/" + kms.admin.name, None),
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
+    "identities-renew": lambda kms, body: (f"/v1/identities/{identity(kms)}/credentials", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
     "time-confirm": lambda kms, body: (None, {**body, "seq": kms.records(event="time.step")[-1]["seq"]}),
 }
