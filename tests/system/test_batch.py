@@ -118,7 +118,7 @@ def test_body_limits(kms):
 def test_longest_answer(kms):
     """As much text as a batch can hold, all of it in names, which stand twice in every statement."""
     app, room = new_app(), BODY_MOST // MOST - 2
-    items = [item(kms, app, f"{n:03}" + "n" * 120, data=b"%d" % n, version="1.0.0+" + "b" * 100, source="") for n in range(MOST)]
+    items = [item(kms, app, f"{n:03}" + "n" * 250, data=b"%d" % n, version="1.0.0+" + "b" * 100, source="") for n in range(MOST)]
     for one in items:
         one["source"] = "s" * (room - len(canonical(one)))
     body = canonical({"items": items})
