@@ -1,10 +1,12 @@
 /* Public keys as SubjectPublicKeyInfo: verifying with them, and their JWK and OpenSSH forms. */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/enc.h"
@@ -54,16 +56,130 @@ static bool verify(EVP_PKEY *k, const EVP_MD *md, struct span message, struct sp
     return good;
 }
 
-int spki_verify(struct span spki_der, struct span message, struct span sig, struct err *e)
+static int verify_message(EVP_PKEY *k, struct span message, struct span sig, struct err *e)
 {
-    KEY_AUTO *k = load(spki_der, e);
     const EVP_MD *md;
 
-    if (!k)
-        return -1;
     if (digest_of(k, &md))
         return err_set(e, ERR_BAD_CERTIFICATE, "the public key is of a kind that is not used here");
     return verify(k, md, message, sig) ? 0 : err_set(e, ERR_SIGNATURE_INVALID, "the signature does not verify");
+}
+
+int spki_verify(struct span spki_der, struct span message, struct span sig, struct err *e)
+{
+    KEY_AUTO *k = load(spki_der, e);
+
+    return k ? verify_message(k, message, sig, e) : -1;
+}
+
+static const EVP_MD *md_of(const struct scheme *s)
+{
+    return !s->hash ? NULL : strcmp(s->hash, "sha384") ? EVP_sha256() : EVP_sha384();
+}
+
+static bool verify_digest(EVP_PKEY *k, const struct scheme *s, struct span digest, struct span sig)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(k, NULL);
+    bool good = ctx && EVP_PKEY_verify_init(ctx) == 1;
+
+    if (good && !s->ecdsa)
+        good = EVP_PKEY_CTX_set_rsa_padding(ctx, s->pkcs1 ? RSA_PKCS1_PADDING : RSA_PKCS1_PSS_PADDING) == 1 &&
+               (s->pkcs1 || EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1);
+    good = good && EVP_PKEY_CTX_set_signature_md(ctx, md_of(s)) == 1 && EVP_PKEY_verify(ctx, sig.data, sig.len, digest.data, digest.len) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+    return good;
+}
+
+static bool is_algorithm(const EVP_PKEY *k, const char *algorithm)
+{
+    static const struct {
+        const char *algorithm;
+        enum pkey_kind kind;
+        int bits;
+    } kinds[] = {{"p256", PKEY_P256, 256}, {"p384", PKEY_P384, 384}, {"ed25519", PKEY_ED25519, 256},
+                 {"rsa-2048", PKEY_RSA, 2048}, {"rsa-3072", PKEY_RSA, 3072}, {"rsa-4096", PKEY_RSA, 4096}};
+    BIGNUM *exponent = NULL;
+    bool good = false;
+
+    for (size_t n = 0; n < sizeof kinds / sizeof *kinds; n++)
+        good |= !strcmp(kinds[n].algorithm, algorithm) && kinds[n].kind == pkey_kind(k) &&
+                (kinds[n].kind == PKEY_ED25519 || kinds[n].bits == EVP_PKEY_get_bits(k));
+    if (good && pkey_kind(k) == PKEY_RSA)
+        good = EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1 && BN_is_word(exponent, RSA_F4);
+    BN_free(exponent);
+    return good;
+}
+
+static int check_digest(EVP_PKEY *k, const struct scheme *scheme, struct span digest, struct span sig, struct err *e)
+{
+    if (scheme->statement || !is_algorithm(k, scheme->algorithm))
+        return err_set(e, ERR_BAD_CERTIFICATE, "the public key is not one of %s for digests", scheme->algorithm);
+    if (digest.len != scheme->hash_len)
+        return err_set(e, ERR_BAD_DIGEST, "the digest has %zu bytes, a %s has %zu", digest.len, scheme->hash, scheme->hash_len);
+    return verify_digest(k, scheme, digest, sig) ? 0 : err_set(e, ERR_SIGNATURE_INVALID, "the signature does not verify");
+}
+
+int spki_verify_digest(struct span spki_der, const struct scheme *scheme, struct span digest, struct span sig, struct err *e)
+{
+    KEY_AUTO *k = load(spki_der, e);
+
+    return k ? check_digest(k, scheme, digest, sig, e) : -1;
+}
+
+struct spki_key {
+    EVP_PKEY *pkey;
+};
+
+struct spki_key *spki_key_open(struct span spki_der, struct err *e)
+{
+    struct spki_key *k = calloc(1, sizeof *k);
+
+    if (k)
+        k->pkey = load(spki_der, e);
+    else
+        err_set(e, ERR_INTERNAL, "out of memory");
+    if (k && k->pkey)
+        return k;
+    free(k);
+    return NULL;
+}
+
+void spki_key_close(struct spki_key *k)
+{
+    if (k)
+        EVP_PKEY_free(k->pkey);
+    free(k);
+}
+
+int spki_key_verify(const struct spki_key *k, const struct scheme *digest, struct span signed_bytes, struct span sig, struct err *e)
+{
+    return digest ? check_digest(k->pkey, digest, signed_bytes, sig, e) : verify_message(k->pkey, signed_bytes, sig, e);
+}
+
+bool spki_is(struct span spki_der, const char *algorithm)
+{
+    struct err e = {0};
+    KEY_AUTO *k = load(spki_der, &e);
+
+    return k && is_algorithm(k, algorithm);
+}
+
+int ecdsa_raw(struct span der, const struct scheme *scheme, struct buf *out, struct err *e)
+{
+    const unsigned char *at = der.data;
+    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &at, (long)der.len);
+    size_t half = scheme->hash_len; /* for the curves used here the order is as long as the hash */
+    uint8_t raw[2 * SCHEME_DIGEST_MAX];
+    bool good = scheme->ecdsa && sig && at == der.data + der.len && BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, (int)half) == (int)half &&
+                BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + half, (int)half) == (int)half;
+
+    ECDSA_SIG_free(sig);
+    ERR_clear_error();
+    if (!good)
+        return err_set(e, ERR_INTERNAL, "the signature is no ECDSA signature of that curve");
+    buf_put(out, raw, 2 * half);
+    return buf_ok(out) ? err_set(e, ERR_INTERNAL, "out of memory") : 0;
 }
 
 static const struct curve {

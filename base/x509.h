@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/scheme.h"
 #include "base/hash.h"
 
 #define X509_SAN_MAX 8
@@ -34,6 +35,18 @@ void der_to_pem(struct buf *out, const char *label, struct span der);
 int csr_check(struct span csr_der, struct buf *spki, struct err *e) __attribute__((warn_unused_result));
 /* Verifies a signature over message with the SPKI: ECDSA = SHA-256 for P-256, SHA-384 for P-384, DER; Ed25519; RSA = PSS, SHA-256, salt = hash length. 0 = good. */
 int spki_verify(struct span spki_der, struct span message, struct span sig, struct err *e) __attribute__((warn_unused_result));
+/* The same over a digest that the caller computed, by the rules of the key's scheme: ECDSA in DER, RSA-PSS or PKCS#1 v1.5. A digest of another length is refused. 0 = good. */
+int spki_verify_digest(struct span spki_der, const struct scheme *scheme, struct span digest, struct span sig, struct err *e) __attribute__((warn_unused_result));
+/* A public key that is read once for many signatures; verifying with it is safe in several threads at once. NULL with e filled when it does not parse. */
+struct spki_key;
+struct spki_key *spki_key_open(struct span spki_der, struct err *e);
+void spki_key_close(struct spki_key *k);
+/* As spki_verify, or with a scheme for digests as spki_verify_digest. */
+int spki_key_verify(const struct spki_key *k, const struct scheme *digest, struct span signed_bytes, struct span sig, struct err *e) __attribute__((warn_unused_result));
+/* Is the public key one of that algorithm ("p256", "rsa-4096")? RSA: exactly so many bits, exponent 65537. */
+bool spki_is(struct span spki_der, const char *algorithm);
+/* An ECDSA signature in DER as r || s, each as long as the curve's order (IEEE P1363), appended. */
+int ecdsa_raw(struct span der, const struct scheme *scheme, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* JWK (RFC 7517) as canonical JSON, or OpenSSH line without comment. */
 int spki_to_jwk(struct span spki_der, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 int spki_to_ssh(struct span spki_der, struct buf *out, struct err *e) __attribute__((warn_unused_result));

@@ -22,7 +22,7 @@ int api_send_change(struct context *c, const struct kms_request *rq, struct kms_
 {
     if (kms_call(c->kms, rq, out, &c->error))
         return -1;
-    return out->http == 202 ? kms_fail_pending(out, &c->error) : 0;
+    return out->http == 202 && !json_object_get(out->json, "operation") ? kms_fail_pending(out, &c->error) : 0;
 }
 
 int api_change(struct context *c, const char *target, const json_t *body, struct kms_answer *out)

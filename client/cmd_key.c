@@ -1,6 +1,7 @@
 /* kmsctl key: release keys. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/sshsig.h"
 #include "base/x509.h"
@@ -9,6 +10,39 @@
 #include "client/output.h"
 
 #define PUBLIC_MAX (64u << 10)
+#define FOLLOW_MAX 600 /* looks, two a second */
+
+/* The service still works on it: looks until it is done. The answer is the key as it stands then. */
+static int follow(struct context *c, const char *name, struct kms_answer *a)
+{
+    const struct timespec pause = {.tv_nsec = 500 * 1000000L};
+    char target[KMS_HEADER_MAX], key[128];
+    const char *state = "running";
+
+    snprintf(target, sizeof(target), "%s", a->location);
+    if (strncmp(target, "/v1/operations/", 15) || strspn(target + 15, "0123456789abcdef") != strlen(target + 15))
+        return kms_fail_text(&c->error, KMS_REFUSED, "the service names no operation to look at");
+    output_note("the token makes the key; this takes a while");
+    for (unsigned looks = 0; strcmp(state, "running") == 0; looks++) {
+        if (looks == FOLLOW_MAX)
+            return kms_fail_text(&c->error, KMS_UNREACHABLE, "key %s is still being made; 'kmsctl key show %s' will tell when it is there", name, name);
+        nanosleep(&pause, NULL);
+        kms_answer_free(a);
+        if (api_get(c, KMS_DOOR_ADMIN, target, a))
+            return -1;
+        state = json_string_value(json_object_get(a->json, "state"));
+        if (!state)
+            return kms_fail_text(&c->error, KMS_REFUSED, "the service's answer is no operation");
+    }
+    if (strcmp(state, "done") != 0) {
+        const char *detail = json_string_value(json_object_get(json_object_get(a->json, "problem"), "detail"));
+
+        return kms_fail_text(&c->error, KMS_REFUSED, "key %s was not made: %s", name, detail ? detail : "the service does not say why");
+    }
+    kms_answer_free(a);
+    snprintf(key, sizeof(key), "/v1/keys/%s", name);
+    return api_get(c, KMS_DOOR_ADMIN, key, a);
+}
 
 int cmd_key_create(struct context *c)
 {
@@ -19,7 +53,7 @@ int cmd_key_create(struct context *c)
         return -1;
     JSON_AUTO *body = json_pack("{s:s, s:s, s:s}", "name", name, "algorithm", algorithm ? algorithm : "p256", "scheme",
                                 scheme ? scheme : "statement");
-    if (api_change(c, "/v1/keys", body, &a))
+    if (api_change(c, "/v1/keys", body, &a) || (a.http == 202 && follow(c, name, &a)))
         return -1;
     output_object(c, a.json);
     return 0;
@@ -28,7 +62,7 @@ int cmd_key_create(struct context *c)
 int cmd_key_list(struct context *c)
 {
     static const struct column columns[] = {{"NAME", "name"},   {"VERSION", "version"}, {"ALGORITHM", "algorithm"}, {"SCHEME", "scheme"},
-                                            {"STATE", "state"}, {"CREATED", "created"}, {NULL, NULL}};
+                                            {"STATE", "state"}, {"COMPROMISED", "compromised"}, {"CREATED", "created"}, {NULL, NULL}};
 
     if (config_connect(c))
         return -1;

@@ -9,16 +9,15 @@
 #include "client/digest.h"
 #include "client/output.h"
 
-#define SUFFIX ".dsse.json"
 #define PATH_TEXT 4096
 
 /* One artifact to be signed. */
 struct artifact {
     const char *path;             /* NULL with --digest */
     const char *name;
-    char sha256[SHA256_HEX];
+    const char *hash;
+    char digest[SCHEME_DIGEST_HEX];
     int64_t size;
-    char envelope[PATH_TEXT];     /* where the envelope goes */
 };
 
 static int bad(struct context *c, const struct err *why)
@@ -43,28 +42,23 @@ static int common(struct context *c, struct kms_sign_request *rq)
     return 0;
 }
 
-static int set_output(struct context *c, struct artifact *a)
-{
-    const char *file = config_text(c, OPT_OUTPUT_FILE), *stem = a->path ? a->path : a->name;
-    int n = file ? snprintf(a->envelope, sizeof(a->envelope), "%s", file) : snprintf(a->envelope, sizeof(a->envelope), "%s" SUFFIX, stem);
-
-    return n < 0 || (size_t)n >= sizeof(a->envelope) ? kms_fail_text(&c->error, KMS_USAGE, "the file name is too long") : 0;
-}
-
-/* --digest sha256:HEX [--size N] [--name NAME] */
+/* --digest HASH:HEX [--size N] [--name NAME] */
 static int from_digest(struct context *c, const char *app, struct artifact *a)
 {
     const char *text = config_text(c, OPT_DIGEST);
+    size_t len;
     uint64_t size;
 
-    if (strncmp(text, "sha256:", 7) != 0 || strlen(text + 7) != SHA256_HEX - 1 || strspn(text + 7, "0123456789abcdef") != SHA256_HEX - 1)
-        return kms_fail_text(&c->error, KMS_USAGE, "--digest is sha256: and 64 lower-case hexadecimal characters");
-    memcpy(a->sha256, text + 7, SHA256_HEX);
+    a->hash = strncmp(text, "sha384:", 7) ? "sha256" : "sha384";
+    len = 2 * hash_length(a->hash);
+    if ((strncmp(text, "sha256:", 7) && strncmp(text, "sha384:", 7)) || strlen(text + 7) != len || strspn(text + 7, "0123456789abcdef") != len)
+        return kms_fail_text(&c->error, KMS_USAGE, "--digest is sha256: and 64, or sha384: and 96 lower-case hexadecimal characters");
+    memcpy(a->digest, text + 7, len + 1);
     if (config_number(c, OPT_SIZE, 0, (uint64_t)JSON_INT_MAX, 0, &size))
         return -1;
     a->size = config_text(c, OPT_SIZE) ? (int64_t)size : -1;
     a->name = config_text(c, OPT_NAME) ? config_text(c, OPT_NAME) : app;
-    return set_output(c, a);
+    return 0;
 }
 
 static int from_file(struct context *c, const char *path, struct artifact *a)
@@ -73,12 +67,11 @@ static int from_file(struct context *c, const char *path, struct artifact *a)
     struct err why = {0};
 
     a->path = path;
+    a->hash = config_text(c, OPT_HASH) ? config_text(c, OPT_HASH) : "sha256";
     a->name = config_text(c, OPT_NAME) ? config_text(c, OPT_NAME) : slash ? slash + 1 : path;
     if (artifact_check(a->name, config_text(c, OPT_NAME) ? "--name" : "the file's base name (--name gives another)", &why))
         return bad(c, &why);
-    if (digest_file(path, a->sha256, &a->size, &why))
-        return kms_fail(&c->error, KMS_REFUSED, &why);
-    return set_output(c, a);
+    return digest_file(path, a->hash, a->digest, &a->size, &why) ? kms_fail(&c->error, KMS_REFUSED, &why) : 0;
 }
 
 static int check_words(struct context *c)
@@ -91,59 +84,80 @@ static int check_words(struct context *c)
         return kms_fail_text(&c->error, KMS_USAGE, "give at least one FILE, or --digest sha256:HEX");
     if (!config_text(c, OPT_DIGEST) && config_text(c, OPT_SIZE))
         return kms_fail_text(&c->error, KMS_USAGE, "--size goes with --digest; a FILE is measured");
+    if (config_text(c, OPT_HASH) && config_text(c, OPT_DIGEST))
+        return kms_fail_text(&c->error, KMS_USAGE, "--hash goes with FILE; --digest names its hash itself");
+    if (config_text(c, OPT_HASH) && !hash_length(config_text(c, OPT_HASH)))
+        return kms_fail_text(&c->error, KMS_USAGE, "--hash is sha256 or sha384, not '%s'", config_text(c, OPT_HASH));
     if (n > 1 && (config_text(c, OPT_NAME) || config_text(c, OPT_OUTPUT_FILE) || config_text(c, OPT_IDEMPOTENCY_KEY)))
         return kms_fail_text(&c->error, KMS_USAGE, "--name, --output-file and --idempotency-key are for one FILE");
     return 0;
 }
 
-static int write_envelope(struct context *c, const struct artifact *a, const struct kms_signature *s)
+/* What was made of it: the envelope, or the bytes of the signature. */
+static int result_of(struct context *c, const struct kms_signature *s, struct span *out)
 {
-    struct err why = {0};
+    *out = s->envelope ? span_of(s->envelope, s->envelope_len) : span_of(s->block, s->block_len);
+    if (!config_text(c, OPT_RAW))
+        return 0;
+    *out = span_of(s->raw, s->raw_len);
+    return s->raw_len ? 0 : kms_fail_text(&c->error, KMS_USAGE, "--raw is for ECDSA signatures over digests; key %s makes others (scheme %s)", s->key, s->scheme);
+}
 
-    if (strcmp(a->envelope, "-") == 0)
-        return output_bytes(c, buf_span(&s->envelope));
-    if (file_write_atomic(a->envelope, s->envelope.data, s->envelope.len, 0644, &why))
-        return kms_fail(&c->error, KMS_REFUSED, &why);
-    return 0;
+static int write_result(struct context *c, const struct artifact *a, const struct kms_signature *s, char path[static PATH_TEXT])
+{
+    const char *file = config_text(c, OPT_OUTPUT_FILE), *stem = a->path ? a->path : a->name;
+    int n = file ? snprintf(path, PATH_TEXT, "%s", file) : snprintf(path, PATH_TEXT, "%s%s", stem, s->envelope ? ".dsse.json" : ".sig");
+    struct err why = {0};
+    struct span bytes;
+
+    if (n < 0 || n >= PATH_TEXT)
+        return kms_fail_text(&c->error, KMS_USAGE, "the file name is too long");
+    if (result_of(c, s, &bytes))
+        return -1;
+    if (strcmp(path, "-") == 0)
+        return output_bytes(c, bytes);
+    return file_write_atomic(path, bytes.data, bytes.len, 0644, &why) ? kms_fail(&c->error, KMS_REFUSED, &why) : 0;
 }
 
 static void report_dry_run(struct context *c, const struct artifact *a, const struct kms_signature *s)
 {
-    JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:b, s:s, s:s}", "name", a->name, "sha256", a->sha256, "decision", "allow", "signed_before",
+    JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:b, s:s, s:s}", "name", a->name, a->hash, a->digest, "decision", "allow", "signed_before",
                              s->signed_before, "rule", s->rule, "request_id", s->request_id);
 
     output_object(c, j);
 }
 
-static void report(struct context *c, const struct artifact *a, const struct kms_signature *s)
+static void report(struct context *c, const struct kms_sign_request *rq, const struct artifact *a, const struct kms_signature *s, const char *path)
 {
-    JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:I, s:{s:s, s:I}, s:s, s:s}", "name", s->release.name, "sha256", a->sha256, "key", s->key,
-                             "key_version", (json_int_t)s->key_version, "record", "hash", s->hash, "seq", (json_int_t)s->seq, "version",
-                             s->release.version, "request_id", s->request_id);
+    JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:I, s:s, s:{s:s, s:I}, s:s, s:s}", "name", a->name, a->hash, a->digest, "key", s->key, "key_version",
+                             (json_int_t)s->key_version, "scheme", s->scheme, "record", "hash", s->hash, "seq", (json_int_t)s->seq, "version", rq->version,
+                             "request_id", s->request_id);
 
     /* A path that is not UTF-8 cannot be a JSON text: it is left out. */
     if (j && a->path)
         json_object_set_new(j, "file", json_string(a->path));
     if (j)
-        json_object_set_new(j, "envelope_file", json_string(a->envelope));
+        json_object_set_new(j, s->envelope ? "envelope_file" : "signature_file", json_string(path));
     output_object(c, j);
 }
 
 static int sign_one(struct context *c, struct kms_sign_request *rq, const struct artifact *a)
 {
     KMS_SIGNATURE_AUTO s = {0};
+    char path[PATH_TEXT];
 
     rq->name = a->name;
-    rq->sha256 = a->sha256;
+    rq->hash = a->hash;
+    rq->digest = a->digest;
     rq->size = a->size;
     if (kms_sign(c->kms, rq, &s, &c->error))
         return -1;
     if (s.dry_run)
         return report_dry_run(c, a, &s), 0;
-    if (write_envelope(c, a, &s))
+    if (write_result(c, a, &s, path))
         return -1;
-    if (strcmp(a->envelope, "-") != 0)
-        report(c, a, &s);
+    if (strcmp(path, "-") != 0)
+        report(c, rq, a, &s, path);
     return 0;
 }
 

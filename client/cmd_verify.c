@@ -9,6 +9,8 @@
 #include "client/digest.h"
 #include "client/dsse.h"
 #include "client/output.h"
+#include "client/release.h"
+#include "client/verify.h"
 
 static int refuse(struct context *c, const struct err *why)
 {
@@ -29,20 +31,19 @@ static void expectations(const struct context *c, struct kms_expect *x)
 int cmd_verify(struct context *c)
 {
     BUF_AUTO envelope = {0}, spki = {0};
-    char sha256[SHA256_HEX];
+    char sha256[SCHEME_DIGEST_HEX];
     struct kms_expect x = {.sha256 = sha256};
-    struct release r;
+    struct kms_release r;
     struct err why = {0};
     const char *pub;
 
     if (config_need(c, OPT_PUB, &pub) || api_pem(c, pub, "PUBLIC KEY", NULL, &spki) ||
         api_file(c, c->args.word[1], DSSE_ENVELOPE_MAX, &envelope))
         return -1;
-    if (digest_file(c->args.word[0], sha256, &x.size, &why))
+    if (digest_file(c->args.word[0], "sha256", sha256, &x.size, &why))
         return refuse(c, &why);
     expectations(c, &x);
-    x.spki = buf_span(&spki);
-    if (kms_verify_envelope(buf_span(&envelope), &x, &r, &why))
+    if (verify_envelope(buf_span(&envelope), buf_span(&spki), &x, &r, &why))
         return refuse(c, &why);
     JSON_AUTO *j = release_to_json(&r);
     if (j)
@@ -81,7 +82,7 @@ int cmd_statement_pae(struct context *c)
 int cmd_statement_show(struct context *c)
 {
     DSSE_AUTO d = {0};
-    struct release r;
+    struct kms_release r;
     struct err why = {0};
 
     if (load(c, &d))

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "client/kms.h"
+#include "client/call.h"
 
 /* X(code, name, argument or NULL, help): every option of every command; a command lists the ones it takes. */
 #define OPTION_TABLE(X) \
@@ -25,19 +25,23 @@
     X(APP, "app", "APP", "the app [KMS_APP for sign and release]") \
     X(CHANNEL, "channel", "CHANNEL", "the channel [KMS_CHANNEL for sign and release]") \
     X(NAME, "name", "NAME", "name of the artifact (sign: the base name of FILE)") \
-    X(DIGEST, "digest", "sha256:HEX", "digest computed elsewhere, instead of FILE") \
+    X(DIGEST, "digest", "HASH:HEX", "digest computed elsewhere (sha256:…), instead of FILE") \
+    X(HASH, "hash", "sha256|sha384", "hash of FILE that goes to the service (sha256; p384 keys of the scheme digest take sha384)") \
+    X(RAW, "raw", NULL, "an ECDSA signature over a digest: write r and s one behind the other instead of DER") \
     X(SIZE, "size", "BYTES", "size of the artifact that --digest is of") \
     X(SOURCE, "source", "TEXT", "what it was built from, as you claim") \
     X(DRY_RUN, "dry-run", NULL, "ask whether it would be allowed; nothing is signed") \
     X(IDEMPOTENCY_KEY, "idempotency-key", "TEXT", "same text on a repetition = same answer (one FILE only; random)") \
-    X(OUTPUT_FILE, "output-file", "FILE", "where the envelope goes (FILE.dsse.json); - is standard output") \
+    X(OUTPUT_FILE, "output-file", "FILE", "where the envelope (FILE.dsse.json) or signature (FILE.sig) goes; - is standard output") \
     X(PUB, "pub", "FILE", "public key (PEM) of the release key, from a source you trust") \
     X(ALLOW_DEV, "allow-dev", NULL, "accept statements of a development server") \
     X(SIGNATURE_OUT, "signature-out", "FILE", "write the raw signature there") \
-    X(ALGORITHM, "algorithm", "NAME", "p256") \
-    X(SCHEME, "scheme", "NAME", "statement") \
+    X(ALGORITHM, "algorithm", "NAME", "p256 (default), p384, rsa-2048, rsa-3072, rsa-4096 or ed25519") \
+    X(SCHEME, "scheme", "NAME", "statement (default), digest, or digest-pkcs1 (RSA)") \
     X(FORMAT, "format", "pem|jwk|ssh", "form of the public key (pem)") \
     X(REASON, "reason", "TEXT", "why; kept in the audit log") \
+    X(DELAY_HOURS, "delay-hours", "N", "how far ahead, 24 to 8760 (24)") \
+    X(DELAY_SECONDS, "delay-seconds", "N", "the same in seconds; development instances only") \
     X(SEQ, "seq", "N", "number of a record of the audit log") \
     X(REMOTE, "remote", NULL, "let the service check it too") \
     X(KIND, "kind", "ci|service|human", "what the identity is") \
@@ -106,6 +110,12 @@ int cmd_key_create(struct context *c);
 int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);
 int cmd_key_public(struct context *c);
+int cmd_key_suspend(struct context *c);
+int cmd_key_resume(struct context *c);
+int cmd_key_retire(struct context *c);
+int cmd_key_compromise(struct context *c);
+int cmd_key_destroy(struct context *c);
+int cmd_key_restore(struct context *c);
 int cmd_release_withdraw(struct context *c);
 int cmd_time_confirm(struct context *c);
 int cmd_policy_apply(struct context *c);

@@ -8,12 +8,13 @@ const struct option_info option_table[OPT_COUNT] = {
 };
 
 const struct command command_table[] = {
-    {"sign", NULL, "FILE...", 0, -1, "sign releases and write FILE.dsse.json beside each FILE",
-     "Each FILE is hashed here; only its SHA-256, size and name go to the service. Repetitions after 503,\n"
+    {"sign", NULL, "FILE...", 0, -1, "sign releases and write FILE.dsse.json (or FILE.sig) beside each FILE",
+     "Each FILE is hashed here; only its digest, size and name go to the service. A key of the scheme statement gives\n"
+     "an envelope (DSSE) that binds all of what is below; one of the scheme digest the bare signature over the digest. Repetitions after 503,\n"
      "timeouts and lost connections use one Idempotency-Key, so nothing is signed twice.\n\n"
      "  kmsctl sign app.zip --version 1.4.0 --key ota --app com.example.app --channel stable\n"
      "  kmsctl sign --digest sha256:HEX --name app.zip --version 1.4.0\n",
-     {OPT_VERSION, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_NAME, OPT_DIGEST, OPT_SIZE, OPT_SOURCE, OPT_DRY_RUN, OPT_IDEMPOTENCY_KEY, OPT_OUTPUT_FILE},
+     {OPT_VERSION, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_NAME, OPT_DIGEST, OPT_HASH, OPT_RAW, OPT_SIZE, OPT_SOURCE, OPT_DRY_RUN, OPT_IDEMPOTENCY_KEY, OPT_OUTPUT_FILE},
      cmd_sign},
     {"verify", NULL, "FILE ENVELOPE", 2, 2, "check a FILE against its envelope, offline",
      "Checks the signature with the key of --pub (never one from the envelope), the digest and size of FILE,\n"
@@ -27,12 +28,31 @@ const struct command command_table[] = {
      "  openssl dgst -sha256 -verify ota.pem -signature sig pae\n",
      {OPT_SIGNATURE_OUT}, cmd_statement_pae},
     {"statement", "show", "ENVELOPE", 1, 1, "print what an envelope says, without checking the signature", "", {0}, cmd_statement_show},
-    {"status", NULL, "", 0, 0, "state of the service: log head, keys, lanes, policy", "", {0}, cmd_status},
+    {"status", NULL, "", 0, 0, "state of the service: doors, log, token, keys, certificates, and what to look at",
+     "What needs an operator stands at the end, with what to do about it.\n", {0}, cmd_status},
     {"whoami", NULL, "", 0, 0, "your identity and roles as the service sees them", "", {0}, cmd_whoami},
-    {"key", "create", "NAME", 1, 1, "generate a release key in the token", "", {OPT_ALGORITHM, OPT_SCHEME}, cmd_key_create},
+    {"key", "create", "NAME", 1, 1, "generate a release key in the token",
+     "The scheme is what the key signs for ever: release statements, or digests that are sent (policy action sign.digest).\n"
+     "RSA keys sign digests with PSS padding (digest) or that of PKCS#1 v1.5 (digest-pkcs1). Long keys take a while.\n\n"
+     "  kmsctl key create ota --algorithm p256 --scheme statement\n"
+     "  kmsctl key create boot --algorithm rsa-4096 --scheme digest-pkcs1\n", {OPT_ALGORITHM, OPT_SCHEME}, cmd_key_create},
     {"key", "list", "", 0, 0, "list the release keys", "", {0}, cmd_key_list},
     {"key", "show", "NAME", 1, 1, "show one release key", "", {0}, cmd_key_show},
     {"key", "public", "NAME", 1, 1, "print a public key", "  kmsctl key public ota > ota.pem\n", {OPT_FORMAT}, cmd_key_public},
+    {"key", "suspend", "NAME", 1, 1, "let a key sign nothing until it is resumed",
+     "Takes effect with its record: no signature follows it in the log, and one that is under way is thrown away.\n", {OPT_REASON}, cmd_key_suspend},
+    {"key", "resume", "NAME", 1, 1, "let a suspended key sign again", "", {OPT_REASON}, cmd_key_resume},
+    {"key", "retire", "NAME", 1, 1, "let a key never sign again",
+     "For good. The public key stays, so that everything it signed can be verified.\n", {OPT_REASON}, cmd_key_retire},
+    {"key", "compromise", "NAME", 1, 1, "mark a key as compromised, for ever",
+     "For good. It signs nothing any more, and what it signed before is not handed out again either: give devices\n"
+     "another key, and sign newer versions with that.\n", {OPT_REASON}, cmd_key_compromise},
+    {"key", "destroy", "NAME", 1, 1, "have a key removed from the token, a day ahead or more",
+     "Only a suspended or retired key. Until then it can be called off with 'kmsctl key restore'; afterwards nobody\n"
+     "can bring it back. The public key stays in the log.\n\n"
+     "  kmsctl key destroy ota --delay-hours 72 --reason 'replaced by ota-2'\n", {OPT_DELAY_HOURS, OPT_DELAY_SECONDS, OPT_REASON}, cmd_key_destroy},
+    {"key", "restore", "NAME", 1, 1, "call off the destruction of a key",
+     "The key is suspended or retired again, as before.\n", {OPT_REASON}, cmd_key_restore},
     {"release", "withdraw", "", 0, 0, "record that a version must not be used", "A withdrawn version is not signed again.\n",
      {OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_REASON}, cmd_release_withdraw},
     {"time", "confirm", "", 0, 0, "confirm that a step of the service's clock was meant",

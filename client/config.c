@@ -9,6 +9,7 @@
 
 #include "base/num.h"
 #include "client/output.h"
+#include "client/owncert.h"
 
 static const char *const variables[OPT_COUNT] = {
     [OPT_ADDR] = "KMS_ADDR",       [OPT_ADMIN_ADDR] = "KMS_ADMIN_ADDR", [OPT_CACERT] = "KMS_CACERT",
@@ -75,19 +76,20 @@ static void print_notice(void *ctx, const char *text)
 
 int config_connect(struct context *c)
 {
-    struct kms_options o = {.addr = config_text(c, OPT_ADDR), .admin_addr = config_text(c, OPT_ADMIN_ADDR), .ssh_key = config_text(c, OPT_SSH_KEY),
-                            .notice = print_notice};
+    struct kms_options o = {.addr = config_text(c, OPT_ADDR), .notice = print_notice};
+    const char *admin_addr = config_text(c, OPT_ADMIN_ADDR);
     uint64_t timeout, retries;
 
-    if (!o.addr && !o.admin_addr)
+    if (!o.addr && !admin_addr)
         return kms_fail_text(&c->error, KMS_USAGE,
                              "the address of the service is missing: --addr or KMS_ADDR (ci door), --admin-addr or KMS_ADMIN_ADDR");
     if (need_file(c, OPT_CACERT, &o.cacert) || need_file(c, OPT_CLIENT_CERT, &o.cert) || need_file(c, OPT_KEY_FILE, &o.key) ||
         config_number(c, OPT_TIMEOUT, 1, KMS_TIMEOUT_MAX, KMS_TIMEOUT_DEFAULT, &timeout) ||
         config_number(c, OPT_RETRIES, 0, KMS_RETRIES_MAX, KMS_RETRIES_DEFAULT, &retries))
         return -1;
+    owncert_warn(c);
     o.timeout = (unsigned)timeout;
     o.retries = (unsigned)retries;
     c->kms = kms_open(&o, &c->error);
-    return c->kms ? 0 : -1;
+    return c->kms ? kms_administer(c->kms, admin_addr, config_text(c, OPT_SSH_KEY), &c->error) : -1;
 }

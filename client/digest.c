@@ -45,7 +45,7 @@ static int hash_descriptor(int fd, const char *path, EVP_MD_CTX *ctx, uint8_t *c
         if (n == 0)
             break;
         if (EVP_DigestUpdate(ctx, chunk, (size_t)n) != 1)
-            return err_set(e, ERR_INTERNAL, "SHA-256 failed");
+            return err_set(e, ERR_INTERNAL, "hashing failed");
         done += n;
         if (done > JSON_INT_MAX)
             return err_set(e, ERR_TOO_LARGE, "%s is too long", path);
@@ -55,7 +55,7 @@ static int hash_descriptor(int fd, const char *path, EVP_MD_CTX *ctx, uint8_t *c
     return 0;
 }
 
-static int open_file(const char *path, struct progress *p, struct err *e)
+static int open_file(const char *path, int64_t *total, struct err *e)
 {
     struct stat st;
     int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -71,33 +71,42 @@ static int open_file(const char *path, struct progress *p, struct err *e)
         return err_set(e, ERR_BAD_REQUEST, "%s is a directory", path);
     }
     if (isatty(STDERR_FILENO) && st.st_size > PROGRESS_FROM)
-        p->total = st.st_size;
+        *total = st.st_size;
     return fd;
 }
 
-int digest_file(const char *path, char hex[static SHA256_HEX], int64_t *size, struct err *e)
+int digest_descriptor(int fd, const char *name, int64_t total, const char *hash, char hex[static SCHEME_DIGEST_HEX], int64_t *size, struct err *e)
 {
-    struct progress p = {0};
+    const EVP_MD *md = strcmp(hash, "sha384") ? EVP_sha256() : EVP_sha384();
+    struct progress p = {.total = total};
     uint8_t raw[EVP_MAX_MD_SIZE];
-    int fd = open_file(path, &p, e), failed;
-
-    if (fd < 0)
-        return -1;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     uint8_t *chunk = malloc(CHUNK);
+    int failed;
 
-    if (!ctx || !chunk || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+    if (!ctx || !chunk || EVP_DigestInit_ex(ctx, md, NULL) != 1)
         failed = err_set(e, ERR_INTERNAL, "out of memory");
     else
-        failed = hash_descriptor(fd, path, ctx, chunk, &p, size, e);
+        failed = hash_descriptor(fd, name, ctx, chunk, &p, size, e);
     if (p.total)
         fputs("\r\033[K", stderr);
     if (!failed && EVP_DigestFinal_ex(ctx, raw, NULL) != 1)
-        failed = err_set(e, ERR_INTERNAL, "SHA-256 failed");
+        failed = err_set(e, ERR_INTERNAL, "hashing failed");
     if (!failed)
-        hex_encode(raw, SHA256_LEN, hex);
+        hex_encode(raw, (size_t)EVP_MD_get_size(md), hex);
     free(chunk);
     EVP_MD_CTX_free(ctx);
+    return failed;
+}
+
+int digest_file(const char *path, const char *hash, char hex[static SCHEME_DIGEST_HEX], int64_t *size, struct err *e)
+{
+    int64_t total = 0;
+    int fd = open_file(path, &total, e), failed;
+
+    if (fd < 0)
+        return -1;
+    failed = digest_descriptor(fd, path, total, hash, hex, size, e);
     close(fd);
     return failed;
 }

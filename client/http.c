@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/num.h"
+#include "client/sigpipe.h"
 
 #define CONNECT_TIMEOUT_MS 10000L
 #define RETRY_AFTER_MAX 86400u
@@ -38,16 +39,20 @@ struct http *http_new(const struct http_tls *tls, struct err *e)
     curl_easy_setopt(c, CURLOPT_SSLKEY, tls->key);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "kmsctl/" KMSD_VERSION);
+    curl_easy_setopt(c, CURLOPT_USERAGENT, "libkms/" KMSD_VERSION);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->message);
     return h;
 }
 
 void http_free(struct http *h)
 {
+    struct sigpipe pipe;
+
     if (!h)
         return;
+    sigpipe_hold(&pipe); /* closing writes TLS's close_notify */
     curl_easy_cleanup(h->curl);
+    sigpipe_release(&pipe);
     free(h);
 }
 
@@ -186,6 +191,7 @@ enum http_result http_exchange(struct http *h, const struct http_request *rq, st
     BUF_AUTO url = BUF_INIT(8192);
     struct curl_slist *headers = make_headers(rq);
     enum http_result result = HTTP_ANSWERED;
+    struct sigpipe pipe;
     CURLcode code;
     long status = 0;
 
@@ -196,7 +202,9 @@ enum http_result http_exchange(struct http *h, const struct http_request *rq, st
         return HTTP_UNREACHABLE;
     }
     prepare(h, rq, rs, buf_str(&url), headers);
+    sigpipe_hold(&pipe);
     code = curl_easy_perform(h->curl);
+    sigpipe_release(&pipe);
     if (code != CURLE_OK)
         result = fail(code, h, rq, rs, e);
     else

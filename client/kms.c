@@ -1,11 +1,12 @@
 /* A connection to kmsd: its options, and a call with its repetitions. */
-#include "client/kms.h"
+#include "client/call.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/enc.h"
 #include "base/fsutil.h"
@@ -22,6 +23,7 @@
 
 struct kms {
     struct kms_options o;
+    const char *ssh_key;
     char base[2][ADDRESS_MAX]; /* by door, without a slash at the end; "" = not given */
     struct http *http;
 };
@@ -53,6 +55,23 @@ static int take_address(char out[static ADDRESS_MAX], const char *addr, struct k
     return 0;
 }
 
+static int check_file(const char *path, const char *what, struct kms_error *e)
+{
+    if (!path)
+        return kms_fail_text(e, KMS_USAGE, "no file is given for %s", what);
+    return access(path, R_OK) ? kms_fail_text(e, KMS_USAGE, "%s: %s: %s", what, path, strerror(errno)) : 0;
+}
+
+static int check_options(const struct kms_options *o, struct kms_error *e)
+{
+    if (o->timeout < 1 || o->timeout > KMS_TIMEOUT_MAX || o->retries > KMS_RETRIES_MAX)
+        return kms_fail_text(e, KMS_USAGE, "the timeout is 1 to %u seconds, with at most %u repetitions", KMS_TIMEOUT_MAX, KMS_RETRIES_MAX);
+    return check_file(o->cacert, "the certificates to trust", e) || check_file(o->cert, "the client certificate", e) ||
+                   check_file(o->key, "the client's private key", e)
+               ? -1
+               : 0;
+}
+
 struct kms *kms_open(const struct kms_options *o, struct kms_error *e)
 {
     struct http_tls tls = {.cacert = o->cacert, .cert = o->cert, .key = o->key};
@@ -63,13 +82,19 @@ struct kms *kms_open(const struct kms_options *o, struct kms_error *e)
     if (!k)
         return kms_fail_text(e, KMS_REFUSED, "out of memory"), NULL;
     k->o = *o;
-    if (take_address(k->base[KMS_DOOR_CI], o->addr, e) || take_address(k->base[KMS_DOOR_ADMIN], o->admin_addr, e))
+    if (check_options(o, e) || take_address(k->base[KMS_DOOR_CI], o->addr, e))
         return NULL;
     k->http = http_new(&tls, &why);
     if (!k->http)
         return kms_fail(e, KMS_REFUSED, &why), NULL;
     k = NULL;
     return done;
+}
+
+int kms_administer(struct kms *k, const char *admin_addr, const char *ssh_key, struct kms_error *e)
+{
+    k->ssh_key = ssh_key;
+    return take_address(k->base[KMS_DOOR_ADMIN], admin_addr, e);
 }
 
 void kms_close(struct kms **k)
@@ -171,7 +196,7 @@ static enum verdict sign_request(const struct call *c, struct buf *header, bool 
         sshsign_message(instance, text, c->rq->method, c->rq->target, c->rq->body, &message, &why))
         return kms_fail(e, KMS_REFUSED, &why), FINAL;
     buf_puts(header, "Kms-Signature: ");
-    if (sshsign_sign(c->k->o.ssh_key, buf_span(&message), header, &why))
+    if (sshsign_sign(c->k->ssh_key, buf_span(&message), header, &why))
         return kms_fail(e, KMS_REFUSED, &why), FINAL;
     *ok = true;
     return FINAL;
@@ -243,7 +268,7 @@ static int wait_before_next(const struct call *c, const struct kms_error *e)
         ms = BACKOFF_MAX_MS;
     if (clock_boot_us() + ms * 1000 >= c->deadline)
         return -1;
-    snprintf(text, sizeof(text), "%s; trying again in %lld.%lld s", e->slug[0] ? e->slug : "no answer", (long long)(ms / 1000),
+    snprintf(text, sizeof(text), "%s; trying again in %lld.%lld s", e->http ? e->slug : "no answer", (long long)(ms / 1000),
              (long long)(ms % 1000 / 100));
     notice(c, text);
     struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -261,7 +286,7 @@ static int begin(struct call *c, struct kms_error *e)
         return kms_fail_text(e, KMS_USAGE, c->rq->door == KMS_DOOR_CI
                                                ? "the address of the service is not given (--addr or KMS_ADDR)"
                                                : "the address of the administration door is not given (--admin-addr or KMS_ADMIN_ADDR)");
-    if (c->rq->ssh_signed && !c->k->o.ssh_key)
+    if (c->rq->ssh_signed && !c->k->ssh_key)
         return kms_fail_text(e, KMS_USAGE, "this change needs your SSH signature: give the key file with --ssh-key or KMS_SSH_KEY");
     if (given && (!given[0] || strlen(given) > 128 || strspn(given, IDEMPOTENCY_ALPHABET) != strlen(given)))
         return kms_fail_text(e, KMS_USAGE, "an idempotency key has 1 to 128 characters of [A-Za-z0-9._:-]");

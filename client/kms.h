@@ -1,125 +1,153 @@
-/* The client library: a connection to kmsd, signing a release, verifying an envelope offline. One struct kms serves one thread at a time. */
-#ifndef KMS_CLIENT_KMS_H
-#define KMS_CLIENT_KMS_H
+/* libkms: a connection to kmsd, signing releases, and checking offline what an envelope vouches for.
+ *
+ * Functions return 0, or -1 with *e filled. One struct kms serves one thread at a time; several may be open. Nothing is printed, no signal is raised.
+ * Texts given to a function are copied or used before it returns unless something else is said. Structures are part of the binary interface: one that
+ * changes gives the library a new soname. See libkms(3). */
+#ifndef KMS_H
+#define KMS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "base/json.h"
-#include "client/release.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
+<<<<<<< HEAD
+#define KMS_TIMEOUT_DEFAULT 60u     /* seconds, all attempts of a call together */
+=======
 #define KMS_ANSWER_MAX (8u << 20)   /* longest answer that is read */
 #define KMS_TIMEOUT_DEFAULT 60u     /* seconds, all attempts together */
+>>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
 #define KMS_RETRIES_DEFAULT 5u
 #define KMS_TIMEOUT_MAX 3600u
 #define KMS_RETRIES_MAX 100u
-#define KMS_HEADER_MAX 256
+
+/* Room for texts, with their NUL. */
+#define KMS_HEADER_MAX 256          /* request ids */
+#define KMS_RULE_TEXT 136           /* names of policy rules */
+#define KMS_NAME_TEXT 65            /* keys, channels */
+#define KMS_APP_TEXT 129
+#define KMS_ARTIFACT_TEXT 256
+#define KMS_VERSION_TEXT 129
+#define KMS_SHA256_TEXT 65          /* lower-case hexadecimal */
+#define KMS_DIGEST_TEXT 97          /* the longest digest, SHA-384 */
+#define KMS_BLOCK_MAX 512           /* bytes of the longest signature, RSA-4096 */
+#define KMS_TIME_TEXT 28            /* 2026-03-03T08:09:10.123456Z */
+#define KMS_ORIGIN_TEXT 129
+#define KMS_SOURCE_TEXT 2049
+
+/* The library's version, such as "0.1.0". */
+const char *kms_version(void);
 
 /* How a call ended; also the exit codes of kmsctl. */
 enum kms_status {
     KMS_DONE = 0,
     KMS_REFUSED = 1,      /* the service said no, or something is invalid */
-    KMS_USAGE = 2,        /* the caller's options */
+    KMS_USAGE = 2,        /* the caller's options or arguments */
     KMS_UNREACHABLE = 3,  /* no service, or 503 until the time was over */
-    KMS_PENDING = 4       /* waits for approval */
+    KMS_PENDING = 4       /* waits for approval: request_id names the request */
 };
 
-/* Why a call failed. Texts may come from the service: escape them before printing. */
+/* Why a call failed. Texts may come from the service: escape control characters before you print them.
+ * slug is what a program decides by. From the service: that of its problem, such as "version-not-newer" (docs/openapi.yaml lists them). Otherwise
+ * "usage", "unreachable", "pending", "local" (this machine: files, memory), or what is wrong with an input: "signature-invalid", "bad-digest",
+ * "forbidden" (expired, or of a development server), "bad-request" (malformed, or for something else than expected). */
 struct kms_error {
     enum kms_status status;
     unsigned http;                    /* HTTP status of the answer, 0 = the failure is local */
     unsigned retry_after;             /* seconds, 0 = none */
     char slug[64];
-    char title[256];
+    char title[256];                  /* "" for local failures */
     char detail[2048];
-    char rule[ERR_RULE_MAX];
+    char rule[KMS_RULE_TEXT];         /* policy rule that decided, "" = none */
     char request_id[KMS_HEADER_MAX];
 };
-/* Fills e from a local failure; returns -1. */
-int kms_fail(struct kms_error *e, enum kms_status status, const struct err *from);
-int kms_fail_text(struct kms_error *e, enum kms_status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Borrowed texts live as long as the connection. */
+struct kms;
 struct kms_options {
-    const char *addr;                 /* https://HOST:PORT of the ci door; NULL = not used */
-    const char *admin_addr;           /* of the administration door; NULL = not used */
-    const char *cacert;               /* PEM: the only certificates trusted */
-    const char *cert, *key;           /* PEM: client certificate and its private key */
-    const char *ssh_key;              /* file for ssh-keygen -f (private key, or .pub with an agent); NULL = cannot sign changes */
-    unsigned timeout, retries;        /* seconds for a call with all its attempts; repetitions */
-    void (*notice)(void *ctx, const char *text); /* told about repetitions; may be NULL */
+    const char *addr;                 /* of the service's ci door, https://HOST:PORT */
+    const char *cacert;               /* PEM file: the only certificates trusted */
+    const char *cert, *key;           /* PEM files: client certificate and its private key */
+    unsigned timeout;                 /* seconds for a call with all its attempts */
+    unsigned retries;                 /* repetitions after 503, timeouts and lost connections, all under one Idempotency-Key */
+    void (*notice)(void *ctx, const char *text); /* told about repetitions; NULL = nobody */
     void *notice_ctx;
 };
-struct kms;
-#define KMS_AUTO __attribute__((cleanup(kms_close))) struct kms
-/* Checks the options and prepares; connects at the first call. NULL with e filled otherwise. Free with kms_close. */
+#define KMS_OPTIONS_INIT {.timeout = KMS_TIMEOUT_DEFAULT, .retries = KMS_RETRIES_DEFAULT}
+/* Checks the options and prepares; connects at the first call. NULL with *e filled otherwise. Free with kms_close. */
 struct kms *kms_open(const struct kms_options *o, struct kms_error *e);
+/* Closes *k and makes it NULL; does nothing to a NULL. */
 void kms_close(struct kms **k);
 
-enum kms_door {
-    KMS_DOOR_CI,
-    KMS_DOOR_ADMIN,
-    KMS_DOOR_ANY          /* the ci door when its address is known, else the other */
-};
-struct kms_request {
-    const char *method;           /* "GET", "POST", "PUT" */
-    const char *target;           /* path with query, exactly as sent */
-    enum kms_door door;
-    const char *content_type;     /* of the body; NULL = application/json */
-    struct span body;
-    bool ssh_signed;              /* fetch a nonce, send Kms-Signature */
-    bool plain;                   /* GET only: the answer need not be JSON */
-    const char *idempotency_key;  /* NULL = a random one for whatever is not a GET */
-};
-struct kms_answer {
-    unsigned http;                /* 200 to 299 */
-    char request_id[KMS_HEADER_MAX], location[KMS_HEADER_MAX];
-    struct buf body;
-    json_t *json;                 /* the body as an object; NULL for plain answers */
-};
-#define KMS_ANSWER_AUTO __attribute__((cleanup(kms_answer_free))) struct kms_answer
-void kms_answer_free(struct kms_answer *a);
-/* For an answer 202: fills e (KMS_PENDING, with the id of the request that waits for approval); returns -1. */
-int kms_fail_pending(const struct kms_answer *a, struct kms_error *e);
-/* One call with its repetitions (503, timeouts and lost connections, all under one Idempotency-Key). */
-int kms_call(struct kms *k, const struct kms_request *rq, struct kms_answer *out, struct kms_error *e) __attribute__((warn_unused_result));
+/* Digest and length of a file of any size; hash is "sha256" or "sha384". */
+int kms_digest_file(const char *path, const char *hash, char digest[KMS_DIGEST_TEXT], int64_t *size, struct kms_error *e);
 
+/* What a release statement says. */
+struct kms_release {
+    char app[KMS_APP_TEXT], channel[KMS_NAME_TEXT], version[KMS_VERSION_TEXT], name[KMS_ARTIFACT_TEXT];
+    char sha256[KMS_SHA256_TEXT];       /* of the artifact */
+    int64_t size;                       /* bytes, -1 = not bound */
+    char key_name[KMS_NAME_TEXT];
+    int64_t key_version;
+    char instance[KMS_ORIGIN_TEXT], environment[16], request_id[KMS_ORIGIN_TEXT];
+    char issued[KMS_TIME_TEXT], expires[KMS_TIME_TEXT]; /* expires "" = never */
+    int64_t log_seq;                    /* last durable record when it was decided */
+    char log_hash[KMS_SHA256_TEXT];
+    char source[KMS_SOURCE_TEXT];       /* text or canonical JSON, "" = none */
+};
+
+/* Start from KMS_SIGN_REQUEST_INIT. */
 struct kms_sign_request {
     const char *key, *app, *channel, *version;
-    const char *name;             /* artifact name, NULL = the app */
-    const char *sha256;           /* 64 lower-case hexadecimal characters */
+    const char *name;             /* of the artifact; NULL = the app */
+    const char *hash;             /* "sha256", which statements bind, or "sha384" for the digests of p384 keys; NULL = sha256 */
+    const char *digest;           /* of the artifact, lower-case hexadecimal */
     int64_t size;                 /* bytes, -1 = unknown */
     const char *source;           /* what it was built from, as the caller claims; NULL = none */
-    bool dry_run;
-    const char *idempotency_key;  /* NULL = a random one */
+    bool dry_run;                 /* ask whether it would be allowed; nothing is signed */
+    const char *idempotency_key;  /* 1 to 128 of [A-Za-z0-9._:-]; NULL = a random one */
 };
+#define KMS_SIGN_REQUEST_INIT {.size = -1}
 struct kms_signature {
     char request_id[KMS_HEADER_MAX];
     bool dry_run;                 /* then nothing but request_id and the next two is set */
     bool signed_before;           /* dry run: this very release has a signature already */
-    char rule[ERR_RULE_MAX];      /* dry run: the policy rule that would allow it */
-    char key[NAME_MAX_LEN + 1];
+    char rule[KMS_RULE_TEXT];     /* dry run: the policy rule that would allow it */
+    char key[KMS_NAME_TEXT];
     int64_t key_version;
-    struct buf envelope;          /* DSSE envelope: compact JSON and a LF */
-    struct release release;       /* what the envelope says; compared with the request */
-    int64_t seq;                  /* record in the audit log */
-    char hash[SHA256_HEX];
+    char scheme[16];              /* of the key: "statement", or "digest" or "digest-pkcs1" */
+    char *envelope;               /* statement: DSSE envelope, one line of JSON with its LF, NUL behind it; else NULL */
+    size_t envelope_len;          /* without the NUL */
+    struct kms_release release;   /* statement: what the envelope says; compared with the request */
+    unsigned char block[KMS_BLOCK_MAX]; /* the other schemes: the signature over the digest; ECDSA in DER */
+    size_t block_len;
+    unsigned char raw[KMS_BLOCK_MAX];   /* ECDSA over a digest: r and s, each as long as the order of the curve; else raw_len is 0 */
+    size_t raw_len;
+    int64_t seq;                  /* its record in the audit log */
+    char hash[KMS_SHA256_TEXT];
 };
-#define KMS_SIGNATURE_AUTO __attribute__((cleanup(kms_signature_free))) struct kms_signature
+/* Asks for a signature and refuses an answer that does not bind exactly what was asked for. It does not check the signature: kms_verify does,
+ * with a key from a source you trust. Free *out with kms_signature_free. */
+int kms_sign(struct kms *k, const struct kms_sign_request *rq, struct kms_signature *out, struct kms_error *e);
 void kms_signature_free(struct kms_signature *s);
-/* Asks for a signature and refuses an answer that does not bind exactly what was asked for. KMS_PENDING: it waits for approval (e->request_id). */
-int kms_sign(struct kms *k, const struct kms_sign_request *rq, struct kms_signature *out, struct kms_error *e) __attribute__((warn_unused_result));
 
-/* What a verifier insists on. NULL = do not compare. */
+/* What a verifier insists on; start from KMS_EXPECT_INIT. NULL = do not compare. */
 struct kms_expect {
-    struct span spki;             /* public key, DER; never taken from the envelope */
-    const char *sha256;           /* of the artifact; NULL only where the caller compares it itself */
+    const char *sha256;           /* of the artifact; needed */
     int64_t size;                 /* of the artifact, -1 = do not compare */
     const char *app, *channel, *version, *name;
-    bool allow_development;
-    int64_t now;                  /* microseconds since 1970, for statements that expire */
+    bool allow_development;       /* accept statements of a development server */
+    int64_t now;                  /* microseconds since 1970, for statements that expire; 0 = this machine's clock */
 };
-/* Offline: signature, then a strict reading of the statement, then every expectation. *out is written only when everything holds. */
-int kms_verify_envelope(struct span envelope, const struct kms_expect *x, struct release *out, struct err *e) __attribute__((warn_unused_result));
+#define KMS_EXPECT_INIT {.size = -1}
+/* Offline: the signature, then a strict reading of the statement, then every expectation. public_key: PEM (PUBLIC KEY) or its DER, never from the
+ * envelope. *out is written only when everything holds. */
+int kms_verify(const void *envelope, size_t envelope_len, const void *public_key, size_t public_key_len, const struct kms_expect *x,
+               struct kms_release *out, struct kms_error *e);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -19,10 +19,27 @@ static void copy_cut(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
+/* A local failure has a slug too: by its kind, or the code of what was wrong with an input. */
+static void set_slug(struct kms_error *e, enum err_code code)
+{
+    const char *slug = "local";
+
+    if (e->status == KMS_USAGE)
+        slug = "usage";
+    else if (e->status == KMS_UNREACHABLE)
+        slug = "unreachable";
+    else if (e->status == KMS_PENDING)
+        slug = "pending";
+    else if (code != ERR_NONE && code != ERR_INTERNAL)
+        slug = err_slug(code);
+    copy_cut(e->slug, sizeof(e->slug), slug);
+}
+
 int kms_fail(struct kms_error *e, enum kms_status status, const struct err *from)
 {
     memset(e, 0, sizeof(*e));
     e->status = status;
+    set_slug(e, from->code);
     copy_cut(e->detail, sizeof(e->detail), from->detail[0] ? from->detail : err_title(from->code));
     return -1;
 }
@@ -33,6 +50,7 @@ int kms_fail_text(struct kms_error *e, enum kms_status status, const char *fmt, 
 
     memset(e, 0, sizeof(*e));
     e->status = status;
+    set_slug(e, ERR_NONE);
     va_start(ap, fmt);
     vsnprintf(e->detail, sizeof(e->detail), fmt, ap);
     va_end(ap);

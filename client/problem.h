@@ -2,8 +2,8 @@
 #ifndef KMS_CLIENT_PROBLEM_H
 #define KMS_CLIENT_PROBLEM_H
 
+#include "client/call.h"
 #include "client/http.h"
-#include "client/kms.h"
 
 /* Fills e from an answer with a status of 300 or more; returns -1. */
 int problem_from_answer(struct kms_error *e, const struct http_response *rs);

@@ -6,7 +6,16 @@
 
 #include "audit/statement.h"
 #include "base/enc.h"
+#include "base/hash.h"
 #include "base/num.h"
+#include "base/timefmt.h"
+#include "policy/names.h"
+#include "policy/version.h"
+
+/* The public header repeats the limits, so that it needs no other. */
+_Static_assert(KMS_NAME_TEXT == NAME_MAX_LEN + 1 && KMS_APP_TEXT == APP_MAX_LEN + 1 && KMS_ARTIFACT_TEXT == ARTIFACT_MAX_LEN + 1, "names");
+_Static_assert(KMS_VERSION_TEXT == VERSION_MAX + 1 && KMS_SHA256_TEXT == SHA256_HEX && KMS_TIME_TEXT == TIME_TEXT, "values");
+_Static_assert(KMS_RULE_TEXT == ERR_RULE_MAX, "rules");
 
 #define IN_TOTO_TYPE "https://in-toto.io/Statement/v1"
 
@@ -38,7 +47,7 @@ static int copy_time(char out[static TIME_TEXT], const char *text, const char *w
 }
 
 /* subject: exactly one, {name, digest: {sha256}}. */
-static int read_subject(const json_t *subjects, struct release *out, struct err *e)
+static int read_subject(const json_t *subjects, struct kms_release *out, struct err *e)
 {
     struct json_reader r, d;
     const char *name, *hex;
@@ -57,7 +66,7 @@ static int read_subject(const json_t *subjects, struct release *out, struct err 
                : 0;
 }
 
-static int read_names(struct json_reader *r, struct release *out, struct err *e)
+static int read_names(struct json_reader *r, struct kms_release *out, struct err *e)
 {
     const char *app, *channel, *version, *name;
 
@@ -75,7 +84,7 @@ static int read_names(struct json_reader *r, struct release *out, struct err *e)
                : 0;
 }
 
-static int read_key(struct json_reader *r, struct release *out, struct err *e)
+static int read_key(struct json_reader *r, struct kms_release *out, struct err *e)
 {
     struct json_reader k;
     const json_t *key;
@@ -88,7 +97,7 @@ static int read_key(struct json_reader *r, struct release *out, struct err *e)
     return copy_text(out->key_name, sizeof(out->key_name), name, "predicate.key.name", e);
 }
 
-static int read_log_head(struct json_reader *r, struct release *out, struct err *e)
+static int read_log_head(struct json_reader *r, struct kms_release *out, struct err *e)
 {
     struct json_reader h;
     const json_t *head;
@@ -100,13 +109,13 @@ static int read_log_head(struct json_reader *r, struct release *out, struct err 
     return copy_hash(out->log_hash, hash, "predicate.log_head.hash", e);
 }
 
-static int read_origin(struct json_reader *r, struct release *out, struct err *e)
+static int read_origin(struct json_reader *r, struct kms_release *out, struct err *e)
 {
     const char *instance, *environment, *issued, *expires, *request_id;
 
-    if (json_get_str(r, "instance", RELEASE_TEXT - 1, &instance, e) || json_get_str(r, "environment", 15, &environment, e) ||
+    if (json_get_str(r, "instance", KMS_ORIGIN_TEXT - 1, &instance, e) || json_get_str(r, "environment", 15, &environment, e) ||
         json_get_str(r, "issued", TIME_TEXT - 1, &issued, e) || json_opt_str(r, "expires", TIME_TEXT - 1, &expires, e) ||
-        json_get_str(r, "request_id", RELEASE_TEXT - 1, &request_id, e))
+        json_get_str(r, "request_id", KMS_ORIGIN_TEXT - 1, &request_id, e))
         return -1;
     if (strcmp(environment, "development") != 0 && strcmp(environment, "production") != 0)
         return err_set(e, ERR_BAD_REQUEST, "predicate.environment is neither development nor production");
@@ -118,16 +127,16 @@ static int read_origin(struct json_reader *r, struct release *out, struct err *e
 }
 
 /* `source` is what the credential proved (text or object), `source_claimed` what the caller said. */
-static int read_source(struct json_reader *r, const json_t *predicate, struct release *out, struct err *e)
+static int read_source(struct json_reader *r, const json_t *predicate, struct kms_release *out, struct err *e)
 {
-    BUF_AUTO text = BUF_INIT(RELEASE_SOURCE - 1);
+    BUF_AUTO text = BUF_INIT(KMS_SOURCE_TEXT - 1);
     const char *claimed, *proven = NULL;
     const json_t *object = NULL;
 
-    if (json_opt_str(r, "source_claimed", RELEASE_SOURCE - 1, &claimed, e))
+    if (json_opt_str(r, "source_claimed", KMS_SOURCE_TEXT - 1, &claimed, e))
         return -1;
     if (json_is_object(json_object_get(predicate, "source")) ? json_opt_object(r, "source", &object, e)
-                                                             : json_opt_str(r, "source", RELEASE_SOURCE - 1, &proven, e))
+                                                             : json_opt_str(r, "source", KMS_SOURCE_TEXT - 1, &proven, e))
         return -1;
     if (object)
         json_canonical(&text, object);
@@ -138,7 +147,7 @@ static int read_source(struct json_reader *r, const json_t *predicate, struct re
     return copy_text(out->source, sizeof(out->source), buf_str(&text), "predicate.source", e);
 }
 
-static int read_predicate(const json_t *predicate, struct release *out, struct err *e)
+static int read_predicate(const json_t *predicate, struct kms_release *out, struct err *e)
 {
     struct json_reader r;
 
@@ -148,7 +157,7 @@ static int read_predicate(const json_t *predicate, struct release *out, struct e
     return json_done(&r, e);
 }
 
-static int read_statement(const json_t *object, struct release *out, struct err *e)
+static int read_statement(const json_t *object, struct kms_release *out, struct err *e)
 {
     struct json_reader r;
     const char *type, *predicate_type;
@@ -162,10 +171,10 @@ static int read_statement(const json_t *object, struct release *out, struct err 
     return read_subject(subjects, out, e) || read_predicate(predicate, out, e) ? -1 : 0;
 }
 
-int release_parse(struct span payload, struct release *out, struct err *e)
+int release_parse(struct span payload, struct kms_release *out, struct err *e)
 {
     JSON_AUTO *object = json_read_object(payload.data, payload.len, payload.len, e);
-    struct release got = {.size = -1};
+    struct kms_release got = {.size = -1};
 
     if (!object || read_statement(object, &got, e))
         return err_context(e, "statement");
@@ -173,11 +182,12 @@ int release_parse(struct span payload, struct release *out, struct err *e)
     return 0;
 }
 
-json_t *release_to_json(const struct release *r)
+json_t *release_to_json(const struct kms_release *r)
 {
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:I}, s:s, s:s, s:s, s:s, s:{s:s, s:I}}", "app", r->app, "channel", r->channel,
                           "version", r->version, "name", r->name, "sha256", r->sha256, "key", "name", r->key_name, "version",
-                          (json_int_t)r->key_version, "instance", r->instance, "environment", r->environment, "issued", r->issued, "request_id", r->request_id, "log_head",
+                          (json_int_t)r->key_version, "instance", r->instance, "environment", r->environment, "issued", r->issued,
+                          "request_id", r->request_id, "log_head",
                           "hash", r->log_hash, "seq", (json_int_t)r->log_seq);
 
     if (j && r->size >= 0)

@@ -1,21 +1,29 @@
 /* Asks for the signature of one release and distrusts the answer. */
-#include "client/kms.h"
+#include "client/call.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/enc.h"
 #include "base/num.h"
 #include "client/dsse.h"
+#include "client/release.h"
 
 void kms_signature_free(struct kms_signature *s)
 {
-    buf_free(&s->envelope);
+    free(s->envelope);
     memset(s, 0, sizeof(*s));
+}
+
+static const char *hash_of(const struct kms_sign_request *rq)
+{
+    return rq->hash ? rq->hash : "sha256";
 }
 
 static json_t *sign_body(const struct kms_sign_request *rq)
 {
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "key", rq->key, "app", rq->app, "channel", rq->channel, "version", rq->version,
-                          "digest", "alg", "sha256", "hex", rq->sha256);
+                          "digest", "alg", hash_of(rq), "hex", rq->digest);
 
     if (j && rq->name)
         json_object_set_new(j, "name", json_string(rq->name));
@@ -30,16 +38,16 @@ static json_t *sign_body(const struct kms_sign_request *rq)
 
 static int same(const char *asked, const char *got, const char *what, struct err *e)
 {
-    return strcmp(asked, got) == 0 ? 0 : err_set(e, ERR_BAD_REQUEST, "the statement binds the %s '%s' instead of '%s'", what, got, asked);
+    return strcmp(asked, got) == 0 ? 0 : err_set(e, ERR_BAD_REQUEST, "it binds the %s '%s' instead of '%s'", what, got, asked);
 }
 
 /* The statement must say what was asked for, all of it. */
 static int check_release(const struct kms_sign_request *rq, const struct kms_signature *s, struct err *e)
 {
-    const struct release *r = &s->release;
+    const struct kms_release *r = &s->release;
 
     if (same(rq->app, r->app, "app", e) || same(rq->channel, r->channel, "channel", e) || same(rq->version, r->version, "version", e) ||
-        same(rq->name ? rq->name : rq->app, r->name, "name", e) || same(rq->sha256, r->sha256, "digest", e) || same(rq->key, r->key_name, "key", e) ||
+        same(rq->name ? rq->name : rq->app, r->name, "name", e) || same("sha256", hash_of(rq), "hash", e) || same(rq->digest, r->sha256, "digest", e) || same(rq->key, r->key_name, "key", e) ||
         same(s->key, r->key_name, "key", e))
         return -1;
     if (rq->size >= 0 && r->size >= 0 && rq->size != r->size)
@@ -51,16 +59,17 @@ static int check_release(const struct kms_sign_request *rq, const struct kms_sig
 
 static int take_envelope(const json_t *envelope, struct kms_signature *out, struct err *e)
 {
+    BUF_AUTO text = BUF_INIT(DSSE_ENVELOPE_MAX);
     DSSE_AUTO d = {0};
 
-    out->envelope = BUF_INIT(DSSE_ENVELOPE_MAX);
-    json_canonical(&out->envelope, envelope);
-    if (buf_ok(&out->envelope))
+    json_canonical(&text, envelope);
+    if (buf_ok(&text))
         return err_set(e, ERR_TOO_LARGE, "the envelope is longer than %u bytes", DSSE_ENVELOPE_MAX);
-    if (dsse_parse(buf_span(&out->envelope), &d, e) || release_parse(buf_span(&d.payload), &out->release, e))
+    if (dsse_parse(buf_span(&text), &d, e) || release_parse(buf_span(&d.payload), &out->release, e))
         return -1;
-    buf_putc(&out->envelope, '\n');
-    return buf_ok(&out->envelope) ? err_set(e, ERR_INTERNAL, "out of memory") : 0;
+    buf_putc(&text, '\n');
+    out->envelope = buf_steal(&text, &out->envelope_len);
+    return out->envelope ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
 }
 
 static int take_record(const json_t *record, struct kms_signature *out, struct err *e)
@@ -77,21 +86,51 @@ static int take_record(const json_t *record, struct kms_signature *out, struct e
     return 0;
 }
 
+static int take_bytes(const char *b64, unsigned char out[static KMS_BLOCK_MAX], size_t *len, struct err *e)
+{
+    BUF_AUTO bytes = BUF_INIT(KMS_BLOCK_MAX);
+
+    if (b64_decode(&bytes, b64, strlen(b64)) || !bytes.len)
+        return err_set(e, ERR_BAD_REQUEST, "the signature is no base64 of at most %d bytes", KMS_BLOCK_MAX);
+    memcpy(out, bytes.data, bytes.len);
+    *len = bytes.len;
+    return 0;
+}
+
+/* A bare signature must at least be said to be over the digest that was sent. */
+static int take_block(const struct kms_sign_request *rq, struct json_reader *r, struct kms_signature *out, struct err *e)
+{
+    const char *alg, *hex, *block, *raw = NULL;
+    const json_t *digest;
+    struct json_reader d;
+
+    if (json_get_object(r, "digest", &digest, e) || json_begin(&d, digest, "digest", e) || json_get_str(&d, "alg", 16, &alg, e) ||
+        json_get_str(&d, "hex", KMS_DIGEST_TEXT, &hex, e) || json_get_str(r, "signature", 1024, &block, e) || json_opt_str(r, "signature_raw", 1024, &raw, e))
+        return -1;
+    if (same(hash_of(rq), alg, "hash", e) || same(rq->digest, hex, "digest", e) || same(rq->key, out->key, "key", e))
+        return -1;
+    return take_bytes(block, out->block, &out->block_len, e) || (raw && take_bytes(raw, out->raw, &out->raw_len, e)) ? -1 : 0;
+}
+
 static int take_answer(const struct kms_sign_request *rq, const json_t *answer, struct kms_signature *out, struct err *e)
 {
     struct json_reader r;
     const json_t *envelope, *record;
     const char *key, *scheme;
 
-    if (json_begin(&r, answer, "", e) || json_get_str(&r, "scheme", 64, &scheme, e))
-        return -1;
-    if (strcmp(scheme, "statement") != 0)
-        return err_set(e, ERR_BAD_REQUEST, "the key has the scheme '%s', which this program does not know", scheme);
-    if (json_get_str(&r, "key", NAME_MAX_LEN, &key, e) || json_get_int(&r, "key_version", 1, JSON_INT_MAX, &out->key_version, e) ||
-        json_get_object(&r, "envelope", &envelope, e) || json_get_object(&r, "record", &record, e))
+    if (json_begin(&r, answer, "", e) || json_get_str(&r, "scheme", sizeof(out->scheme) - 1, &scheme, e) ||
+        json_get_str(&r, "key", NAME_MAX_LEN, &key, e) || json_get_int(&r, "key_version", 1, JSON_INT_MAX, &out->key_version, e) ||
+        json_get_object(&r, "record", &record, e))
         return -1;
     memcpy(out->key, key, strlen(key) + 1);
-    return take_envelope(envelope, out, e) || take_record(record, out, e) || check_release(rq, out, e) ? -1 : 0;
+    memcpy(out->scheme, scheme, strlen(scheme) + 1);
+    if (take_record(record, out, e))
+        return -1;
+    if (strcmp(scheme, "digest") == 0 || strcmp(scheme, "digest-pkcs1") == 0)
+        return take_block(rq, &r, out, e);
+    if (strcmp(scheme, "statement") != 0)
+        return err_set(e, ERR_BAD_REQUEST, "the key has the scheme '%s', which this program does not know", scheme);
+    return json_get_object(&r, "envelope", &envelope, e) || take_envelope(envelope, out, e) || check_release(rq, out, e) ? -1 : 0;
 }
 
 static void take_decision(const json_t *answer, struct kms_signature *out)

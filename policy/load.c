@@ -86,7 +86,16 @@ static int load_globs(const struct loading *l, const struct yaml_node *list, str
     return 0;
 }
 
-/* keys, apps and channels stand where an action of the rule has them; sign cannot go without. */
+/* What a bare digest stands for nobody can tell: the right to sign one is given key by key. */
+static int exact_keys(const struct loading *l, const struct yaml_node *list, const struct rule *r)
+{
+    for (size_t n = 0; r->action[POLICY_SIGN_DIGEST] && n < r->keys.n; n++)
+        if (strchr(r->keys.item[n], '*'))
+            return yaml_err(l->doc, list->value[n], l->e, "a rule that allows sign.digest names each key in full, without *");
+    return 0;
+}
+
+/* keys, apps and channels stand where an action of the rule has them; signing cannot go without. */
 static int load_scope(const struct loading *l, const struct yaml_node *map, struct rule *r)
 {
     const struct {
@@ -103,12 +112,13 @@ static int load_scope(const struct loading *l, const struct yaml_node *map, stru
 
         if (list && !(has & scopes[n].bit))
             return yaml_err(l->doc, list, l->e, "no action of this rule has %s", scopes[n].key);
-        if (!list && r->action[POLICY_SIGN])
-            return yaml_err(l->doc, map, l->e, "a rule that allows sign must name its %s ('*' for all)", scopes[n].key);
+        if (!list && (r->action[POLICY_SIGN] || r->action[POLICY_SIGN_DIGEST]))
+            return yaml_err(l->doc, map, l->e, "a rule that allows %s must name its %s%s", r->action[POLICY_SIGN] ? "sign" : "sign.digest", scopes[n].key,
+                            r->action[POLICY_SIGN] || scopes[n].bit != HAS_KEY ? " ('*' for all)" : "");
         if (list && load_globs(l, list, scopes[n].globs, scopes[n].key))
             return -1;
     }
-    return 0;
+    return r->keys.n ? exact_keys(l, yaml_get(map, "keys"), r) : 0;
 }
 
 static int load_rule(const struct loading *l, const struct yaml_node *map, struct role *role)

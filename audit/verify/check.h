@@ -5,6 +5,7 @@
 #include "audit/verify/chain.h"
 #include "audit/verify/schema.h"
 #include "audit/verify/state.h"
+#include "audit/verify/workers.h"
 
 struct check {
     const struct segments *segments;
@@ -15,6 +16,7 @@ struct check {
     bool damaged;             /* the chain is: what a record refers to may be among what is lost */
     uint64_t unjudged;        /* records that refer to something lost */
     struct map blobs;         /* bodies that were checked */
+    struct workers *workers;  /* they verify signatures */
 };
 /* One record of the chain. */
 struct record {
@@ -37,11 +39,15 @@ int check_lacks(struct check *c, const struct record *r, const char *fmt, ...) _
 /* Parts, a file each. */
 void event_check(struct check *c, const struct record *r);                                        /* events.c */
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
+void keylife_check(struct check *c, const struct record *r);                                      /* keylife.c */
+void erase_check(struct check *c, const struct record *r);
+void keylife_sign_check(struct check *c, const struct record *r, const struct key *k); /* may the key sign at that point of the log? */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
 void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
 void time_confirm_check(struct check *c, const struct record *r);
-int statement_check(struct check *c, const struct record *r, const struct key *k);                /* statement.c */
+int signature_check(struct check *c, const struct record *r, struct key *k);                      /* statement.c: a finding may come later */
+void signature_judged(void *check, const struct work *w);
 /* The signed request of a person: signature, nonce, method and path; the body is appended. */
 int request_check(struct check *c, const struct record *r, const char *method, const char *path, struct buf *body);
 /* The same, with the body read as one JSON object. NULL after a finding. */

@@ -27,15 +27,23 @@ static void check_head(struct check *c, const struct record *r)
 static void check_key(struct check *c, const struct record *r)
 {
     const json_t *key = json_object_get(r->json, "key");
-    const struct key *k = state_key(&c->state, text_of(key, "name"), count_of(key, "version"));
+    struct key *k = state_key(&c->state, text_of(key, "name"), count_of(key, "version"));
 
     if (!k) {
         (void)check_lacks(c, r, "key %.64s was never created", text_of(key, "name"));
         return;
     }
-    if (strcmp(k->purpose, "release") || strcmp(k->scheme, text_of(r->json, "scheme")))
+    if (strcmp(k->purpose, "release") || strcmp(k->scheme, text_of(r->json, "scheme")) || strcmp(k->scheme, "statement") == (r->event == EVENT_SIGN_RELEASE))
         (void)check_fail(c, r, FINDING_INVALID, "key %.64s is not one for that scheme", k->name);
-    (void)statement_check(c, r, k);
+    keylife_sign_check(c, r, k);
+    (void)signature_check(c, r, k);
+}
+
+/* A statement binds a SHA-256, whatever hash its signature uses. */
+static void check_hash(struct check *c, const struct record *r)
+{
+    if (strcmp(text_of(json_object_get(r->json, "digest"), "alg"), "sha256"))
+        (void)check_fail(c, r, FINDING_INVALID, "a statement binds no such digest");
 }
 
 static void check_time(struct check *c, const struct record *r)
@@ -114,8 +122,11 @@ void release_check(struct check *c, const struct record *r)
         return;
     }
     (void)actor_check(c, r);
-    check_head(c, r);
-    check_time(c, r);
+    if (r->event == EVENT_SIGN_RELEASE) {
+        check_head(c, r);
+        check_time(c, r);
+        check_hash(c, r);
+    }
     check_key(c, r);
     check_order(c, r);
 }

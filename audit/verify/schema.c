@@ -28,8 +28,11 @@ static const char *const IDENTITY_KINDS[] = {"ci", "service", "human", NULL};
 static const char *const MODES[] = {"dev", "production", NULL};
 static const char *const ENVIRONMENTS[] = {"development", "production", NULL};
 static const char *const PURPOSES[] = {"release", NULL};
-static const char *const SCHEMES[] = {"statement", NULL};
-static const char *const HASHES[] = {"sha256", NULL};
+static const char *const KEY_STATES[] = {"active", "suspended", "retired", "destroying", "destroyed", NULL};
+static const char *const SCHEMES[] = {"statement", "digest", "digest-pkcs1", NULL};
+static const char *const SHA_256[] = {"sha256", NULL};
+static const char *const SHA_384[] = {"sha384", NULL};
+static const char *const PROBES[] = {"ok", NULL};
 static const char *const CERTIFICATE[] = {"certificate", NULL};
 static const char *const ANCHOR_STATES[] = {"sound", "missing", "unusable", "ahead", "replaced", "foreign", NULL};
 static const char *const SAN_KINDS[] = {"spiffe", "dns", NULL};
@@ -41,7 +44,8 @@ static const struct field KEY[] = {{.name = "name", .type = TYPE_NAME}, {.name =
 static const struct field KEY_REFUSED[] = {{.name = "name", .type = TYPE_TEXT}, {.name = "version", .type = TYPE_COUNT, .optional = true}, {0}};
 static const struct field ARTIFACT[] = {
     {.name = "app", .type = TYPE_NAME}, {.name = "channel", .type = TYPE_NAME}, {.name = "version", .type = TYPE_NAME}, {0}};
-static const struct field DIGEST[] = {{.name = "alg", .type = TYPE_WORD, .words = HASHES}, {.name = "hex", .type = TYPE_HASH}, {0}};
+static const struct field DIGEST[] = {{.name = "alg", .type = TYPE_WORD, .words = SHA_256}, {.name = "hex", .type = TYPE_HASH}, {0}};
+static const struct field DIGEST_384[] = {{.name = "alg", .type = TYPE_WORD, .words = SHA_384}, {.name = "hex", .type = TYPE_HASH_384}, {0}};
 static const struct field ARTIFACT_REFUSED[] = {
     {.name = "app", .type = TYPE_TEXT}, {.name = "channel", .type = TYPE_TEXT}, {.name = "version", .type = TYPE_TEXT}, {0}};
 static const struct field DIGEST_REFUSED[] = {{.name = "alg", .type = TYPE_TEXT}, {.name = "hex", .type = TYPE_TEXT}, {0}};
@@ -61,10 +65,21 @@ static const struct field IDENTITY[] = {
     {.name = "credentials", .type = TYPE_ARRAY, .sub = CREDENTIAL}, {.name = "kind", .type = TYPE_WORD, .words = IDENTITY_KINDS},
     {.name = "name", .type = TYPE_NAME}, {.name = "ssh", .type = TYPE_ARRAY, .sub = SSH_KEY}, {0}};
 static const struct field IDENTITIES[] = {{.type = TYPE_OBJECT, .sub = IDENTITY}};
+static const struct field NAMES[] = {{.type = TYPE_NAME}};
+static const struct field TOKEN[] = {
+    {.name = "firmware", .type = TYPE_TEXT}, {.name = "label", .type = TYPE_TEXT}, {.name = "manufacturer", .type = TYPE_TEXT},
+    {.name = "model", .type = TYPE_TEXT}, {.name = "module", .type = TYPE_NAME}, {.name = "module_sha256", .type = TYPE_HASH},
+    {.name = "serial", .type = TYPE_TEXT}, {0}};
+#define SAID(attribute) {.name = (attribute), .type = TYPE_BOOL, .optional = true}
+static const struct field BIRTH[] = {
+    SAID("adds_digest_info"), {.name = "allowed_mechanisms", .type = TYPE_ARRAY, .sub = NAMES}, SAID("always_sensitive"), SAID("copyable"), SAID("decrypt"),
+    SAID("derive"), SAID("extractable"), SAID("local"), {.name = "mechanism_generate", .type = TYPE_NAME}, SAID("modifiable"), SAID("never_extractable"),
+    {.name = "not_enforced", .type = TYPE_ARRAY, .sub = NAMES}, SAID("private"), {.name = "probe", .type = TYPE_WORD, .words = PROBES}, SAID("sensitive"),
+    SAID("sign"), SAID("sign_recover"), {.name = "token", .type = TYPE_OBJECT, .sub = TOKEN}, SAID("unwrap"), {0}};
 static const struct field TOKEN_KEY[] = {
-    {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "key_id", .type = TYPE_ID}, {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
+    {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "key_id", .type = TYPE_ID}, {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field CA_KEY[] = {
-    {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "cert_b64", .type = TYPE_BASE64}, {.name = "key_id", .type = TYPE_ID},
+    {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "cert_b64", .type = TYPE_BASE64}, {.name = "key_id", .type = TYPE_ID},
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field HEAD[] = {{.name = "hash", .type = TYPE_HASH}, {.name = "seq", .type = TYPE_COUNT}, {0}};
 static const struct field SUMMARY_ITEM[] = {
@@ -104,12 +119,20 @@ static const struct field D_RECONCILE[] = {
     {.name = "quarantined", .type = TYPE_ARRAY, .sub = OBJECT_FINDINGS}, {0}};
 static const struct field D_KEY_INTENT[] = {{.name = "algorithm", .type = TYPE_NAME}, {.name = "key_id", .type = TYPE_ID}, {0}};
 static const struct field D_KEY[] = {
-    {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "key_id", .type = TYPE_ID},
+    {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "key_id", .type = TYPE_ID},
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
+static const struct field D_KEY_DUE[] = {{.name = "due", .type = TYPE_TIME}, {.name = "state", .type = TYPE_WORD, .words = KEY_STATES}, {0}};
+static const struct field D_ERASE_INTENT[] = {{.name = "key_id", .type = TYPE_ID}, {0}};
+static const struct field TOKEN_NAMES[] = {{.name = "label", .type = TYPE_TEXT}, {.name = "serial", .type = TYPE_TEXT}, {0}};
+static const struct field D_ERASE[] = {
+    {.name = "key_id", .type = TYPE_ID}, {.name = "left", .type = TYPE_COUNT}, {.name = "private", .type = TYPE_COUNT}, {.name = "public", .type = TYPE_COUNT},
+    {.name = "token", .type = TYPE_OBJECT, .sub = TOKEN_NAMES}, {0}};
+static const struct field D_KEY_STATE[] = {{.name = "state", .type = TYPE_WORD, .words = KEY_STATES}, {0}};
 static const struct field D_SIGN[] = {
     {.name = "environment", .type = TYPE_WORD, .words = ENVIRONMENTS}, {.name = "issued", .type = TYPE_TIME},
     {.name = "log_head", .type = TYPE_OBJECT, .sub = HEAD}, {.name = "name", .type = TYPE_NAME},
     {.name = "size", .type = TYPE_COUNT, .optional = true}, {0}};
+static const struct field D_SIGN_DIGEST[] = {{.name = "name", .type = TYPE_NAME}, {.name = "size", .type = TYPE_COUNT, .optional = true}, {0}};
 static const struct field D_POLICY[] = {{.name = "sha256", .type = TYPE_HASH}, {0}};
 static const struct field D_IDENTITY[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64, .optional = true}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY}, {0}};
@@ -135,7 +158,7 @@ static const struct field MEMBERS[] = {
     [M_SRC] = {.name = "src", .type = TYPE_TEXT},
     [M_KEY] = {.name = "key", .type = TYPE_OBJECT, .sub = KEY},
     [M_ARTIFACT] = {.name = "artifact", .type = TYPE_OBJECT, .sub = ARTIFACT},
-    [M_DIGEST] = {.name = "digest", .type = TYPE_OBJECT, .sub = DIGEST},
+    [M_DIGEST] = {.name = "digest", .type = TYPE_OBJECT, .sub = DIGEST, .alternative = DIGEST_384},
     [M_SIGNATURE] = {.name = "signature", .type = TYPE_BASE64},
     [M_SCHEME] = {.name = "scheme", .type = TYPE_WORD, .words = SCHEMES},
     [M_PURPOSE] = {.name = "purpose", .type = TYPE_WORD, .words = PURPOSES},
@@ -181,7 +204,17 @@ static const struct row {
     {EVENT_KEY_CREATE, OUTCOME_INTENT, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | PERSON, B(M_IDEM), D_KEY_INTENT, false},
     {EVENT_KEY_CREATE, OUTCOME_OK, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | B(M_INTENT) | DECIDED, B(M_IDEM), D_KEY, false},
     {EVENT_KEY_CREATE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},
+    {EVENT_KEY_SUSPEND, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_RESUME, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_RETIRE, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_COMPROMISE, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_DESTROY, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_DUE, false},
+    {EVENT_KEY_RESTORE, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_ERASE, OUTCOME_INTENT, B(M_KEY), 0, D_ERASE_INTENT, false},
+    {EVENT_KEY_ERASE, OUTCOME_OK, B(M_KEY) | B(M_INTENT), 0, D_ERASE, false},
+    {EVENT_KEY_ERASE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},
     {EVENT_SIGN_RELEASE, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN, false},
+    {EVENT_SIGN_DIGEST, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN_DIGEST, false},
     {EVENT_POLICY_APPLY, OUTCOME_OK, PERSON, B(M_IDEM), D_POLICY, false},
     {EVENT_IDENTITY_CREATE, OUTCOME_OK, PERSON, B(M_IDEM), D_IDENTITY, false},
     {EVENT_IDENTITY_DISABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
@@ -192,6 +225,8 @@ static const struct row {
     {EVENT_REFUSAL_SUMMARY, OUTCOME_OK, 0, 0, D_SUMMARY, false},
     REFUSED(EVENT_KEY_CREATE), REFUSED(EVENT_SIGN_RELEASE), REFUSED(EVENT_POLICY_APPLY), REFUSED(EVENT_IDENTITY_CREATE),
     REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_TIME_CONFIRM),
+    REFUSED(EVENT_KEY_SUSPEND), REFUSED(EVENT_KEY_RESUME), REFUSED(EVENT_KEY_RETIRE), REFUSED(EVENT_KEY_COMPROMISE),
+    REFUSED(EVENT_KEY_DESTROY), REFUSED(EVENT_KEY_RESTORE),
     REFUSED(EVENT_NONCE_CREATE), REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),
 };
 

@@ -70,6 +70,7 @@ static bool fits(const struct field *f, const json_t *v)
     case TYPE_NAME: return json_is_string(v) && json_string_length(v) > 0;
     case TYPE_WORD: return is_word(json_string_value(v), f->words);
     case TYPE_HASH: return is_hex(v, 64);
+    case TYPE_HASH_384: return is_hex(v, 96);
     case TYPE_HASH_OR_EMPTY: return is_hex(v, 64) || (json_is_string(v) && !json_string_length(v));
     case TYPE_ID: return is_hex(v, 32);
     case TYPE_BASE64: return is_base64(v);
@@ -78,7 +79,6 @@ static bool fits(const struct field *f, const json_t *v)
     case TYPE_INTEGER: return json_is_integer(v);
     case TYPE_BOOL: return json_is_boolean(v);
     case TYPE_SCALAR: return json_is_string(v) || json_is_integer(v);
-    case TYPE_ANY_OBJECT: return json_is_object(v);
     case TYPE_HASHES: return are_hashes(v);
     case TYPE_END:
     case TYPE_OBJECT:

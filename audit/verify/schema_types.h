@@ -10,6 +10,7 @@ enum field_type {
     TYPE_NAME,          /* text that is not empty */
     TYPE_WORD,          /* one of words */
     TYPE_HASH,          /* 64 lower-case hexadecimal digits */
+    TYPE_HASH_384,      /* 96 of them */
     TYPE_HASH_OR_EMPTY,
     TYPE_ID,            /* 32 lower-case hexadecimal digits */
     TYPE_BASE64,
@@ -19,7 +20,6 @@ enum field_type {
     TYPE_BOOL,
     TYPE_SCALAR,        /* text or integer */
     TYPE_OBJECT,        /* members by sub, or by alternative if that fits */
-    TYPE_ANY_OBJECT,
     TYPE_HASHES,        /* object of hashes under names of its own */
     TYPE_ARRAY          /* items by sub[0] */
 };

@@ -3,10 +3,19 @@
 
 #include "kmsd/core/internal.h"
 
+/* To sign bare digests with a key is a right of its own. The refusal does not say which of the two rights is missing: who may not sign with a key does
+ * not learn what kind of key it is, or whether there is one. */
+static enum policy_action action_of(const struct core *c, const struct request *rq, const char *key)
+{
+    const struct key *k = rq->route->action == POLICY_SIGN ? state_key(c->state, key) : NULL;
+
+    return k && strcmp(k->scheme, "statement") ? POLICY_SIGN_DIGEST : rq->route->action;
+}
+
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e)
 {
     const struct identity *i = state_identity(c->state, rq->identity);
-    struct policy_query q = {.action = rq->route->action, .key = key, .app = app, .channel = channel};
+    struct policy_query q = {.action = action_of(c, rq, key), .key = key, .app = app, .channel = channel};
     struct policy_decision d = {0};
 
     if (!i || !i->enabled)
@@ -18,7 +27,7 @@ int authorise(struct core *c, struct request *rq, const char *key, const char *a
     if (d.allow)
         return 0;
     memcpy(e->rule, d.rule, sizeof e->rule);
-    return err_set(e, ERR_FORBIDDEN, "no rule lets %s do %s%s%s%s%s%s%s", i->name, policy_action_name(q.action), key ? " with key " : "", key ? key : "",
+    return err_set(e, ERR_FORBIDDEN, "no rule lets %s do %s%s%s%s%s%s%s", i->name, policy_action_name(rq->route->action), key ? " with key " : "", key ? key : "",
                    app ? " for app " : "", app ? app : "", channel ? " on channel " : "", channel ? channel : "");
 }
 

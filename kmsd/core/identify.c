@@ -21,6 +21,7 @@ static int check_certificate(const struct core *c, const struct cert_facts *f, s
 }
 
 struct san_search {
+    struct core *c;
     const struct request *rq;
     const struct cert_facts *facts;
     struct identity *found;
@@ -49,7 +50,7 @@ static bool visit_name(void *ctx, void *node)
     for (unsigned n = 0; n < ref->identity->n_credentials; n++) {
         const struct credential *cr = &ref->identity->credential[n];
 
-        if (cr->kind == CREDENTIAL_CERTIFICATE || !has_name(s->facts, cr) || cert_signed_by(buf_span(&s->rq->cert), buf_span(&cr->ca_spki), &e))
+        if (cr->kind == CREDENTIAL_CERTIFICATE || !has_name(s->facts, cr) || certs_signed_by(s->c, s->rq, cr, &e))
             continue;
         s->ambiguous |= s->found && s->found != ref->identity;
         s->found = ref->identity;
@@ -57,10 +58,10 @@ static bool visit_name(void *ctx, void *node)
     return true;
 }
 
-static struct identity *find(const struct core *c, const struct request *rq, const struct cert_facts *facts)
+static struct identity *find(struct core *c, const struct request *rq, const struct cert_facts *facts)
 {
     char id[CREDENTIAL_ID_MAX] = "c:";
-    struct san_search s = {.rq = rq, .facts = facts};
+    struct san_search s = {.c = c, .rq = rq, .facts = facts};
     struct identity *i;
 
     memcpy(id + 2, rq->cred, SHA256_HEX);
@@ -73,17 +74,17 @@ static struct identity *find(const struct core *c, const struct request *rq, con
 
 int identify(struct core *c, struct request *rq, struct err *e)
 {
-    struct cert_facts facts;
+    const struct cert_facts *facts = certs_facts(c, rq, e);
     struct identity *i;
 
-    if (cert_facts(buf_span(&rq->cert), &facts, e) || check_certificate(c, &facts, e))
+    if (!facts || check_certificate(c, facts, e))
         return -1;
-    i = find(c, rq, &facts);
+    i = find(c, rq, facts);
     if (!i)
         return err_set(e, ERR_FORBIDDEN, "the client certificate %.16s… belongs to no identity", rq->cred);
     memcpy(rq->identity, i->name, sizeof rq->identity);
     memcpy(rq->kind, i->kind, sizeof rq->kind);
-    time_format(facts.not_after, rq->cred_not_after);
+    time_format(facts->not_after, rq->cred_not_after);
     if (!i->enabled)
         return err_set(e, ERR_FORBIDDEN, "the identity of this certificate is disabled");
     return 0;

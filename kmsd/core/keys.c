@@ -7,11 +7,6 @@
 
 #define GENERATE_TIME (60 * TIME_SECOND_US)
 
-/* Which algorithm a scheme takes. */
-static const struct {
-    const char *scheme, *algorithm;
-} SCHEMES[] = {{"statement", "p256"}};
-
 struct page {
     json_t *items;
     unsigned limit;
@@ -153,14 +148,16 @@ static void on_generated(struct core *c, struct request *rq, const struct frame 
     struct actor actor = request_actor(rq);
     struct err ignored = {0};
 
-    if (result && frame_has(result, TAG_SPKI) && result->field[TAG_SPKI].len <= SPKI_MAX && frame_has(result, TAG_BIRTH) &&
-        !commit_kept(c, result_record(c, rq, k, result, e), e)) {
+    if (result && frame_has(result, TAG_SPKI) && result->field[TAG_SPKI].len <= SPKI_MAX && spki_is(result->field[TAG_SPKI], k->algorithm) &&
+        frame_has(result, TAG_BIRTH) && !commit_kept(c, result_record(c, rq, k, result, e), e)) {
         lanes_load_key(c, k);
+        operation_end(c, rq, NULL);
         reply_committed(c, rq);
         return;
     }
     if (!e->code)
-        err_set(e, ERR_INTERNAL, "the token lane answered without a key");
+        err_set(e, ERR_INTERNAL, "the token lane answered without a key of that algorithm");
+    operation_end(c, rq, e);
     (void)record_failure(c, &actor, rq->req, k, err_slug(e->code), &ignored);
     request_refuse(c, rq, e);
 }
@@ -186,6 +183,19 @@ static void generate(struct core *c, struct request *rq)
     lane_submit(c, op);
 }
 
+static int no_scheme(const char *algorithm, const char *scheme, struct err *e)
+{
+    BUF_AUTO fit = BUF_INIT(512);
+    const struct scheme *s;
+
+    for (size_t n = 0; (s = scheme_at(n)); n++)
+        if (!strcmp(s->algorithm, algorithm))
+            buf_printf(&fit, "%s%s", fit.len ? ", " : "", s->scheme);
+    if (fit.len)
+        return err_set(e, ERR_BAD_REQUEST, "%s keys do not take the scheme %.32s; they take %s", algorithm, scheme, buf_str(&fit));
+    return err_set(e, ERR_BAD_REQUEST, "algorithm %.32s is not one of p256, p384, rsa-2048, rsa-3072, rsa-4096, ed25519", algorithm);
+}
+
 static int parse(struct request *rq, const char **algorithm, const char **scheme, struct err *e)
 {
     struct json_reader r;
@@ -196,10 +206,7 @@ static int parse(struct request *rq, const char **algorithm, const char **scheme
         json_get_str(&r, "algorithm", 32, algorithm, e) || json_get_str(&r, "scheme", 32, scheme, e) || json_done(&r, e) ||
         name_check(rq->sign.key, "name", e))
         return -1;
-    for (size_t n = 0; n < sizeof SCHEMES / sizeof *SCHEMES; n++)
-        if (!strcmp(SCHEMES[n].scheme, *scheme) && !strcmp(SCHEMES[n].algorithm, *algorithm))
-            return 0;
-    return err_set(e, ERR_BAD_REQUEST, "algorithm %.32s with scheme %.32s is not one this service makes; it makes p256 with statement", *algorithm, *scheme);
+    return scheme_find(*algorithm, *scheme) ? 0 : no_scheme(*algorithm, *scheme, e);
 }
 
 int keys_create(struct core *c, struct request *rq, struct err *e)
@@ -217,17 +224,21 @@ int keys_create(struct core *c, struct request *rq, struct err *e)
         return verdict < 0 ? -1 : 0;
     if (state_key(c->state, rq->sign.key))
         return err_set(e, ERR_ALREADY_EXISTS, "there is a key %s", rq->sign.key);
+    if (operation_begin(c, rq, e))
+        return -1;
     c->io.random(c->io.ctx, id, sizeof id);
     hex_encode(id, sizeof id, hex);
     record = record_change(c, rq, "key.create", "intent", e);
-    if (!record)
+    if (record) {
+        json_object_set_new(record, "key", record_key(rq->sign.key, 1));
+        record_text(record, "scheme", scheme);
+        record_text(record, "purpose", "release");
+        json_object_set_new(record, "detail", json_pack("{s:s, s:s}", "algorithm", algorithm, "key_id", hex));
+    }
+    if (!record || commit(c, record, e)) {
+        operation_end(c, rq, e);
         return -1;
-    json_object_set_new(record, "key", record_key(rq->sign.key, 1));
-    record_text(record, "scheme", scheme);
-    record_text(record, "purpose", "release");
-    json_object_set_new(record, "detail", json_pack("{s:s, s:s}", "algorithm", algorithm, "key_id", hex));
-    if (commit(c, record, e))
-        return -1;
+    }
     flight_begin(c, rq);
     return after_call(c, generate, rq);
 }

@@ -2,9 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "base/enc.h"
 #include "kmsd/core/internal.h"
 
+#define TOKEN_MAX 16384
 #define LOAD_TIME (10 * TIME_SECOND_US)
 #define START_TICKS 200  /* from its start to HELLO or AWAY; lanes start one after another */
 #define PROBE_TICKS 10   /* a lane with nothing to do shows so often that it still could */
@@ -56,6 +58,30 @@ static void load(struct core *c, struct lane *l, const struct key *k)
     lane_give(c, l, op);
 }
 
+/* A lane that keeps a key which must not sign any more is no lane to go on with. */
+void lane_unloaded(struct core *c, struct lane *l, bool well)
+{
+    if (!well && l->state != LANE_DOWN)
+        lane_end(c, l, "key not dropped");
+}
+
+static void unload(struct core *c, struct lane *l, const struct key *k)
+{
+    struct lane_op *op = lane_op_new(l->role, FRAME_UNLOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL);
+    uint8_t id[KEY_ID_LEN];
+    size_t mark;
+
+    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id)) {
+        free(op);
+        lane_end(c, l, "key not dropped");
+        return;
+    }
+    mark = frame_begin(&op->frame, FRAME_UNLOAD, 0);
+    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
+    frame_end(&op->frame, mark);
+    lane_give(c, l, op);
+}
+
 struct loading {
     struct core *c;
     struct lane *l;
@@ -65,7 +91,7 @@ static bool load_one(void *ctx, struct key *k)
 {
     struct loading *to = ctx;
 
-    if (k->active && !strcmp(k->purpose, "release"))
+    if (key_signs(k) && !strcmp(k->purpose, "release"))
         load(to->c, to->l, k);
     return true;
 }
@@ -80,12 +106,27 @@ static void probe(struct core *c, struct lane *l)
     lane_give(c, l, op);
 }
 
-int lane_hello(struct core *c, struct lane *l)
+/* What it tells of itself is for people to read, nothing rests on it. */
+static void introduce(struct core *c, struct lane *l, const struct frame *f)
+{
+    struct err e = {0};
+    json_t *token = frame_has(f, TAG_TOKEN) ? json_read_object(f->field[TAG_TOKEN].data, f->field[TAG_TOKEN].len, TOKEN_MAX, &e) : NULL;
+
+    if (frame_text(f, TAG_SANDBOX, l->sandbox, sizeof l->sandbox))
+        l->sandbox[0] = '\0';
+    if (!token)
+        return;
+    json_decref(c->token);
+    c->token = token;
+}
+
+int lane_hello(struct core *c, struct lane *l, const struct frame *f)
 {
     if (l->killed)
         return 0;
     if (l->state != LANE_STARTING && l->state != LANE_AWAY)
         return -1;
+    introduce(c, l, f);
     l->state = LANE_PROVING;
     l->silent = l->loaded = l->not_loaded = 0;
     if (l->role == CHILD_LANE_SIGN)
@@ -177,6 +218,13 @@ void lanes_load_key(struct core *c, const struct key *k)
     for (unsigned n = 0; n < c->n_lanes; n++)
         if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state >= LANE_PROVING)
             load(c, &c->lane[n], k);
+}
+
+void lanes_unload_key(struct core *c, const struct key *k)
+{
+    for (unsigned n = 0; n < c->n_lanes; n++)
+        if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state >= LANE_PROVING)
+            unload(c, &c->lane[n], k);
 }
 
 unsigned lanes_ready(const struct core *c)

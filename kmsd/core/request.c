@@ -68,6 +68,7 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
     rq->id = f->id;
     rq->front_epoch = c->front[door == CHILD_FRONT_ADMIN].epoch;
     rq->query = "";
+    rq->arrived = c->clock.boot;
     c->io.random(c->io.ctx, id, sizeof id);
     hex_encode(id, sizeof id, rq->req);
     if (take(&rq->cert, f, TAG_CERT) || take(&rq->body, f, TAG_BODY) || take(&rq->kms_signature, f, TAG_KMS_SIGNATURE))

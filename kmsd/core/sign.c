@@ -7,6 +7,18 @@
 #include "kmsd/core/internal.h"
 
 #define SIGN_TIME (3 * TIME_SECOND_US)
+#define INPUT_MAX (RECORD_LINE_MAX + 128)
+
+/* A statement binds the SHA-256 of the artifact, whatever hash its own signature uses; any other scheme signs digests of its own hash. */
+static int check_digest(const struct key *k, const struct sign_request *s, struct err *e)
+{
+    const struct scheme *scheme = scheme_find(k->algorithm, k->scheme);
+    const char *wanted = !scheme ? NULL : scheme->statement ? "sha256" : scheme->hash;
+
+    if (!wanted)
+        return err_set(e, ERR_INTERNAL, "key %s is of a kind that this program does not know", k->name);
+    return strcmp(s->alg, wanted) ? err_set(e, ERR_BAD_DIGEST, "digest.alg is %s; key %s takes %s", s->alg, k->name, wanted) : 0;
+}
 
 /* May this request be signed now? 0 = yes and it is new, 1 = signed before (line set), -1 = no. */
 static int decide(struct core *c, struct request *rq, const char **line, struct err *e)
@@ -22,10 +34,12 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     k = state_key(c->state, s->key);
     if (!k)
         return err_set(e, ERR_NOT_FOUND, "there is no key %s", s->key);
-    if (!k->active)
-        return err_set(e, ERR_KEY_NOT_ACTIVE, "key %s is still being created", s->key);
+    if (keylife_usable(k, e))
+        return -1;
     if (strcmp(k->purpose, "release"))
         return err_set(e, ERR_KEY_NOT_ACTIVE, "key %s is not a release key", s->key);
+    if (check_digest(k, s, e))
+        return -1;
     m = state_mark(c->state, s->app, s->channel);
     if (!m || !m->version[0])
         return 0;
@@ -43,27 +57,39 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
         return 0;
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
+    if (keylife_answerable(c, r->key, e))
+        return err_context(e, "%s in version %s was signed before", s->name, s->version);
     *line = r->line;
     return 1;
 }
 
-/* The record as far as the signed payload needs it. */
+/* What only a statement says, and so only its record. */
+static void draft_statement(struct core *c, json_t *detail)
+{
+    char issued[TIME_TEXT];
+
+    time_format(c->now, issued);
+    record_text(detail, "environment", strcmp(c->state->mode, "dev") ? "production" : "development");
+    record_text(detail, "issued", issued);
+    json_object_set_new(detail, "log_head", record_head(c->durable - 1, c->durable_hash));
+}
+
+/* The record as far as what is signed needs it. */
 static json_t *draft(struct core *c, struct request *rq, const struct key *k)
 {
     const struct sign_request *s = &rq->sign;
-    char issued[TIME_TEXT];
-    json_t *record = record_for(c, rq, "sign.release", "ok");
-    json_t *detail;
+    bool statement = scheme_find(k->algorithm, k->scheme)->statement;
+    json_t *record = record_for(c, rq, statement ? "sign.release" : "sign.digest", "ok");
+    json_t *detail = json_pack("{s:s}", "name", s->name);
 
-    time_format(c->now, issued);
-    detail = json_pack("{s:s, s:s, s:o, s:s}", "environment", strcmp(c->state->mode, "dev") ? "production" : "development", "issued", issued, "log_head",
-                       record_head(c->durable - 1, c->durable_hash), "name", s->name);
+    if (statement)
+        draft_statement(c, detail);
     if (s->size >= 0)
         json_object_set_new(detail, "size", json_integer(s->size));
     json_object_set_new(record, "detail", detail);
     json_object_set_new(record, "key", record_key(k->name, k->version));
     json_object_set_new(record, "artifact", record_artifact(s->app, s->channel, s->version));
-    json_object_set_new(record, "digest", json_pack("{s:s, s:s}", "alg", "sha256", "hex", s->digest));
+    json_object_set_new(record, "digest", json_pack("{s:s, s:s}", "alg", s->alg, "hex", s->digest));
     record_text(record, "scheme", k->scheme);
     record_text(record, "source_claimed", s->source);
     record_text(record, "idem", rq->idem);
@@ -71,18 +97,28 @@ static json_t *draft(struct core *c, struct request *rq, const struct key *k)
     return record;
 }
 
-/* The record says what the lane was given: the payload rebuilt from it has the same hash as the one that was signed. */
-static int payload(struct core *c, const json_t *record, struct buf *out, char hash[static SHA256_HEX], struct err *e)
+/* What the lane is given, as a function of the record: the statement in its pre-authentication encoding, or the digest. */
+static int input_of(const struct core *c, const json_t *record, struct buf *out, struct err *e)
 {
-    if (statement_payload(record, c->state->instance, out, e))
-        return -1;
-    sha256_hex(out->data, out->len, hash);
-    return 0;
+    const char *digest = rec_str(rec_obj(record, "digest"), "hex");
+    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
+    uint8_t bytes[SCHEME_DIGEST_MAX];
+
+    if (strcmp(rec_str(record, "event"), "sign.release")) {
+        if (strlen(digest) / 2 > sizeof bytes || hex_decode(digest, strlen(digest), bytes, strlen(digest) / 2))
+            return err_set(e, ERR_INTERNAL, "the record holds no digest");
+        buf_put(out, bytes, strlen(digest) / 2);
+    } else {
+        if (statement_payload(record, c->state->instance, &payload, e))
+            return -1;
+        statement_pae(buf_span(&payload), out);
+    }
+    return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement could not be built") : 0;
 }
 
 static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct err *e)
 {
-    BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(RECORD_LINE_MAX);
+    BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(INPUT_MAX);
     char hash[SHA256_HEX];
     const char *line = NULL;
     int verdict;
@@ -94,9 +130,10 @@ static int record_signature(struct core *c, struct request *rq, const struct fra
         return verdict < 0 ? -1 : err_set(e, ERR_BUSY, "the same release was signed meanwhile; ask again for its signature");
     record_text(rq->draft, "rule", rq->rule);
     record_text(rq->draft, "policy", rq->policy);
-    if (payload(c, rq->draft, &again, hash, e))
+    if (input_of(c, rq->draft, &again, e))
         return -1;
-    if (strcmp(hash, rq->payload_sha256))
+    sha256_hex(again.data, again.len, hash);
+    if (strcmp(hash, rq->input_sha256))
         return err_set(e, ERR_INTERNAL, "the record would not rebuild what was signed");
     b64_encode(&b64, result->field[TAG_OUTPUT].data, result->field[TAG_OUTPUT].len);
     record_text(rq->draft, "signature", buf_str(&b64));
@@ -111,31 +148,38 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
         request_refuse(c, rq, e);
         return;
     }
+    c->metrics.signatures++;
     flight_end(c, rq);
     m = state_mark(c->state, rq->sign.app, rq->sign.channel);
-    reply_record(c, rq, span_str(mark_release(m, rq->sign.name)->line));
+    reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line)); /* sealed in place */
     wake_waiters(c);
+}
+
+static int still_wanted(struct core *c, struct request *rq, struct err *e)
+{
+    return keylife_answerable(c, rq->sign.key, e);
 }
 
 static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
 {
-    BUF_AUTO body = BUF_INIT(RECORD_LINE_MAX), pae = BUF_INIT(RECORD_LINE_MAX + 128);
+    BUF_AUTO input = BUF_INIT(INPUT_MAX);
     struct lane_op *op;
     uint8_t id[KEY_ID_LEN];
     size_t mark;
 
-    if (payload(c, rq->draft, &body, rq->payload_sha256, e))
+    if (input_of(c, rq->draft, &input, e))
         return -1;
-    statement_pae(buf_span(&body), &pae);
-    if (buf_ok(&pae) || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
-        return err_set(e, ERR_INTERNAL, "the statement could not be built");
+    sha256_hex(input.data, input.len, rq->input_sha256);
+    if (hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
+        return err_set(e, ERR_INTERNAL, "the key has no CKA_ID");
     op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq);
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
+    op->wanted = still_wanted;
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put(&op->frame, TAG_INPUT, buf_span(&pae));
+    frame_put(&op->frame, TAG_INPUT, buf_span(&input));
     frame_end(&op->frame, mark);
     flight_begin(c, rq);
     lane_submit(c, op);
@@ -152,10 +196,14 @@ static int dry_run(struct core *c, struct request *rq, int verdict)
 static int consider(struct core *c, struct request *rq, struct err *e)
 {
     struct request *blocker;
+    const struct key *k;
     const char *line = NULL;
     int verdict;
 
     if (authorise(c, rq, rq->sign.key, rq->sign.app, rq->sign.channel, e))
+        return -1;
+    k = state_key(c->state, rq->sign.key);
+    if (k && keylife_usable(k, e)) /* a repeated request is answered only while its key could sign it anew */
         return -1;
     verdict = idem_check(c, rq, e);
     if (verdict)

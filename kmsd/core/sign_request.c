@@ -3,6 +3,7 @@
 
 #include "base/enc.h"
 #include "base/num.h"
+#include "base/scheme.h"
 #include "kmsd/core/internal.h"
 
 #define SOURCE_MAX 512
@@ -11,16 +12,19 @@ static int parse_digest(const json_t *digest, struct sign_request *out, struct e
 {
     struct json_reader r;
     const char *alg, *hex;
-    uint8_t bytes[SHA256_LEN];
+    uint8_t bytes[SCHEME_DIGEST_MAX];
+    size_t len;
 
     if (json_begin(&r, digest, "digest", e) || json_get_str(&r, "alg", 32, &alg, e) || json_get_str(&r, "hex", 1024, &hex, e) || json_done(&r, e))
         return -1;
-    if (strcmp(alg, "sha256"))
-        return err_set(e, ERR_BAD_DIGEST, "digest.alg is %.32s; the scheme statement takes sha256", alg);
-    if (strlen(hex) != 2 * SHA256_LEN)
-        return err_set(e, ERR_BAD_DIGEST, "digest.hex has %zu characters, a SHA-256 has 64", strlen(hex));
-    if (hex_decode(hex, strlen(hex), bytes, sizeof bytes))
+    len = hash_length(alg);
+    if (!len)
+        return err_set(e, ERR_BAD_DIGEST, "digest.alg is %.32s; keys here take sha256 or sha384", alg);
+    if (strlen(hex) != 2 * len)
+        return err_set(e, ERR_BAD_DIGEST, "digest.hex has %zu characters, a %s has %zu", strlen(hex), alg, 2 * len);
+    if (hex_decode(hex, strlen(hex), bytes, len))
         return err_set(e, ERR_BAD_DIGEST, "digest.hex has a character outside 0-9 a-f");
+    out->alg = alg;
     out->digest = hex;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -15,6 +16,8 @@
 #include "kmsd/supervisor/children.h"
 
 #define BACKLOG 512
+#define BIND_TRIES 60
+#define BIND_PAUSE_MS 50
 
 union address {
     struct sockaddr any;
@@ -47,6 +50,18 @@ static int parse(const char *text, union address *a, socklen_t *len)
     return inet_pton(AF_INET, host, &a->v4.sin_addr) == 1 ? 0 : -1;
 }
 
+/* The port of a daemon that was just killed can be taken for a moment: a client that tries to reach it on the same machine may be given that very
+ * port for its own end, and then talks to itself until it finds out. */
+static int bind_patiently(int fd, const union address *a, socklen_t len)
+{
+    const struct timespec pause = {.tv_nsec = BIND_PAUSE_MS * 1000000L};
+
+    for (unsigned tries = 0; bind(fd, &a->any, len); tries++)
+        if (errno != EADDRINUSE || tries == BIND_TRIES || nanosleep(&pause, NULL))
+            return -1;
+    return 0;
+}
+
 int listen_on(const char *address, struct err *e)
 {
     union address a;
@@ -56,7 +71,7 @@ int listen_on(const char *address, struct err *e)
     if (parse(address, &a, &len))
         return err_set(e, ERR_BAD_REQUEST, "\"%s\" is not ADDRESS:PORT with a numeric address (IPv6 in brackets)", address);
     fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) || bind(fd, &a.any, len) || listen(fd, BACKLOG)) {
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) || bind_patiently(fd, &a, len) || listen(fd, BACKLOG)) {
         err_errno(e, ERR_INTERNAL, errno, "listening on %s", address);
         if (fd >= 0)
             close(fd);

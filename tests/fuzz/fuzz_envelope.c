@@ -19,7 +19,7 @@ static void require(bool holds)
 /* What was read can be written, and every text of it is within its alphabet. */
 static void check_release(struct span payload)
 {
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     if (release_parse(payload, &r, &e))

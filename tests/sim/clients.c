@@ -286,6 +286,11 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
             memcpy(s->nonce, nonce, strlen(nonce) + 1);
             return;
         }
+        if (frame_u64(f, TAG_STATUS) == 202) { /* it promises nothing: what comes of it is told elsewhere */
+            if (r->kind != SIM_KEY)
+                sim_fail(s, "something else than the creation of a key is put off");
+            return;
+        }
         s->signed_ok += r->kind == SIM_SIGN;
         s->keys_made += r->kind == SIM_KEY;
         acknowledge(s, r->idem ? &s->idem[r->idem] : NULL, body);

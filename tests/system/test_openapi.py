@@ -3,6 +3,7 @@ import contextlib
 import itertools
 import json
 import re
+import signal
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_operation(name):
     assert (("header", "Kms-Signature") in named) == operation["x-signed"] == ("401" in statuses)
     assert (("header", "Idempotency-Key") in named) == (method != "GET" and name not in ("nonce", "policy-check"))
     assert ("requestBody" in operation) == ("415" in statuses)
-    assert {"400", "403", "413", "431", "500", "503"} <= statuses and len([s for s in statuses if s < "300"]) == 1
+    assert {"400", "403", "413", "431", "500", "503"} <= statuses and {s for s in statuses if s < "300"} in ({"200"}, {"201"}, {"201", "202"})
     for status, response in operation["responses"].items():
         headers = SCHEMAS.resolve(response)["headers"]
         assert "X-Request-Id" in headers and ("Retry-After" in headers) == (status in ("429", "503"))
@@ -195,13 +196,47 @@ def disabled(kms):
     return name
 
 
+def live_sign(kms, body):
+    """The digest example asks a key of its own, which the development policy knows."""
+    members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
+    if body["digest"]["alg"] != "sha384":
+        return None, {**body, **members}
+    if kms.request("admin", "GET", "/v1/keys/firmware-p384").status == 404:
+        assert kms.signed("POST", "/v1/keys", {"name": "firmware-p384", "algorithm": "p384", "scheme": "digest"}).status == 201
+    return None, {**body, **members, "key": "firmware-p384"}
+
+
+def operation(kms):
+    return kms.signed("POST", "/v1/keys", {"name": fresh("openapi-operation"), "algorithm": "p256", "scheme": "statement"}).request_id
+
+
+def key(kms, *changes):
+    """A new key that went through these changes."""
+    name = fresh("openapi-life")
+    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status == 201
+    for change in changes:
+        assert kms.signed("POST", f"/v1/keys/{name}/{change}", {"reason": "x"}).status == 200
+    return name
+
+
 # What replaces the example's own names, so that the request makes sense to this instance; a path with a value in it takes the place of the pattern.
 LIVE = {
+<<<<<<< HEAD
+    "sign": live_sign,
+    "operations-show": lambda kms, body: (f"/v1/operations/{operation(kms)}", None),
+=======
     "sign": lambda kms, body: (None, {"items": [LIVE["sign"](kms, one)[1] for one in body["items"]]} if "items" in body else
                                {**body, **{m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}}),
+>>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     "keys-create": lambda kms, body: (None, {**body, "name": fresh("openapi")}),
     "keys-show": lambda kms, body: ("/v1/keys/" + kms.ci_env["KMS_SIGN_KEY"], None),
     "keys-public": lambda kms, body: (f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public", None),
+    "keys-suspend": lambda kms, body: (f"/v1/keys/{key(kms)}/suspend", body),
+    "keys-resume": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/resume", body),
+    "keys-retire": lambda kms, body: (f"/v1/keys/{key(kms)}/retire", body),
+    "keys-destroy": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/destroy", body),
+    "keys-restore": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend', 'destroy')}/restore", body),
+    "keys-compromise": lambda kms, body: (f"/v1/keys/{key(kms)}/compromise", body),
     "policy-apply": lambda kms, body: (None, kms.request("admin", "GET", "/v1/policy").json["policy"]),
     "identities-create": lambda kms, body: (None, {**body, **{m: v for m, v in {
         "name": fresh("openapi"), "certificate": certificate(kms), "spiffe": f"spiffe://example.org/{fresh('x')}", "dns": fresh("x") + ".example.org",
@@ -210,9 +245,12 @@ LIVE = {
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
+    "audit-record": lambda kms, body: ("/v1/audit/records/0", None),
+    "audit-blob": lambda kms, body: ("/v1/audit/blobs/" + kms.records(event="log.genesis")[0]["policy"], None),
     "time-confirm": lambda kms, body: (None, {**body, "seq": kms.records(event="time.step")[-1]["seq"]}),
 }
 QUERIES = {"keys-list": ["?limit=1", "?limit=200&after=a"], "identities-list": ["?limit=1", "?after=a"],
+           "audit-records": ["?limit=1", "?format=jsonl&limit=3", "?order=desc&since=2026-01-01&until=2999-01-01T00:00:00Z", "?event=sign.release&outcome=ok"],
            "keys-public": ["?format=pem", "?format=jwk", "?format=ssh"]}
 
 
@@ -287,6 +325,20 @@ def test_documented_refusals(kms, outsider, name):
         elif "x-action" in operation:
             path = LIVE[name](kms, body)[0] if "{" in pattern else pattern
             assert send(kms, name, door, path, body, media, cert=outsider[door]).status == 403
+
+
+def test_key_creation_that_takes_long(kms):
+    """202 names an operation, which runs and then is done."""
+    lane = kms.child("kmsd-token", lane="admin")
+    kms.kill(lane, signal.SIGSTOP)
+    try:
+        answer = send(kms, "keys-create", "admin", "/v1/keys", {"name": fresh("openapi"), "algorithm": "p256", "scheme": "statement"}, JSON)
+        assert answer.status == 202, answer
+        SCHEMAS.check(DOCUMENT["components"]["headers"]["Location"]["schema"], answer.headers["location"])
+        assert send(kms, "operations-show", "admin", answer.headers["location"], None, None).json == answer.json["operation"]
+    finally:
+        kms.kill(lane, signal.SIGCONT)
+    kms.wait(lambda: send(kms, "operations-show", "admin", answer.headers["location"], None, None).json["state"] == "done", what="the key")
 
 
 FRONT = {

@@ -467,8 +467,34 @@ def test_production_from_init_to_a_verified_release(production):
 
 
 def test_init_touches_no_existing_instance(production):
-    home, directory, _, _ = production
+    home, directory, daemon, _ = production
+    daemon.terminate() # a running service writes in its directory
+    assert daemon.wait(20) == 0
     before = {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()}
     code, _, err = kmsd(*init(home, directory))
     assert code == 1 and "holds an instance" in err
     assert {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()} == before
+
+
+def test_a_port_that_is_taken_for_a_moment(production):
+    """A client that looks for a dead daemon may sit on its port for a moment: the start waits for it, and gives up on a lasting one."""
+    home, directory, daemon, addresses = production
+    daemon.terminate()
+    assert daemon.wait(20) == 0
+    port = int(addresses["KMS_ADDR"].rsplit(":", 1)[1])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        code, _, err = kmsd("run", "--settings", directory / "kmsd.yaml")
+        assert code == 1 and f"listening on 127.0.0.1:{port}: Address already in use" in err
+        again = subprocess.Popen([BIN / "kmsd", "run", "--settings", directory / "kmsd.yaml"], stderr=subprocess.PIPE, text=True)
+        try:
+            time.sleep(0.5)
+            assert again.poll() is None
+            other.close()
+            assert any("event=ready" in line for line in again.stderr)
+        finally:
+            again.terminate()
+            again.communicate(timeout=20)
+    assert again.returncode == 0

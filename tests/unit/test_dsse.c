@@ -9,8 +9,11 @@
 #include <string.h>
 
 #include "base/enc.h"
+#include "base/timefmt.h"
+#include "base/x509.h"
 #include "client/dsse.h"
-#include "client/kms.h"
+#include "client/release.h"
+#include "client/verify.h"
 
 #define HEX64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define PREDICATE \
@@ -64,21 +67,21 @@ static void make_envelope(const char *payload, struct buf *out)
 
 static struct kms_expect expect(void)
 {
-    return (struct kms_expect){.spki = span_of(spki, spki_len), .sha256 = HEX64, .size = 7, .now = 0};
+    return (struct kms_expect){.sha256 = HEX64, .size = 7, .now = 0};
 }
 
-static int verify(const char *payload, const struct kms_expect *x, struct release *r, struct err *e)
+static int verify(const char *payload, const struct kms_expect *x, struct kms_release *r, struct err *e)
 {
     BUF_AUTO envelope = BUF_INIT(16384);
 
     make_envelope(payload, &envelope);
-    return kms_verify_envelope(buf_span(&envelope), x, r, e);
+    return verify_envelope(buf_span(&envelope), span_of(spki, spki_len), x, r, e);
 }
 
 static void test_good(void **state)
 {
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     (void)state;
@@ -110,7 +113,7 @@ static void test_pae(void **state)
 static void test_expectations_refuse(void **state)
 {
     struct kms_expect wrong[6];
-    struct release r;
+    struct kms_release r;
 
     (void)state;
     for (size_t i = 0; i < 6; i++)
@@ -134,7 +137,7 @@ static void test_development_needs_consent(void **state)
     char text[2048];
     const char *at;
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     (void)state;
@@ -149,7 +152,7 @@ static void test_development_needs_consent(void **state)
 static void test_expiry(void **state)
 {
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     (void)state;
@@ -165,7 +168,7 @@ static void test_strict_payload(void **state)
         STATEMENT(",\"app\":\"again\""), "{}", "[]", "", "{\"_type\":\"x\"}",
     };
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -178,7 +181,7 @@ static void test_strict_payload(void **state)
 static void test_source(void **state)
 {
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     (void)state;
@@ -193,33 +196,72 @@ static void test_every_bit_counts(void **state)
 {
     BUF_AUTO envelope = BUF_INIT(16384);
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     (void)state;
     make_envelope(STATEMENT(""), &envelope);
     for (size_t i = 0; i + 1 < envelope.len; i++) {
         envelope.data[i] ^= 1;
-        assert_int_equal(kms_verify_envelope(buf_span(&envelope), &x, &r, &e), -1);
+        assert_int_equal(verify_envelope(buf_span(&envelope), span_of(spki, spki_len), &x, &r, &e), -1);
         envelope.data[i] ^= 1;
     }
-    assert_int_equal(kms_verify_envelope(buf_span(&envelope), &x, &r, &e), 0);
+    assert_int_equal(verify_envelope(buf_span(&envelope), span_of(spki, spki_len), &x, &r, &e), 0);
 }
 
 static void test_other_key(void **state)
 {
+    BUF_AUTO envelope = BUF_INIT(16384);
     EVP_PKEY *other = EVP_EC_gen("P-256");
     uint8_t der[256];
     unsigned char *p = der;
     struct kms_expect x = expect();
-    struct release r;
+    struct kms_release r;
     struct err e = {0};
 
     (void)state;
-    x.spki = span_of(der, (size_t)i2d_PUBKEY(other, &p));
-    assert_int_equal(verify(STATEMENT(""), &x, &r, &e), -1);
+    make_envelope(STATEMENT(""), &envelope);
+    assert_int_equal(verify_envelope(buf_span(&envelope), span_of(der, (size_t)i2d_PUBKEY(other, &p)), &x, &r, &e), -1);
     assert_non_null(strstr(e.detail, "not with the given one"));
     EVP_PKEY_free(other);
+}
+
+/* The library's own call: keys in PEM and DER, and a slug that tells what is wrong. */
+static void test_library_call(void **state)
+{
+    BUF_AUTO envelope = BUF_INIT(16384), pem = BUF_INIT(4096);
+    struct kms_expect x = KMS_EXPECT_INIT;
+    struct kms_release r;
+    struct kms_error e;
+
+    (void)state;
+    make_envelope(STATEMENT(",\"size\":7"), &envelope);
+    der_to_pem(&pem, "PUBLIC KEY", span_of(spki, spki_len));
+    assert_int_equal(kms_verify(envelope.data, envelope.len, spki, spki_len, &x, &r, &e), -1);
+    assert_int_equal(e.status, KMS_USAGE);
+    assert_string_equal(e.slug, "usage");
+    x.sha256 = HEX64;
+    assert_int_equal(kms_verify(envelope.data, envelope.len, spki, spki_len, &x, &r, &e), 0);
+    assert_int_equal(kms_verify(envelope.data, envelope.len, pem.data, pem.len, &x, &r, &e), 0);
+    assert_string_equal(r.app, "demo");
+    x.size = 8;
+    assert_int_equal(kms_verify(envelope.data, envelope.len, spki, spki_len, &x, &r, &e), -1);
+    assert_string_equal(e.slug, "bad-digest");
+    assert_int_equal(kms_verify(envelope.data, envelope.len, pem.data, pem.len - 30, &x, &r, &e), -1);
+    assert_int_equal(kms_verify(envelope.data, envelope.len, NULL, 0, &x, &r, &e), -1);
+    assert_string_equal(e.slug, "bad-request");
+    x = (struct kms_expect){.sha256 = HEX64, .size = -1};
+    buf_clear(&envelope);
+    make_envelope(STATEMENT(",\"expires\":\"2026-03-04T00:00:00.000000Z\""), &envelope);
+    x.now = 1;
+    assert_int_equal(kms_verify(envelope.data, envelope.len, spki, spki_len, &x, &r, &e), 0);
+    x.now = 0; /* the clock of this machine, which is later */
+    assert_int_equal(kms_verify(envelope.data, envelope.len, spki, spki_len, &x, &r, &e), -1);
+    assert_string_equal(e.slug, "forbidden");
+    envelope.data[30] ^= 1;
+    assert_int_equal(kms_verify(envelope.data, envelope.len, spki, spki_len, &x, &r, &e), -1);
+    assert_string_equal(e.slug, "signature-invalid");
+    assert_string_equal(e.title, "");
 }
 
 #define HEAD "{\"payload\":\"e30=\",\"payloadType\":\"application/vnd.in-toto+json\",\"signatures\":"
@@ -256,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_good),          cmocka_unit_test(test_pae),       cmocka_unit_test(test_expectations_refuse),
         cmocka_unit_test(test_development_needs_consent), cmocka_unit_test(test_expiry), cmocka_unit_test(test_strict_payload),
         cmocka_unit_test(test_source),        cmocka_unit_test(test_every_bit_counts), cmocka_unit_test(test_other_key),
+        cmocka_unit_test(test_library_call),
         cmocka_unit_test(test_envelope_shape),
     };
 

@@ -78,7 +78,7 @@ static void bootstrap(void **state)
     (void)state;
     for (unsigned a = 0; a < POLICY_ACTION_COUNT; a++) {
         assert_string_equal(decide(p, FOUNDER, (enum policy_action)a, "k", "a", "c"),
-            a == POLICY_SIGN ? "default-deny" : "+administrator/administer");
+            a == POLICY_SIGN || a == POLICY_SIGN_DIGEST ? "default-deny" : "+administrator/administer");
         assert_string_equal(decide(p, PERSON, (enum policy_action)a, "k", "a", "c"), "default-deny");
         assert_string_equal(decide(p, CI_EXAMPLE, (enum policy_action)a, "k", "a", "c"), "default-deny");
     }
@@ -161,6 +161,21 @@ static void subjects(void **state)
     assert_string_equal(decide(p, named_kind, POLICY_STATUS_READ, NULL, NULL, NULL), "default-deny"); /* a name is no kind */
     assert_string_equal(decide(p, FOUNDER, POLICY_POLICY_READ, NULL, NULL, NULL), "+first/x");
     assert_string_equal(decide(p, PERSON, POLICY_POLICY_READ, NULL, NULL, NULL), "default-deny");
+    policy_free(p);
+}
+
+/* The right to sign statements is not one to sign digests, and the other way round. */
+static void digests_apart(void **state)
+{
+    struct policy *p = load("version: 1\nroles:\n  r:\n    - {name: s, allow: [sign], keys: ['*'], apps: ['*'], channels: ['*']}\n"
+                            "    - {name: d, allow: [sign.digest], keys: [fw], apps: ['a.*'], channels: [beta]}\ngrants:\n  - {role: r, to: ['kind:ci']}\n");
+
+    (void)state;
+    assert_string_equal(decide(p, CI_OTHER, POLICY_SIGN, "any", "a.b", "beta"), "+r/s");
+    assert_string_equal(decide(p, CI_OTHER, POLICY_SIGN_DIGEST, "fw", "a.b", "beta"), "+r/d");
+    assert_string_equal(decide(p, CI_OTHER, POLICY_SIGN_DIGEST, "any", "a.b", "beta"), "default-deny");
+    assert_string_equal(decide(p, CI_OTHER, POLICY_SIGN_DIGEST, "fw", "b.b", "beta"), "default-deny");
+    assert_string_equal(decide(p, CI_OTHER, POLICY_SIGN_DIGEST, "fw", "a.b", "stable"), "default-deny");
     policy_free(p);
 }
 
@@ -262,6 +277,9 @@ static void refuses(void **state)
         {HEAD "    - {name: one, allow: [key.list], keys: [a]}\n" TAIL, "p.yaml:4:44", "keys"},
         {HEAD "    - {name: one, allow: [key.read], apps: [a]}\n" TAIL, "p.yaml:4:44", "apps"},
         {HEAD "    - {name: one, allow: [release.withdraw], keys: [a]}\n" TAIL, "p.yaml:4:52", "keys"},
+        {HEAD "    - {name: one, allow: [sign.digest], apps: ['*'], channels: ['*']}\n" TAIL, "p.yaml:4:7", "sign.digest must name its keys"},
+        {HEAD "    - {name: one, allow: [sign.digest], keys: [a, 'fw-*'], apps: ['*'], channels: ['*']}\n" TAIL, "p.yaml:4:51", "in full"},
+        {HEAD "    - {name: one, allow: [sign, sign.digest], keys: ['*'], apps: ['*'], channels: ['*']}\n" TAIL, "p.yaml:4:54", "in full"},
         {RULE "grants: []\n", "p.yaml:5:9", "list of 1"},
         {RULE "grants:\n  - {role: other, to: [founders]}\n", "p.yaml:6:12", "no role other"},
         {RULE "grants:\n  - {role: r}\n", "p.yaml:6:5", "needs role and to"},
@@ -300,7 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(action_names), cmocka_unit_test(bootstrap), cmocka_unit_test(dev), cmocka_unit_test(release), cmocka_unit_test(scopes),
-        cmocka_unit_test(subjects), cmocka_unit_test(first_rule), cmocka_unit_test(roles_once), cmocka_unit_test(longest_rule_name),
+        cmocka_unit_test(subjects), cmocka_unit_test(digests_apart), cmocka_unit_test(first_rule), cmocka_unit_test(roles_once), cmocka_unit_test(longest_rule_name),
         cmocka_unit_test(refuses), cmocka_unit_test(frees_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,6 +79,98 @@ static void verifies(void **state)
         assert_int_equal(spki_verify(buf_span(&spki), MESSAGE, buf_span(&sig), &e), -1);
         assert_int_equal(e.code, ERR_BAD_CERTIFICATE);
     }
+}
+
+/* What openssl signed over the message verifies over its digest, by the rules of the scheme and by no others. */
+static void verifies_digests(void **state)
+{
+    static const struct {
+        const char *key, *sig, *algorithm, *scheme;
+        enum err_code code;
+    } rows[] = {
+        {"p256", "p256.sig", "p256", "digest", ERR_NONE},
+        {"p384", "p384.sig", "p384", "digest", ERR_NONE},
+        {"rsa2048", "rsa2048.sig", "rsa-2048", "digest", ERR_NONE},
+        {"rsa2048", "rsa2048-pkcs1.sig", "rsa-2048", "digest-pkcs1", ERR_NONE},
+        {"rsa2048", "rsa2048-pkcs1.sig", "rsa-2048", "digest", ERR_SIGNATURE_INVALID},
+        {"rsa2048", "rsa2048.sig", "rsa-2048", "digest-pkcs1", ERR_SIGNATURE_INVALID},
+        {"rsa2048", "rsa2048-salt20.sig", "rsa-2048", "digest", ERR_SIGNATURE_INVALID},
+        {"rsa2048", "rsa2048.sig", "rsa-3072", "digest", ERR_BAD_CERTIFICATE}, /* a shorter key than the scheme says */
+        {"p256", "p256.sig", "p384", "digest", ERR_BAD_CERTIFICATE},
+        {"p256", "p256.sig", "p256", "statement", ERR_BAD_CERTIFICATE},
+        {"k256", "k256.sig", "p256", "digest", ERR_BAD_CERTIFICATE},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
+        const struct scheme *s = scheme_find(rows[n].algorithm, rows[n].scheme);
+        BUF_AUTO spki = BUF_INIT(4096), sig = BUF_INIT(4096);
+        uint8_t digest[EVP_MAX_MD_SIZE];
+        unsigned len;
+        struct err e = {0};
+
+        assert_non_null(s);
+        load_spki(rows[n].key, &spki);
+        load(rows[n].sig, &sig);
+        assert_int_equal(EVP_Digest(MESSAGE.data, MESSAGE.len, digest, &len, s->hash_len == 48 ? EVP_sha384() : EVP_sha256(), NULL), 1);
+        assert_int_equal(spki_verify_digest(buf_span(&spki), s, span_of(digest, len), buf_span(&sig), &e), rows[n].code ? -1 : 0);
+        assert_int_equal(e.code, rows[n].code);
+        if (rows[n].code)
+            continue;
+        assert_int_equal(spki_verify_digest(buf_span(&spki), s, span_of(digest, len - 1), buf_span(&sig), &e), -1);
+        assert_int_equal(e.code, ERR_BAD_DIGEST);
+        digest[len - 1] ^= 1;
+        assert_int_equal(spki_verify_digest(buf_span(&spki), s, span_of(digest, len), buf_span(&sig), &e), -1);
+        assert_int_equal(e.code, ERR_SIGNATURE_INVALID);
+    }
+}
+
+static void tells_algorithms(void **state)
+{
+    static const struct {
+        const char *key, *algorithm;
+    } rows[] = {{"p256", "p256"}, {"p384", "p384"}, {"ed", "ed25519"}, {"rsa2048", "rsa-2048"}, {"k256", NULL}, {"rsa1024", NULL}, {"explicit", NULL}};
+    const struct scheme *s;
+
+    (void)state;
+    for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
+        BUF_AUTO spki = BUF_INIT(4096);
+
+        load_spki(rows[n].key, &spki);
+        for (size_t i = 0; (s = scheme_at(i)); i++)
+            assert_int_equal(spki_is(buf_span(&spki), s->algorithm), rows[n].algorithm && !strcmp(rows[n].algorithm, s->algorithm));
+        assert_false(spki_is(span_of(spki.data, spki.len - 1), rows[n].algorithm ? rows[n].algorithm : "p256"));
+    }
+    assert_null(scheme_find("rsa-2048", "statement"));
+    assert_null(scheme_find("ed25519", "digest"));
+    assert_null(scheme_find("p256", "digest-pkcs1"));
+    assert_int_equal(hash_length("sha256"), 32);
+    assert_int_equal(hash_length("sha384"), 48);
+    assert_int_equal(hash_length("sha1"), 0);
+}
+
+/* r and s keep their length, also with leading zeros; what is no signature of that curve has no such form. */
+static void raw_form(void **state)
+{
+    static const uint8_t small[] = {0x30, 0x06, 0x02, 0x01, 0x01, 0x02, 0x01, 0x7f};
+    const struct scheme *p256 = scheme_find("p256", "digest"), *p384 = scheme_find("p384", "digest");
+    BUF_AUTO out = BUF_INIT(256), sig = BUF_INIT(256), rest = BUF_INIT(256);
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(ecdsa_raw(span_of(small, sizeof small), p256, &out, &e), 0);
+    assert_int_equal(out.len, 64);
+    assert_int_equal(out.data[31], 1);
+    assert_int_equal(out.data[63], 0x7f);
+    assert_int_equal(out.data[0] | out.data[32], 0);
+    load("p384.sig", &sig);
+    assert_int_equal(ecdsa_raw(buf_span(&sig), p384, &rest, &e), 0);
+    assert_int_equal(rest.len, 96);
+    assert_int_equal(ecdsa_raw(buf_span(&sig), p256, &rest, &e), -1); /* too large for that curve */
+    assert_int_equal(ecdsa_raw(span_of(sig.data, sig.len - 1), p384, &rest, &e), -1);
+    assert_int_equal(ecdsa_raw(buf_span(&sig), scheme_find("rsa-2048", "digest"), &rest, &e), -1);
+    buf_putc(&sig, 0);
+    assert_int_equal(ecdsa_raw(buf_span(&sig), p384, &rest, &e), -1);
 }
 
 static void openssh_form(void **state)
@@ -169,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verifies),       cmocka_unit_test(openssh_form), cmocka_unit_test(jwk_of_ed25519),
         cmocka_unit_test(jwk_of_curves),  cmocka_unit_test(jwk_of_rsa),   cmocka_unit_test(no_form_for_other_keys),
+        cmocka_unit_test(verifies_digests), cmocka_unit_test(tells_algorithms), cmocka_unit_test(raw_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
