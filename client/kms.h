@@ -14,12 +14,7 @@
 extern "C" {
 #endif
 
-<<<<<<< HEAD
 #define KMS_TIMEOUT_DEFAULT 60u     /* seconds, all attempts of a call together */
-=======
-#define KMS_ANSWER_MAX (8u << 20)   /* longest answer that is read */
-#define KMS_TIMEOUT_DEFAULT 60u     /* seconds, all attempts together */
->>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
 #define KMS_RETRIES_DEFAULT 5u
 #define KMS_TIMEOUT_MAX 3600u
 #define KMS_RETRIES_MAX 100u

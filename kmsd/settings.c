@@ -64,13 +64,9 @@ static const struct row {
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
-<<<<<<< HEAD
-    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
+    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 1048576, false, "largest body at the ci door; one sign request has 64 KiB at most, a batch 1 MiB"},
     {"log.format", LOG_FORMAT, 0, 0, 0, 0, 0, false, "how messages look: logfmt or json"},
     {"log.level", LOG_LEVEL, 0, 0, 0, 0, 0, false, "least urgent message that is written: info, warning or error"},
-=======
-    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 1048576, false, "largest body at the ci door; one sign request has 64 KiB at most, a batch 1 MiB"},
->>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     {"sandbox", SANDBOX, 0, 0, 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
 };
 #define ANCHOR_DEFAULT "anchor/anchor"

@@ -91,19 +91,12 @@ struct request {
     json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
-<<<<<<< HEAD
     char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
-    bool in_flight, waiting;
-    struct request *flight_prev, *flight_next; /* list of those in flight */
-    struct request *blocker;       /* the one in flight that it waits for */
-=======
-    char payload_sha256[SHA256_HEX];
     bool in_flight;
     struct flight_link flight[FLIGHT_LINKS];
     struct wait_list waiters;      /* for what becomes of this one */
     struct wait_list *waits_in;    /* NULL = it does not wait */
     struct request *wait_prev, *wait_next;
->>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     int64_t wait_until;
     struct batch *items;           /* of a batch */
     struct batch *batch;           /* that this is an item of, NULL = it came alone */
@@ -252,11 +245,7 @@ struct core {
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
-<<<<<<< HEAD
-    struct { bool up, hello; uint64_t epoch; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
-=======
-    struct { bool up, hello; uint64_t epoch, last_id; } front[2];
->>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
+    struct { bool up, hello; uint64_t epoch, last_id; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
     struct lane_queue queue[LANE_QUEUES];
@@ -278,17 +267,12 @@ struct core {
         json_t *told;              /* keys whose failure stands in the log */
     } erase;
     /* requests */
-<<<<<<< HEAD
     struct known_cert *certs[CERTS_MAX];
-    struct request *requests, *flights;
-    unsigned n_requests, n_waiting;
-=======
     struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
     unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
     unsigned n_waiting;
     struct wait_list due;          /* no longer kept back */
     bool waking;
->>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     struct nonce *nonces;
     unsigned n_nonces;
     void *refusals;

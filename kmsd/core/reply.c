@@ -9,15 +9,8 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
     size_t mark;
 
-<<<<<<< HEAD
     metrics_answered(c, rq, head->status);
-=======
-    if (rq->batch) {
-        batch_answer(c, rq, head->status, body);
-        return;
-    }
     mark = frame_begin(&frame, FRAME_REPLY, rq->id);
->>>>>>> afb3209ab62205d3142d08a4a1c10a09a5cb0000
     frame_put_u64(&frame, TAG_STATUS, head->status);
     frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
     if (head->content_type)
@@ -44,6 +37,10 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
 
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
+    if (rq->batch) {
+        batch_answer(c, rq, head->status, body);
+        return;
+    }
     if (!rq->answered)
         send(c, rq, head, body);
     request_free(c, rq);
