@@ -387,9 +387,8 @@ void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
 void wait_leave(struct core *c, struct request *rq);
-/* Runs its handler, once nothing keeps it back any more. */
-void request_resume(struct core *c, struct request *rq);
-void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
+void wait_turn(struct core *c, struct request *rq); /* behind those that are due already; wake_waiters runs its handler */
+void wake_waiters(struct core *c);         /* after a flight_end or wait_turn: runs the handlers of those that are due */
 void waiters_expire(struct core *c);
 /* refuse.c */
 /* Where it cannot be recorded for lack of room, e says so instead. */
