@@ -248,6 +248,7 @@ struct core {
     struct { bool up, hello; uint64_t epoch, last_id; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
+    bool rsa;                      /* an RSA key was loaded since the start: the token may take long for one signature */
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
     struct core_reader reader;
@@ -327,6 +328,7 @@ int identify(struct core *c, struct request *rq, struct err *e) __attribute__((w
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
 /* authorise.c: policy decision with the rule kept in rq */
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+int authorise_as(struct core *c, struct request *rq, enum policy_action action, struct err *e) __attribute__((warn_unused_result));
 /* The reason a person gives for a change: not empty. */
 int reason_check(const char *reason, struct err *e) __attribute__((warn_unused_result));
 /* evidence.c, nonce.c */
@@ -493,6 +495,18 @@ const char *reader_word(const struct core *c); /* "down", "starting", "silent", 
 int audit_records(struct core *c, struct request *rq, struct err *e);
 int audit_record(struct core *c, struct request *rq, struct err *e);
 int audit_blob(struct core *c, struct request *rq, struct err *e);
+/* enrol.c: certificates by the CA key */
+struct issue_request {
+    const char *csr, *kind, *name;
+    int64_t days;
+};
+/* Has the administrative lane issue one; rq waits for it. */
+int enrol_issue(struct core *c, struct request *rq, const struct issue_request *n,
+                void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e) __attribute__((warn_unused_result));
+void enrol_bind(struct credential *cr, const struct cert_facts *f);   /* the credential that an issued certificate is */
+int enrol_free(const struct core *c, const struct credential *cr, struct err *e) __attribute__((warn_unused_result)); /* does it belong to nobody? */
+int renew_own(struct core *c, struct request *rq, struct err *e);
+int identities_renew(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
