@@ -27,7 +27,8 @@ test-system: all longlog-program token-modules bench-programs
 	@tests/run.sh system
 # The Debian packages, installed on a clean machine.
 test-package: all
-	@tests/run.sh packaging
+	@packaging/deps.sh $(DEPS_TEST) buildah
+	@KMS_CONTAINER=1 tests/run.sh packaging
 test-sim: sim-program
 	@tests/run.sh sim
 
