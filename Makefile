@@ -9,7 +9,7 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION := 0.1.0
-PKGS := libcrypto jansson libfyaml gnutls libmicrohttpd libp11 libcurl p11-kit-1
+PKGS := libcrypto jansson libfyaml gnutls libmicrohttpd libp11 libcurl p11-kit-1 sqlite3
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
   -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wnull-dereference -Wswitch-enum -Wimplicit-fallthrough
 GCC_ONLY := -Wduplicated-cond -Wduplicated-branches -Wlogical-op -ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr
@@ -39,6 +39,7 @@ CORE := $(call obj,$(call src,kmsd/core))
 COREIO := $(call obj,$(call src,kmsd/core/io))
 FRONT := $(call obj,$(call src,kmsd/front))
 TOKEN := $(call obj,$(call src,kmsd/token))
+READER := $(call obj,$(call src,kmsd/reader))
 SUPER := $(call obj,$(call src,kmsd/supervisor))
 CLIENT := $(call obj,$(call src,client))
 
@@ -48,7 +49,7 @@ LIBAUDIT := $(B)/lib/libaudit.a
 LIBCORE := $(B)/lib/libcore.a
 
 PROGRAMS := $(B)/bin/kmsd $(B)/bin/kmsctl $(B)/bin/kms-audit \
-  $(B)/libexec/kmsd/kmsd-core $(B)/libexec/kmsd/kmsd-front $(B)/libexec/kmsd/kmsd-token
+  $(B)/libexec/kmsd/kmsd-core $(B)/libexec/kmsd/kmsd-front $(B)/libexec/kmsd/kmsd-token $(B)/libexec/kmsd/kmsd-reader
 
 .PHONY: all help deps deps-test demo test test-unit test-system test-sim check-rules check-sanitize fuzz clean install
 all: $(PROGRAMS)
@@ -107,6 +108,9 @@ $(B)/libexec/kmsd/kmsd-front: $(FRONT) $(SETTINGS) $(SANDBOX) $(LIBBASE)
 	$(call link,-lmicrohttpd -lgnutls -lseccomp -ldl)
 $(B)/libexec/kmsd/kmsd-token: $(TOKEN) $(SETTINGS) $(SANDBOX) $(LIBBASE)
 	$(call link,-lp11 -lp11-kit -lseccomp -ldl)
+
+$(B)/libexec/kmsd/kmsd-reader: $(READER) $(SETTINGS) $(SANDBOX) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,-lsqlite3 -lseccomp)
 
 # Unit tests: tests/unit/test_X.c is one program; what it links beyond the libraries is named in UNIT_OBJS_test_X.
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 #define SETTINGS_CA_MAX 8
 #define SETTINGS_TEXT 256
@@ -45,13 +46,16 @@ struct settings {
     unsigned n_client_ca;
     char tokens_lock[PATH_MAX];
     struct token_settings keys, checkpoint;
-    char user_core[33], user_front[33], user_token[33]; /* accounts of the processes, "" = who starts kmsd */
+    char user_core[33], user_front[33], user_token[33], user_reader[33]; /* accounts of the processes, "" = who starts kmsd */
     char audit_dir[PATH_MAX];
     char anchor[PATH_MAX];         /* file; "anchor/anchor" where the settings name none */
     char snapshots_dir[PATH_MAX];
     uint64_t snapshot_records;
+    char index[PATH_MAX];          /* file of the reader; "index/state.db" where the settings name none */
     uint64_t connections, connections_per_peer, request_seconds, body_bytes;
     enum settings_sandbox sandbox;
+    enum log_format log_format;
+    enum log_level log_level;
 };
 /* ERR_BAD_REQUEST with file:line:col and a cure. */
 int settings_load(const char *file, struct settings *out, struct err *e) __attribute__((warn_unused_result));

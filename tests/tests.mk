@@ -1,10 +1,10 @@
 # How the project is prepared, demonstrated and tested.
 
-DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev libseccomp-dev \
+DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev \
   scdoc softhsm2 openssl openssh-client ca-certificates
 DEPS_TEST := libcmocka-dev python3 python3-pytest python3-yaml opensc curl zip procps clang libclang-rt-14-dev valgrind strace \
   swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd g++ groff-base \
-  dpkg-dev debhelper fakeroot lintian mmdebstrap systemd-container
+  dpkg-dev debhelper fakeroot lintian mmdebstrap systemd-container prometheus
 
 deps:
 	@packaging/deps.sh $(DEPS)
@@ -64,7 +64,7 @@ FUZZ_OBJ = $(patsubst %.c,$(B)/obj/fuzz/%.o,$(1))
 FUZZ_LIB := $(B)/fuzz/libfuzzed.a
 # Everything pure, instrumented once. What else a fuzzer links stands in FUZZ_SRC_<fuzzer>.
 FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c audit/state/*.c kmsd/core/*.c) \
-  audit/record.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
+  audit/record.c audit/search.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
 FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim/main.c
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)

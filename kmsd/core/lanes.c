@@ -129,6 +129,11 @@ static const char *hopeless(const struct core *c, enum child_role role)
     return sealed ? "the token refused its PIN; an operator must act" : away ? "the token does not answer" : NULL;
 }
 
+bool lanes_hopeless(const struct core *c, enum child_role role)
+{
+    return hopeless(c, role) != NULL;
+}
+
 static void put_id(struct lane_op *op)
 {
     for (unsigned n = 0; n < 8; n++)
@@ -144,6 +149,9 @@ void lane_give(struct core *c, struct lane *l, struct lane_op *op)
     op->id = ++c->next_op;
     op->attempts++;
     op->next = NULL;
+    op->given = c->clock.boot;
+    if (op->type == FRAME_SIGN)
+        prom_observe(&c->metrics.queue, op->given - op->submitted);
     put_id(op);
     if (l->last) {
         l->last->next = op;
@@ -187,6 +195,7 @@ void lanes_settle(struct core *c)
 
 void lane_submit(struct core *c, struct lane_op *op)
 {
+    op->submitted = c->clock.boot;
     enqueue(queue_of(c, op->role), op);
     pump(c, op->role);
 }
@@ -249,6 +258,8 @@ int lane_answer(struct core *c, struct lane *l, const struct frame *f)
     } else if (class) {
         answer_error(c, op, class);
     } else {
+        if (op->type == FRAME_SIGN)
+            prom_observe(&c->metrics.lane, c->clock.boot - op->given);
         finish(c, op, f, &none);
     }
     pump(c, l->role);

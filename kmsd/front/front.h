@@ -56,7 +56,7 @@ struct conn {
 struct reply {
     unsigned status;
     struct buf body;
-    char content_type[64], request_id[64], location[256];
+    char content_type[64], request_id[64], location[256], link[2304];
     uint64_t retry_after;
 };
 /* One HTTP request. */
@@ -96,7 +96,8 @@ void join_expect(struct conn *c, size_t body);                  /* the next two 
 ssize_t join_send(struct conn *c, const void *data, size_t size);
 /* tls.c */
 int tls_load(struct err *e) __attribute__((warn_unused_result));
-const char *tls_trust(void);      /* PEM of all CAs */
+const char *tls_trust(void);
+struct span tls_shown(void); /* the certificate that this door shows, DER */      /* PEM of all CAs */
 int tls_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs, const gnutls_pk_algorithm_t *pk_algos, int n_pk_algos,
                     gnutls_pcert_st **pcert, unsigned int *n_pcert, gnutls_privkey_t *key);
 /* http.c */

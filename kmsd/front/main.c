@@ -129,6 +129,7 @@ static int serve(void)
     stream_init(&front.core, CORE_FD);
     mark = frame_begin(&front.core.out, FRAME_HELLO, 0);
     frame_put_str(&front.core.out, TAG_SANDBOX, level);
+    frame_put(&front.core.out, TAG_CERT, tls_shown());
     frame_end(&front.core.out, mark);
     return stream_flush(&front.core) < 0 ? 0 : loop(epoll);
 }
@@ -159,6 +160,7 @@ int main(int argc, char **argv)
 {
     const char *file = NULL;
     struct err e = {0};
+    int failed;
 
     process_harden();
     log_program("kmsd-front");
@@ -169,7 +171,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-front is started by kmsd, not by hand\n");
         return 2;
     }
-    if (settings_load(file, &front.settings, &e) || (front.door != DOOR_HEALTH && tls_load(&e))) {
+    failed = settings_load(file, &front.settings, &e);
+    if (!failed)
+        log_set(front.settings.log_format, front.settings.log_level);
+    if (failed || (front.door != DOOR_HEALTH && tls_load(&e))) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return EXIT_SETTINGS;
     }

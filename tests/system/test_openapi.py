@@ -198,6 +198,8 @@ def disabled(kms):
 
 def live_sign(kms, body):
     """The digest example asks a key of its own, which the development policy knows."""
+    if "items" in body:
+        return None, {"items": [live_sign(kms, one)[1] for one in body["items"]]}
     members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
     if body["digest"]["alg"] != "sha384":
         return None, {**body, **members}
@@ -239,10 +241,14 @@ LIVE = {
     "identities-show": lambda kms, body: ("/v1/identities/" + kms.admin.name, None),
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
+    "identities-renew": lambda kms, body: (f"/v1/identities/{identity(kms)}/credentials", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
+    "audit-record": lambda kms, body: ("/v1/audit/records/0", None),
+    "audit-blob": lambda kms, body: ("/v1/audit/blobs/" + kms.records(event="log.genesis")[0]["policy"], None),
     "time-confirm": lambda kms, body: (None, {**body, "seq": kms.records(event="time.step")[-1]["seq"]}),
 }
 QUERIES = {"keys-list": ["?limit=1", "?limit=200&after=a"], "identities-list": ["?limit=1", "?after=a"],
+           "audit-records": ["?limit=1", "?format=jsonl&limit=3", "?order=desc&since=2026-01-01&until=2999-01-01T00:00:00Z", "?event=sign.release&outcome=ok"],
            "keys-public": ["?format=pem", "?format=jwk", "?format=ssh"]}
 
 
