@@ -10,5 +10,6 @@ int command_unseal(int argc, char **argv);
 int command_rebuild_index(int argc, char **argv);
 int command_anchor(int argc, char **argv);
 int command_settings(int argc, char **argv);
+int command_renew_server(int argc, char **argv);
 
 #endif

@@ -18,6 +18,7 @@ static const struct {
     {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
     {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"rebuild-index", command_rebuild_index, "make the index of the audit log anew, while the service is stopped"},
+    {"renew-server", command_renew_server, "another certificate for the TLS key of the doors"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
 };
 #define N_COMMANDS (sizeof COMMANDS / sizeof *COMMANDS)
