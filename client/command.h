@@ -106,6 +106,7 @@ int cmd_statement_pae(struct context *c);
 int cmd_statement_show(struct context *c);
 int cmd_status(struct context *c);
 int cmd_whoami(struct context *c);
+int cmd_renew(struct context *c);
 int cmd_key_create(struct context *c);
 int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);

@@ -33,6 +33,13 @@ const struct command command_table[] = {
     {"status", NULL, "", 0, 0, "state of the service: doors, log, token, keys, certificates, and what to look at",
      "What needs an operator stands at the end, with what to do about it.\n", {0}, cmd_status},
     {"whoami", NULL, "", 0, 0, "your identity and roles as the service sees them", "", {0}, cmd_whoami},
+    {"renew", NULL, "[NAME]", 0, 1, "get a new certificate before the old one ends",
+     "Without NAME: your own, for the key of --key-file; it takes the place of the file of --client-cert, or goes to\n"
+     "--cert-out. The old one stays valid until its end; an identity has at most four, the one that ends first makes room.\n"
+     "With --csr for another key, which a NAME (for administrators: anybody's) needs.\n\n"
+     "  kmsctl renew --days 90\n"
+     "  kmsctl renew build --csr build.csr --cert-out build.pem\n",
+     {OPT_DAYS, OPT_CSR, OPT_CERT_OUT}, cmd_renew},
     {"key", "create", "NAME", 1, 1, "generate a release key in the token",
      "The scheme is what the key signs for ever: release statements, or digests that are sent (policy action sign.digest).\n"
      "RSA keys sign digests with PSS padding (digest) or that of PKCS#1 v1.5 (digest-pkcs1). Long keys take a while.\n\n"

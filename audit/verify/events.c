@@ -147,6 +147,7 @@ static const struct {
     [EVENT_SIGN_DIGEST] = {ANYBODY, release_check},
     [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},
     [EVENT_IDENTITY_CREATE] = {ANYBODY, identity_check},
+    [EVENT_IDENTITY_RENEW] = {ANYBODY, renew_check},
     [EVENT_IDENTITY_DISABLE] = {ANYBODY, identity_check},
     [EVENT_IDENTITY_ENABLE] = {ANYBODY, identity_check},
     [EVENT_RELEASE_WITHDRAW] = {ANYBODY, release_check},

@@ -135,6 +135,19 @@ static json_t *answer_identity(const struct core *c, const json_t *record)
     return answer;
 }
 
+static json_t *answer_renewed(const struct core *c, const json_t *record)
+{
+    const json_t *detail = rec_obj(record, "detail"), *credential = rec_obj(detail, "credential");
+    const char *b64 = rec_str(detail, "certificate_b64");
+    BUF_AUTO der = BUF_INIT(16384);
+
+    (void)c;
+    if (b64_decode(&der, b64, strlen(b64)))
+        return NULL;
+    return json_pack("{s:o, s:O, s:{s:s}, s:s}", "certificate", pem_json("CERTIFICATE", buf_span(&der)), "dropped", rec_obj(detail, "dropped"), "identity",
+                     "name", rec_str(detail, "name"), "not_after", rec_str(credential, "not_after"));
+}
+
 static json_t *answer_switch(const struct core *c, const json_t *record)
 {
     (void)c;
@@ -161,7 +174,7 @@ static const struct {
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
     {"sign.digest", 200, answer_signed_digest}, {"key.create", 201, answer_key},
-    {"identity.create", 201, answer_identity}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
+    {"identity.create", 201, answer_identity}, {"identity.renew", 201, answer_renewed}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
     {"policy.apply", 200, answer_policy}, {"key.suspend", 200, answer_keylife}, {"key.resume", 200, answer_keylife},
     {"key.retire", 200, answer_keylife}, {"key.compromise", 200, answer_keylife}, {"key.destroy", 200, answer_keylife},
     {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
@@ -174,14 +187,16 @@ static void put_member(struct buf *out, const char *before, const char *text)
 }
 
 /* By far the most frequent answer is written straight away, in the canonical form that the others get from their tree. */
-static int put_release(const struct core *c, const json_t *record, const char *hash, struct buf *out)
+static int put_release(const struct core *c, const json_t *record, const char *hash, struct span payload, struct buf *out)
 {
     const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
-    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
+    BUF_AUTO built = BUF_INIT(RECORD_LINE_MAX);
     struct err e = {0};
 
-    if (!k || statement_payload(record, c->state->instance, &payload, &e))
+    if (!k || (!payload.len && statement_payload(record, c->state->instance, &built, &e)))
         return -1;
+    if (!payload.len)
+        payload = buf_span(&built);
     buf_puts(out, "{\"envelope\":{\"payload\":\"");
     b64_encode(out, payload.data, payload.len);
     buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");
@@ -216,7 +231,7 @@ static int put_other(const struct core *c, const json_t *record, const char *has
     return buf_ok(out);
 }
 
-int answer_put(const struct core *c, const json_t *record, struct span line, unsigned *status, struct buf *out)
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out)
 {
     char hash[SHA256_HEX];
 
@@ -225,5 +240,5 @@ int answer_put(const struct core *c, const json_t *record, struct span line, uns
     else
         sha256_hex(line.data, line.len, hash);
     *status = 200;
-    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, out);
+    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, payload, out);
 }

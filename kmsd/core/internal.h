@@ -248,6 +248,7 @@ struct core {
     struct { bool up, hello; uint64_t epoch, last_id; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
+    bool rsa;                      /* an RSA key was loaded since the start: the token may take long for one signature */
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
     struct core_reader reader;
@@ -327,6 +328,7 @@ int identify(struct core *c, struct request *rq, struct err *e) __attribute__((w
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
 /* authorise.c: policy decision with the rule kept in rq */
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+int authorise_as(struct core *c, struct request *rq, enum policy_action action, struct err *e) __attribute__((warn_unused_result));
 /* The reason a person gives for a change: not empty. */
 int reason_check(const char *reason, struct err *e) __attribute__((warn_unused_result));
 /* evidence.c, nonce.c */
@@ -370,10 +372,10 @@ void reply_accepted(struct core *c, struct request *rq, const char *location, js
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* As reply_record, where the record of the line is at hand. */
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
+/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
 /* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
-int answer_put(const struct core *c, const json_t *record, struct span line, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
@@ -492,6 +494,18 @@ const char *reader_word(const struct core *c); /* "down", "starting", "silent", 
 int audit_records(struct core *c, struct request *rq, struct err *e);
 int audit_record(struct core *c, struct request *rq, struct err *e);
 int audit_blob(struct core *c, struct request *rq, struct err *e);
+/* enrol.c: certificates by the CA key */
+struct issue_request {
+    const char *csr, *kind, *name;
+    int64_t days;
+};
+/* Has the administrative lane issue one; rq waits for it. */
+int enrol_issue(struct core *c, struct request *rq, const struct issue_request *n,
+                void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e) __attribute__((warn_unused_result));
+void enrol_bind(struct credential *cr, const struct cert_facts *f);   /* the credential that an issued certificate is */
+int enrol_free(const struct core *c, const struct credential *cr, struct err *e) __attribute__((warn_unused_result)); /* does it belong to nobody? */
+int renew_own(struct core *c, struct request *rq, struct err *e);
+int identities_renew(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
