@@ -38,6 +38,7 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
     if (rq->batch) {
+        metrics_answered(c, rq, head->status);
         batch_answer(c, rq, head->status, body);
         return;
     }
