@@ -2,53 +2,57 @@
 #include "audit/statement.h"
 
 #include "audit/record.h"
-#include "base/enc.h"
 
-static void copy_if(json_t *to, const char *name, const json_t *from, const char *member)
+/* Where the members of the predicate come from, in the order in which the canonical form has them. */
+static const struct {
+    const char *name;
+    enum { FROM_RECORD, FROM_DETAIL, FROM_ARTIFACT, THE_INSTANCE, THE_REQUEST } from;
+} PREDICATE[] = {
+    {"app", FROM_ARTIFACT},    {"channel", FROM_ARTIFACT}, {"environment", FROM_DETAIL}, {"instance", THE_INSTANCE},
+    {"issued", FROM_DETAIL},   {"key", FROM_RECORD},       {"log_head", FROM_DETAIL},    {"name", FROM_DETAIL},
+    {"request_id", THE_REQUEST}, {"size", FROM_DETAIL},    {"source_claimed", FROM_RECORD}, {"version", FROM_ARTIFACT},
+};
+
+static void put_predicate(struct buf *out, const json_t *record, const char *instance)
 {
-    json_t *v = json_object_get(from, member);
+    const json_t *of[] = {[FROM_RECORD] = record, [FROM_DETAIL] = rec_obj(record, "detail"), [FROM_ARTIFACT] = rec_obj(record, "artifact")};
 
-    if (v)
-        json_object_set(to, name, v);
+    char before = '{';
+
+    for (size_t n = 0; n < sizeof PREDICATE / sizeof *PREDICATE; n++) {
+        const char *name = PREDICATE[n].name;
+        bool text = PREDICATE[n].from == THE_INSTANCE || PREDICATE[n].from == THE_REQUEST;
+        const json_t *value = text ? NULL : rec_obj(of[PREDICATE[n].from], name);
+
+        if (!text && !value)
+            continue;
+        buf_putc(out, (uint8_t)before);
+        before = ',';
+        json_canonical_string(out, name);
+        buf_putc(out, ':');
+        if (text)
+            json_canonical_string(out, PREDICATE[n].from == THE_INSTANCE ? instance : rec_str(record, "req"));
+        else
+            json_canonical(out, value);
+    }
+    buf_putc(out, '}');
 }
 
+/* Every signature has its payload built more than once: written straight away, without a tree in between. */
 int statement_payload(const json_t *record, const char *instance, struct buf *out, struct err *e)
 {
-    const json_t *detail = rec_obj(record, "detail"), *artifact = rec_obj(record, "artifact");
-    JSON_AUTO *predicate = json_pack("{s:s, s:s}", "instance", instance, "request_id", rec_str(record, "req"));
-
-    copy_if(predicate, "app", artifact, "app");
-    copy_if(predicate, "channel", artifact, "channel");
-    copy_if(predicate, "version", artifact, "version");
-    copy_if(predicate, "environment", detail, "environment");
-    copy_if(predicate, "issued", detail, "issued");
-    copy_if(predicate, "log_head", detail, "log_head");
-    copy_if(predicate, "name", detail, "name");
-    copy_if(predicate, "size", detail, "size");
-    copy_if(predicate, "key", record, "key");
-    copy_if(predicate, "source_claimed", record, "source_claimed");
-    JSON_AUTO *statement = json_pack("{s:s, s:O, s:s, s:[{s:{s:s}, s:s}]}", "_type", "https://in-toto.io/Statement/v1", "predicate", predicate,
-                                     "predicateType", STATEMENT_PREDICATE, "subject", "digest", "sha256", rec_str(rec_obj(record, "digest"), "hex"),
-                                     "name", rec_str(detail, "name"));
-    if (!statement)
-        return err_set(e, ERR_INTERNAL, "out of memory while building the statement");
-    json_canonical(out, statement);
+    buf_puts(out, "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicate\":");
+    put_predicate(out, record, instance);
+    buf_puts(out, ",\"predicateType\":\"" STATEMENT_PREDICATE "\",\"subject\":[{\"digest\":{\"sha256\":");
+    json_canonical_string(out, rec_str(rec_obj(record, "digest"), "hex"));
+    buf_puts(out, "},\"name\":");
+    json_canonical_string(out, rec_str(rec_obj(record, "detail"), "name"));
+    buf_puts(out, "}]}");
     return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement is too long") : 0;
 }
 
 void statement_pae(struct span payload, struct buf *out)
 {
-    buf_printf(out, "DSSEv1 %zu %s %zu ", sizeof(STATEMENT_TYPE) - 1, STATEMENT_TYPE, payload.len);
+    buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
     buf_put(out, payload.data, payload.len);
-}
-
-json_t *statement_envelope(struct span payload, const char *keyid, const char *signature_b64)
-{
-    BUF_AUTO b64 = BUF_INIT(256 << 10);
-
-    b64_encode(&b64, payload.data, payload.len);
-    if (buf_ok(&b64))
-        return NULL;
-    return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "payload", buf_str(&b64), "payloadType", STATEMENT_TYPE, "signatures", "keyid", keyid, "sig",
-                     signature_b64);
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUF_FIRST 64 /* smallest allocation */
+#define BUF_FIRST 256 /* smallest allocation */
 
 void buf_free(struct buf *b)
 {
@@ -70,6 +70,11 @@ void buf_put(struct buf *b, const void *data, size_t len)
 
 void buf_putc(struct buf *b, uint8_t c)
 {
+    if (!b->failed && b->cap > b->len + 1 && b->len < b->max) {
+        b->data[b->len++] = c;
+        b->data[b->len] = 0;
+        return;
+    }
     buf_put(b, &c, 1);
 }
 

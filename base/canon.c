@@ -1,6 +1,7 @@
 /* Writes a JSON value in the canonical form of RFC 8785. */
 #include "base/json.h"
 #include "base/num.h"
+#include "base/plain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,11 +46,30 @@ static void write_escape(struct buf *out, unsigned char c)
         buf_printf(out, "\\u%04x", (unsigned)c);
 }
 
+/* Text that needs no escape: one look at the room for it, quotes included. */
+static void write_plain(struct buf *out, const char *s, size_t len)
+{
+    uint8_t *to = len < SIZE_MAX - 2 ? buf_room(out, len + 2) : NULL;
+
+    if (!to) {
+        out->failed = true;
+        return;
+    }
+    to[0] = '"';
+    memcpy(to + 1, s, len);
+    to[len + 1] = '"';
+    out->len += len + 2;
+}
+
 /* Strings made without jansson's own check could hold anything: only UTF-8 without NUL is written. */
 static void write_string(struct buf *out, const char *s, size_t len)
 {
     size_t from = 0;
 
+    if (plain_all(s, len)) {
+        write_plain(out, s, len);
+        return;
+    }
     if (utf8_check(s, len)) {
         out->failed = true;
         return;
@@ -87,6 +107,21 @@ static void write_integer(struct buf *out, int64_t n)
     buf_put(out, digits + at, sizeof digits - at);
 }
 
+/* Most objects have few members, and each record is written anew: no call of a comparison through a pointer. */
+static void sort_members(struct member *list, size_t n)
+{
+    for (size_t i = 1; n <= FEW && i < n; i++) {
+        struct member m = list[i];
+        size_t at = i;
+
+        for (; at > 0 && member_cmp(&m, &list[at - 1]) < 0; at--)
+            list[at] = list[at - 1];
+        list[at] = m;
+    }
+    if (n > FEW)
+        qsort(list, n, sizeof *list, member_cmp);
+}
+
 static void write_members(struct buf *out, const json_t *object, struct member *members, int depth)
 {
     /* jansson's iterators take a non-const object only because they can also replace values. */
@@ -95,7 +130,7 @@ static void write_members(struct buf *out, const json_t *object, struct member *
 
     for (void *it = json_object_iter(j); it; it = json_object_iter_next(j, it))
         members[n++] = (struct member){json_object_iter_key(it), json_object_iter_value(it)};
-    qsort(members, n, sizeof members[0], member_cmp);
+    sort_members(members, n);
     buf_putc(out, '{');
     for (size_t i = 0; i < n; i++) {
         if (i)
@@ -172,4 +207,9 @@ static void write_value(struct buf *out, const json_t *value, int depth)
 void json_canonical(struct buf *out, const json_t *value)
 {
     write_value(out, value, 0);
+}
+
+void json_canonical_string(struct buf *out, const char *text)
+{
+    write_string(out, text, strlen(text));
 }

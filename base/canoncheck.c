@@ -4,10 +4,8 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "base/plain.h"
 #include "base/utf8.h"
-
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
 
 /* One open container. An object remembers its last member name, since names must rise. */
 struct level {
@@ -18,6 +16,8 @@ struct level {
 
 struct walk {
     const uint8_t *p, *end;
+    struct json_wanted *wanted; /* members of the outermost object that are looked for */
+    size_t n_wanted;
     struct level level[JSON_DEPTH_MAX];
     size_t depth;
     bool fresh; /* the innermost container has nothing in it yet */
@@ -51,14 +51,6 @@ static int take_word(struct walk *w, const char *word, size_t len)
     return 0;
 }
 
-/* Does any of the eight bytes need a closer look: control, quote, backslash, or not ASCII? A borrow may only raise a false alarm above a true one. */
-static bool is_special(uint64_t eight)
-{
-    uint64_t quote = eight ^ (ONES * '"'), backslash = eight ^ (ONES * '\\');
-
-    return (((eight - ONES * 0x20) | (quote - ONES) | (backslash - ONES) | eight) & HIGHS) != 0;
-}
-
 /* After a backslash: the only escapes are the seven short ones and \u00xx (lower case) for the other control characters but NUL. */
 static int take_escape(struct walk *w)
 {
@@ -86,7 +78,7 @@ static int take_string(struct walk *w)
         return -1;
     while (w->p < w->end) {
         uint64_t eight;
-        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), !is_special(eight))) {
+        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), plain_eight(eight))) {
             w->p += sizeof eight;
             continue;
         }
@@ -173,6 +165,14 @@ static int take_value(struct walk *w)
     }
 }
 
+/* Keeps the text of a member of the outermost object, unless it is a container. */
+static void keep(const struct walk *w, const struct level *l, const uint8_t *value)
+{
+    for (size_t i = 0; i < w->n_wanted; i++)
+        if (strlen(w->wanted[i].name) == l->name_len && memcmp(w->wanted[i].name, l->name, l->name_len) == 0)
+            w->wanted[i].text = span_of(value, (size_t)(w->p - value));
+}
+
 /* One item of the innermost container, or its end. */
 static int step(struct walk *w)
 {
@@ -189,12 +189,25 @@ static int step(struct walk *w)
     w->fresh = false;
     if (!l->is_array && take_name(w, l))
         return -1;
-    return take_value(w);
+    const uint8_t *value = w->p;
+    if (take_value(w))
+        return -1;
+    if (l == w->level && w->depth == 1)
+        keep(w, l, value);
+    return 0;
 }
 
 int json_is_canonical(const void *data, size_t len)
 {
-    struct walk w = {.p = data};
+    return json_scan_canonical(data, len, NULL, 0);
+}
+
+int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted, size_t n)
+{
+    struct walk w = {.p = data, .wanted = wanted, .n_wanted = n};
+
+    for (size_t i = 0; i < n; i++)
+        wanted[i].text = span_of(NULL, 0);
 
     if (len == 0)
         return -1;

@@ -29,6 +29,7 @@
     X(KEY_STATE,            409, "key-state",            "The key is not in a state that allows this",        "kmsctl key show NAME tells its state; the detail says what is possible.") \
     X(IDEMPOTENCY_CONFLICT, 409, "idempotency-conflict", "That Idempotency-Key was used with another request", "Use a new key for a new request.") \
     X(STEP_NOT_OPEN,        409, "step-not-open",        "That is no step of the clock that waits for a confirmation", "Confirm the step that the status names, if there is one.") \
+    X(TOKEN_UNABLE,         409, "token-unable",         "The token makes no such keys",                      "Choose an algorithm and a scheme that the token has keys for.") \
     X(POLICY_LOCKOUT,       409, "policy-lockout",       "Under that policy nobody could change the policy",  "Give at least one enabled human the action policy.apply.") \
     X(LENGTH_REQUIRED,      411, "length-required",      "A body needs a Content-Length",                     "Send Content-Length; transfer codings are not accepted.") \
     X(TOO_LARGE,            413, "too-large",            "The request is too large",                          "Stay within the limit that the detail names.") \

@@ -38,8 +38,16 @@ int json_done(const struct json_reader *r, struct err *e) __attribute__((warn_un
 
 /* RFC 8785 serialisation of a value without reals (members sorted by UTF-16 code units, minimal escapes). Appends; fails the buffer on a real or an integer beyond 2^53-1. */
 void json_canonical(struct buf *out, const json_t *value);
+/* The same of one string. */
+void json_canonical_string(struct buf *out, const char *text);
 /* One pass, no allocation: are these bytes exactly the RFC 8785 form of one JSON object whose member names are [a-z0-9_]+ (sorted, unique), without reals, depth <= JSON_DEPTH_MAX? */
 int json_is_canonical(const void *data, size_t len) __attribute__((warn_unused_result)); /* 0 = yes, -1 = no */
+/* The same, and finds the text (strings with their quotes) of members of the object that are neither objects nor arrays; data NULL = there is none of that name. */
+struct json_wanted {
+    const char *name;
+    struct span text;
+};
+int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted, size_t n) __attribute__((warn_unused_result));
 /* Valid UTF-8 without NUL? 0 = yes. */
 int utf8_check(const void *data, size_t len) __attribute__((warn_unused_result));
 

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/enc.h"
@@ -55,16 +56,20 @@ static bool verify(EVP_PKEY *k, const EVP_MD *md, struct span message, struct sp
     return good;
 }
 
-int spki_verify(struct span spki_der, struct span message, struct span sig, struct err *e)
+static int verify_message(EVP_PKEY *k, struct span message, struct span sig, struct err *e)
 {
-    KEY_AUTO *k = load(spki_der, e);
     const EVP_MD *md;
 
-    if (!k)
-        return -1;
     if (digest_of(k, &md))
         return err_set(e, ERR_BAD_CERTIFICATE, "the public key is of a kind that is not used here");
     return verify(k, md, message, sig) ? 0 : err_set(e, ERR_SIGNATURE_INVALID, "the signature does not verify");
+}
+
+int spki_verify(struct span spki_der, struct span message, struct span sig, struct err *e)
+{
+    KEY_AUTO *k = load(spki_der, e);
+
+    return k ? verify_message(k, message, sig, e) : -1;
 }
 
 static const EVP_MD *md_of(const struct scheme *s)
@@ -106,17 +111,50 @@ static bool is_algorithm(const EVP_PKEY *k, const char *algorithm)
     return good;
 }
 
-int spki_verify_digest(struct span spki_der, const struct scheme *scheme, struct span digest, struct span sig, struct err *e)
+static int check_digest(EVP_PKEY *k, const struct scheme *scheme, struct span digest, struct span sig, struct err *e)
 {
-    KEY_AUTO *k = load(spki_der, e);
-
-    if (!k)
-        return -1;
     if (scheme->statement || !is_algorithm(k, scheme->algorithm))
         return err_set(e, ERR_BAD_CERTIFICATE, "the public key is not one of %s for digests", scheme->algorithm);
     if (digest.len != scheme->hash_len)
         return err_set(e, ERR_BAD_DIGEST, "the digest has %zu bytes, a %s has %zu", digest.len, scheme->hash, scheme->hash_len);
     return verify_digest(k, scheme, digest, sig) ? 0 : err_set(e, ERR_SIGNATURE_INVALID, "the signature does not verify");
+}
+
+int spki_verify_digest(struct span spki_der, const struct scheme *scheme, struct span digest, struct span sig, struct err *e)
+{
+    KEY_AUTO *k = load(spki_der, e);
+
+    return k ? check_digest(k, scheme, digest, sig, e) : -1;
+}
+
+struct spki_key {
+    EVP_PKEY *pkey;
+};
+
+struct spki_key *spki_key_open(struct span spki_der, struct err *e)
+{
+    struct spki_key *k = calloc(1, sizeof *k);
+
+    if (k)
+        k->pkey = load(spki_der, e);
+    else
+        err_set(e, ERR_INTERNAL, "out of memory");
+    if (k && k->pkey)
+        return k;
+    free(k);
+    return NULL;
+}
+
+void spki_key_close(struct spki_key *k)
+{
+    if (k)
+        EVP_PKEY_free(k->pkey);
+    free(k);
+}
+
+int spki_key_verify(const struct spki_key *k, const struct scheme *digest, struct span signed_bytes, struct span sig, struct err *e)
+{
+    return digest ? check_digest(k->pkey, digest, signed_bytes, sig, e) : verify_message(k->pkey, signed_bytes, sig, e);
 }
 
 bool spki_is(struct span spki_der, const char *algorithm)

@@ -28,7 +28,8 @@ const struct command command_table[] = {
      "  openssl dgst -sha256 -verify ota.pem -signature sig pae\n",
      {OPT_SIGNATURE_OUT}, cmd_statement_pae},
     {"statement", "show", "ENVELOPE", 1, 1, "print what an envelope says, without checking the signature", "", {0}, cmd_statement_show},
-    {"status", NULL, "", 0, 0, "state of the service: log head, keys, lanes, policy", "", {0}, cmd_status},
+    {"status", NULL, "", 0, 0, "state of the service: doors, log, token, keys, certificates, and what to look at",
+     "What needs an operator stands at the end, with what to do about it.\n", {0}, cmd_status},
     {"whoami", NULL, "", 0, 0, "your identity and roles as the service sees them", "", {0}, cmd_whoami},
     {"key", "create", "NAME", 1, 1, "generate a release key in the token",
      "The scheme is what the key signs for ever: release statements, or digests that are sent (policy action sign.digest).\n"

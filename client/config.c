@@ -9,6 +9,7 @@
 
 #include "base/num.h"
 #include "client/output.h"
+#include "client/owncert.h"
 
 static const char *const variables[OPT_COUNT] = {
     [OPT_ADDR] = "KMS_ADDR",       [OPT_ADMIN_ADDR] = "KMS_ADMIN_ADDR", [OPT_CACERT] = "KMS_CACERT",
@@ -86,6 +87,7 @@ int config_connect(struct context *c)
         config_number(c, OPT_TIMEOUT, 1, KMS_TIMEOUT_MAX, KMS_TIMEOUT_DEFAULT, &timeout) ||
         config_number(c, OPT_RETRIES, 0, KMS_RETRIES_MAX, KMS_RETRIES_DEFAULT, &retries))
         return -1;
+    owncert_warn(c);
     o.timeout = (unsigned)timeout;
     o.retries = (unsigned)retries;
     c->kms = kms_open(&o, &c->error);

@@ -10,11 +10,12 @@
 #include "base/num.h"
 #include "base/yaml.h"
 
-enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX };
+enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX, LOG_FORMAT, LOG_LEVEL };
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 
 static const char *const TYPES[] = {
-    [TOKEN_TYPE_AUTO] = "auto", [TOKEN_TYPE_SOFTHSM] = "softhsm", [TOKEN_TYPE_TPM2] = "tpm2", [TOKEN_TYPE_NSS] = "nss", [TOKEN_TYPE_GENERIC] = "generic"};
+    [TOKEN_TYPE_AUTO] = "auto", [TOKEN_TYPE_SOFTHSM] = "softhsm", [TOKEN_TYPE_TPM2] = "tpm2", [TOKEN_TYPE_NSS] = "nss",
+    [TOKEN_TYPE_OPENCRYPTOKI] = "opencryptoki", [TOKEN_TYPE_GENERIC] = "generic"};
 #define N_TYPES (sizeof TYPES / sizeof *TYPES)
 
 /* The two tokens have the same settings. */
@@ -24,7 +25,7 @@ static const char *const TYPES[] = {
     {"tokens." name ".uri", TOKEN_URI, AT(member.uri), 0, 0, 0, false, "or: PKCS#11 URI (RFC 7512) that fits exactly one token of the module"}, \
     {"tokens." name ".pin_file", PATH, AT(member.pin_file), 0, 0, 0, true, "file with the user PIN (0600)"}, \
     {"tokens." name ".pin_credential", FILE_NAME, AT(member.pin_credential), 0, 0, 0, false, "or: name of the PIN in $CREDENTIALS_DIRECTORY"}, \
-    {"tokens." name ".type", WORD, AT(member.type), 0, 0, 0, false, "auto, softhsm, tpm2, nss or generic"}, \
+    {"tokens." name ".type", WORD, AT(member.type), 0, 0, 0, false, "auto, softhsm, tpm2, nss, opencryptoki or generic"}, \
     {"tokens." name ".softhsm_conf", PATH, AT(member.softhsm_conf), 0, 0, 0, false, "SoftHSM: its configuration file"}, \
     {"tokens." name ".initialise", TEXT, AT(member.initialise), 0, 0, 0, false, "text for C_Initialize, which NSS wants"}, \
     {"tokens." name ".sync", PATH, AT(member.sync), 0, 0, 0, false, "directory to sync after a key was made"}
@@ -54,17 +55,22 @@ static const struct row {
     {"users.core", TEXT, AT(user_core), 0, 0, 0, false, "account of the core: owns log, snapshots and anchor (kmsd run as root)"},
     {"users.front", TEXT, AT(user_front), 0, 0, 0, false, "account of the doors: reads the TLS key"},
     {"users.token", TEXT, AT(user_token), 0, 0, 0, false, "account of the token lanes: owns tokens and PIN files"},
+    {"users.reader", TEXT, AT(user_reader), 0, 0, 0, false, "account of the reader, of the core's group: reads the log, owns the index (users.core)"},
     {"audit.directory", PATH, AT(audit_dir), 0, 0, 0, true, "directory of the log"},
     {"anchor", PATH, AT(anchor), 0, 0, 0, false, "file that names the last record, best on another file system than the log (default anchor/anchor)"},
     {"audit.snapshots", PATH, AT(snapshots_dir), 0, 0, 0, false, "directory of the state snapshots (snapshots)"},
     {"audit.snapshot_records", NUMBER, AT(snapshot_records), 1000, 10000000, 65536, false, "records from one state snapshot to the next"},
+    {"reader.index", PATH, AT(index), 0, 0, 0, false, "index of the log for searches, in a directory of its own (default index/state.db)"},
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
-    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
+    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 1048576, false, "largest body at the ci door; one sign request has 64 KiB at most, a batch 1 MiB"},
+    {"log.format", LOG_FORMAT, 0, 0, 0, 0, 0, false, "how messages look: logfmt or json"},
+    {"log.level", LOG_LEVEL, 0, 0, 0, 0, 0, false, "least urgent message that is written: info, warning or error"},
     {"sandbox", SANDBOX, 0, 0, 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
 };
 #define ANCHOR_DEFAULT "anchor/anchor"
+#define INDEX_DEFAULT "index/state.db"
 #define N_ROWS (sizeof SCHEMA / sizeof *SCHEMA)
 
 /* Exactly one of each pair; the first is required where the second is missing. */
@@ -104,16 +110,38 @@ static int take_paths(const struct reading *r, const struct yaml_node *n, char (
     return 0;
 }
 
-static int take_sandbox(const struct reading *r, const struct yaml_node *n, struct err *e)
-{
-    static const char *const words[] = {[SETTINGS_SANDBOX_AUTO] = "auto", [SETTINGS_SANDBOX_REQUIRED] = "required", [SETTINGS_SANDBOX_OFF] = "off"};
+struct choice {
+    const char *word;
+    unsigned value;
+};
+static const struct choice SANDBOX_WORDS[] = {{"auto", SETTINGS_SANDBOX_AUTO}, {"required", SETTINGS_SANDBOX_REQUIRED}, {"off", SETTINGS_SANDBOX_OFF}, {0}};
+static const struct choice FORMAT_WORDS[] = {{"logfmt", LOG_FORMAT_LOGFMT}, {"json", LOG_FORMAT_JSON}, {0}};
+static const struct choice LEVEL_WORDS[] = {{"info", LOG_LEVEL_INFO}, {"warning", LOG_LEVEL_WARNING}, {"error", LOG_LEVEL_ERROR}, {0}};
 
-    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
-        if (!strcmp(words[i], n->text)) {
-            r->out->sandbox = (enum settings_sandbox)i;
-            return 0;
-        }
-    return yaml_err(r->doc, n, e, "must be auto, required or off");
+/* One of the words of a list; help names them. */
+static int take_choice(const struct reading *r, const struct yaml_node *n, const struct choice *c, const char *help, unsigned *value, struct err *e)
+{
+    while (c->word && strcmp(c->word, n->text))
+        c++;
+    if (!c->word)
+        return yaml_err(r->doc, n, e, "must be %s", help);
+    *value = c->value;
+    return 0;
+}
+
+static int take_enum(const struct reading *r, const struct row *row, const struct yaml_node *n, struct err *e)
+{
+    unsigned value = 0;
+
+    if (row->kind == SANDBOX && !take_choice(r, n, SANDBOX_WORDS, "auto, required or off", &value, e))
+        r->out->sandbox = (enum settings_sandbox)value;
+    else if (row->kind == LOG_FORMAT && !take_choice(r, n, FORMAT_WORDS, "logfmt or json", &value, e))
+        r->out->log_format = (enum log_format)value;
+    else if (row->kind == LOG_LEVEL && !take_choice(r, n, LEVEL_WORDS, "info, warning or error", &value, e))
+        r->out->log_level = (enum log_level)value;
+    else
+        return -1;
+    return 0;
 }
 
 static int take_text(const struct reading *r, const struct row *row, const struct yaml_node *n, char *to, struct err *e)
@@ -186,8 +214,8 @@ static int take(const struct reading *r, const struct row *row, const struct yam
         return take_word(r, row, n, to, e);
     if ((row->kind == FILE_NAME && check_file_name(r, n, e)) || (row->kind == TOKEN_URI && check_uri(r, row, n, e)))
         return -1;
-    if (row->kind == SANDBOX)
-        return take_sandbox(r, n, e);
+    if (row->kind == SANDBOX || row->kind == LOG_FORMAT || row->kind == LOG_LEVEL)
+        return take_enum(r, row, n, e);
     if (row->kind != NUMBER)
         return take_text(r, row, n, to, e);
     if (num_parse_u64(n->text, strlen(n->text), row->min, row->max, &number))
@@ -254,6 +282,8 @@ static int finish(const struct reading *r, struct err *e)
             return err_set(e, ERR_BAD_REQUEST, "%s: %s is missing (%s)", r->out->file, SCHEMA[n].path, SCHEMA[n].help);
     if (!r->out->anchor[0] && path_join(r->out->anchor, sizeof r->out->anchor, r->out->dir, ANCHOR_DEFAULT))
         return err_set(e, ERR_BAD_REQUEST, "%s: the path of the anchor is too long", r->out->file);
+    if (!r->out->index[0] && path_join(r->out->index, sizeof r->out->index, r->out->dir, INDEX_DEFAULT))
+        return err_set(e, ERR_BAD_REQUEST, "%s: the path of the index is too long", r->out->file);
     return 0;
 }
 
@@ -276,6 +306,7 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     struct reading r = {.out = out};
 
     memset(out, 0, sizeof *out);
+    out->log_level = LOG_LEVEL_INFO;
     for (size_t n = 0; n < N_ROWS; n++)
         if (SCHEMA[n].kind == NUMBER)
             memcpy((char *)out + SCHEMA[n].at, &SCHEMA[n].dflt, sizeof(uint64_t));
@@ -288,6 +319,28 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     if (path_join(out->snapshots_dir, sizeof out->snapshots_dir, out->dir, "snapshots"))
         return err_set(e, ERR_BAD_REQUEST, "the path %s is too long", out->dir);
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
+}
+
+void settings_each(void (*each)(void *ctx, const struct settings_fact *fact), void *ctx)
+{
+    static const char *const values[] = {
+        [TEXT] = "text", [PATH] = "path", [NUMBER] = "number", [PATHS] = "list of paths", [ORIGIN] = "text of a-z 0-9 . and -", [WORD] = "word",
+        [FILE_NAME] = "name", [TOKEN_URI] = "URI", [KEYS_PATHS] = "list of paths", [CHECKPOINT_PATHS] = "list of paths", [SANDBOX] = "word"};
+
+    for (const struct row *row = SCHEMA; row < SCHEMA + N_ROWS; row++) {
+        BUF_AUTO text = BUF_INIT(256);
+        struct settings_fact fact = {.path = row->path, .help = row->help, .required = row->required, .has_default = row->kind == NUMBER,
+                                     .dflt = row->dflt};
+
+        buf_puts(&text, row->kind < sizeof values / sizeof *values && values[row->kind] ? values[row->kind] : "value");
+        if (row->kind == NUMBER)
+            buf_printf(&text, ", %llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
+        fact.values = buf_str(&text);
+        for (size_t n = 0; n < sizeof EITHER / sizeof *EITHER; n++)
+            if (!strcmp(EITHER[n][0], row->path))
+                fact.unless = EITHER[n][1];
+        each(ctx, &fact);
+    }
 }
 
 const char *settings_token_name(const struct token_settings *t)

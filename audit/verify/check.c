@@ -39,7 +39,14 @@ int check_lacks(struct check *c, const struct record *r, const char *fmt, ...)
     return -1;
 }
 
-/* A line that was unreadable or of another form in the first pass is an altered one already; it has no part in this pass. */
+/* Its members are not those of a record: altered, unless the first pass said so already. What later records refer to may be in it. */
+static void misfit(struct check *c, uint64_t seq, uint64_t line, const char *why)
+{
+    if (!report_is_altered(c->report, seq))
+        report_both(c->report, FINDING_ALTERED, seq, seq, line, line, why);
+    c->damaged = true;
+}
+
 static void one(struct check *c, const struct line *l, uint64_t seq, uint64_t line)
 {
     struct record r = {.seq = seq, .line = line, .altered = report_is_altered(c->report, seq)};
@@ -53,8 +60,10 @@ static void one(struct check *c, const struct line *l, uint64_t seq, uint64_t li
         return;
     }
     json = json_read_object(l->data, l->len, LINE_MAX_BYTES, &e);
-    if (!json || schema_check(json, &r.event, &r.outcome, &e) || time_parse(text_of(json, "time"), &r.time))
+    if (!json || schema_check(json, &r.event, &r.outcome, &e) || time_parse(text_of(json, "time"), &r.time)) {
+        misfit(c, seq, line, e.detail);
         return;
+    }
     r.json = json;
     r.detail = json_object_get(json, "detail");
     event_check(c, &r);
@@ -88,9 +97,13 @@ int check_run(struct check *c, struct err *e)
 {
     state_init(&c->state);
     c->damaged = c->report->n > 0;
+    c->workers = workers_start(signature_judged, c);
+    if (!c->workers)
+        return err_set(e, ERR_INTERNAL, "out of memory");
     for (size_t i = 0; i < c->chain->n_pieces; i++)
         if (one_piece(c, &c->chain->piece[i], e))
             return -1;
+    workers_finish(c->workers);
     remark_open_intents(c);
     if (c->unjudged)
         report_note(c->report, "%" PRIu64 " records rest on what was altered or is missing and could not be judged", c->unjudged);
@@ -99,6 +112,7 @@ int check_run(struct check *c, struct err *e)
 
 void check_free(struct check *c)
 {
+    workers_free(c->workers); /* before the keys they work with */
     state_free(&c->state);
     map_free(&c->blobs, NULL);
 }

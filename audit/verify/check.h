@@ -5,6 +5,7 @@
 #include "audit/verify/chain.h"
 #include "audit/verify/schema.h"
 #include "audit/verify/state.h"
+#include "audit/verify/workers.h"
 
 struct check {
     const struct segments *segments;
@@ -15,6 +16,7 @@ struct check {
     bool damaged;             /* the chain is: what a record refers to may be among what is lost */
     uint64_t unjudged;        /* records that refer to something lost */
     struct map blobs;         /* bodies that were checked */
+    struct workers *workers;  /* they verify signatures */
 };
 /* One record of the chain. */
 struct record {
@@ -44,7 +46,8 @@ void release_check(struct check *c, const struct record *r);                    
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
 void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
 void time_confirm_check(struct check *c, const struct record *r);
-int signature_check(struct check *c, const struct record *r, const struct key *k);                /* statement.c */
+int signature_check(struct check *c, const struct record *r, struct key *k);                      /* statement.c: a finding may come later */
+void signature_judged(void *check, const struct work *w);
 /* The signed request of a person: signature, nonce, method and path; the body is appended. */
 int request_check(struct check *c, const struct record *r, const char *method, const char *path, struct buf *body);
 /* The same, with the body read as one JSON object. NULL after a finding. */

@@ -27,7 +27,7 @@ static void check_head(struct check *c, const struct record *r)
 static void check_key(struct check *c, const struct record *r)
 {
     const json_t *key = json_object_get(r->json, "key");
-    const struct key *k = state_key(&c->state, text_of(key, "name"), count_of(key, "version"));
+    struct key *k = state_key(&c->state, text_of(key, "name"), count_of(key, "version"));
 
     if (!k) {
         (void)check_lacks(c, r, "key %.64s was never created", text_of(key, "name"));

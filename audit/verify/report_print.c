@@ -61,7 +61,7 @@ static void put_summary(struct buf *b, const struct report *r, const struct repo
 {
     buf_printf(b, "%s: %" PRIu64 " records", VERDICT[report_exit(r)], c->records);
     if (c->chain_only)
-        buf_puts(b, ", chain only");
+        buf_puts(b, ", chain only: no signature was checked");
     else
         buf_printf(b, "; verified: %" PRIu64 " release signatures, %" PRIu64 " signed requests, %" PRIu64 " bodies", c->signatures,
                    c->requests, c->blobs);

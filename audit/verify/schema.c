@@ -32,6 +32,7 @@ static const char *const KEY_STATES[] = {"active", "suspended", "retired", "dest
 static const char *const SCHEMES[] = {"statement", "digest", "digest-pkcs1", NULL};
 static const char *const SHA_256[] = {"sha256", NULL};
 static const char *const SHA_384[] = {"sha384", NULL};
+static const char *const PROBES[] = {"ok", NULL};
 static const char *const CERTIFICATE[] = {"certificate", NULL};
 static const char *const ANCHOR_STATES[] = {"sound", "missing", "unusable", "ahead", "replaced", "foreign", NULL};
 static const char *const SAN_KINDS[] = {"spiffe", "dns", NULL};
@@ -64,10 +65,21 @@ static const struct field IDENTITY[] = {
     {.name = "credentials", .type = TYPE_ARRAY, .sub = CREDENTIAL}, {.name = "kind", .type = TYPE_WORD, .words = IDENTITY_KINDS},
     {.name = "name", .type = TYPE_NAME}, {.name = "ssh", .type = TYPE_ARRAY, .sub = SSH_KEY}, {0}};
 static const struct field IDENTITIES[] = {{.type = TYPE_OBJECT, .sub = IDENTITY}};
+static const struct field NAMES[] = {{.type = TYPE_NAME}};
+static const struct field TOKEN[] = {
+    {.name = "firmware", .type = TYPE_TEXT}, {.name = "label", .type = TYPE_TEXT}, {.name = "manufacturer", .type = TYPE_TEXT},
+    {.name = "model", .type = TYPE_TEXT}, {.name = "module", .type = TYPE_NAME}, {.name = "module_sha256", .type = TYPE_HASH},
+    {.name = "serial", .type = TYPE_TEXT}, {0}};
+#define SAID(attribute) {.name = (attribute), .type = TYPE_BOOL, .optional = true}
+static const struct field BIRTH[] = {
+    SAID("adds_digest_info"), {.name = "allowed_mechanisms", .type = TYPE_ARRAY, .sub = NAMES}, SAID("always_sensitive"), SAID("copyable"), SAID("decrypt"),
+    SAID("derive"), SAID("extractable"), SAID("local"), {.name = "mechanism_generate", .type = TYPE_NAME}, SAID("modifiable"), SAID("never_extractable"),
+    {.name = "not_enforced", .type = TYPE_ARRAY, .sub = NAMES}, SAID("private"), {.name = "probe", .type = TYPE_WORD, .words = PROBES}, SAID("sensitive"),
+    SAID("sign"), SAID("sign_recover"), {.name = "token", .type = TYPE_OBJECT, .sub = TOKEN}, SAID("unwrap"), {0}};
 static const struct field TOKEN_KEY[] = {
-    {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "key_id", .type = TYPE_ID}, {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
+    {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "key_id", .type = TYPE_ID}, {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field CA_KEY[] = {
-    {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "cert_b64", .type = TYPE_BASE64}, {.name = "key_id", .type = TYPE_ID},
+    {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "cert_b64", .type = TYPE_BASE64}, {.name = "key_id", .type = TYPE_ID},
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field HEAD[] = {{.name = "hash", .type = TYPE_HASH}, {.name = "seq", .type = TYPE_COUNT}, {0}};
 static const struct field SUMMARY_ITEM[] = {
@@ -107,7 +119,7 @@ static const struct field D_RECONCILE[] = {
     {.name = "quarantined", .type = TYPE_ARRAY, .sub = OBJECT_FINDINGS}, {0}};
 static const struct field D_KEY_INTENT[] = {{.name = "algorithm", .type = TYPE_NAME}, {.name = "key_id", .type = TYPE_ID}, {0}};
 static const struct field D_KEY[] = {
-    {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_ANY_OBJECT}, {.name = "key_id", .type = TYPE_ID},
+    {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "key_id", .type = TYPE_ID},
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
 static const struct field D_KEY_DUE[] = {{.name = "due", .type = TYPE_TIME}, {.name = "state", .type = TYPE_WORD, .words = KEY_STATES}, {0}};
 static const struct field D_ERASE_INTENT[] = {{.name = "key_id", .type = TYPE_ID}, {0}};

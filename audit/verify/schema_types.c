@@ -79,7 +79,6 @@ static bool fits(const struct field *f, const json_t *v)
     case TYPE_INTEGER: return json_is_integer(v);
     case TYPE_BOOL: return json_is_boolean(v);
     case TYPE_SCALAR: return json_is_string(v) || json_is_integer(v);
-    case TYPE_ANY_OBJECT: return json_is_object(v);
     case TYPE_HASHES: return are_hashes(v);
     case TYPE_END:
     case TYPE_OBJECT:

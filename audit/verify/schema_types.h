@@ -20,7 +20,6 @@ enum field_type {
     TYPE_BOOL,
     TYPE_SCALAR,        /* text or integer */
     TYPE_OBJECT,        /* members by sub, or by alternative if that fits */
-    TYPE_ANY_OBJECT,
     TYPE_HASHES,        /* object of hashes under names of its own */
     TYPE_ARRAY          /* items by sub[0] */
 };

@@ -42,6 +42,7 @@ static void key_free(void *value)
     free(k->policy);
     free(k->idem);
     buf_free(&k->spki);
+    spki_key_close(k->public);
     free(k);
 }
 

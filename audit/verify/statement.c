@@ -48,46 +48,67 @@ static void put_payload(struct buf *out, const struct record *r, const char *ins
     buf_puts(out, "}]}");
 }
 
-static int verify_statement(const struct record *r, const char *instance, const struct key *k, struct span signature)
+static int put_statement(const struct record *r, const char *instance, struct buf *out)
 {
-    BUF_AUTO payload = BUF_INIT(PAYLOAD_MAX), pae = BUF_INIT(PAYLOAD_MAX + 64);
-    struct err e = {0};
+    BUF_AUTO payload = BUF_INIT(PAYLOAD_MAX);
 
     put_payload(&payload, r, instance);
-    buf_printf(&pae, "DSSEv1 %zu %s %zu ", strlen(TYPE), TYPE, payload.len);
-    buf_put(&pae, payload.data, payload.len);
-    return buf_ok(&payload) || buf_ok(&pae) ? -1 : spki_verify(buf_span(&k->spki), buf_span(&pae), signature, &e);
+    buf_printf(out, "DSSEv1 %zu %s %zu ", strlen(TYPE), TYPE, payload.len);
+    buf_put(out, payload.data, payload.len);
+    return buf_ok(&payload) || buf_ok(out);
 }
 
-static int verify_digest(const struct record *r, const struct key *k, struct span signature)
+static int put_digest(const struct record *r, const struct scheme *s, struct buf *out)
 {
-    const struct scheme *s = scheme_find(k->algorithm, k->scheme);
     const char *hex = text_of(json_object_get(r->json, "digest"), "hex");
     uint8_t digest[SCHEME_DIGEST_MAX];
-    struct err e = {0};
 
     if (!s || strlen(hex) != 2 * s->hash_len || hex_decode(hex, strlen(hex), digest, s->hash_len))
         return -1;
-    return spki_verify_digest(buf_span(&k->spki), s, span_of(digest, s->hash_len), signature, &e);
+    buf_put(out, digest, s->hash_len);
+    return buf_ok(out);
 }
 
-int signature_check(struct check *c, const struct record *r, const struct key *k)
+static int fails(struct check *c, const struct record *r, const char *name, uint64_t version, bool doubtful)
+{
+    if (doubtful)
+        return check_lacks(c, r, "the signature does not verify");
+    return check_fail(c, r, FINDING_SIGNATURE, "the signature does not verify with key %.64s version %" PRIu64, name, version);
+}
+
+void signature_judged(void *check, const struct work *w)
+{
+    struct check *c = check;
+    const struct record r = {.seq = w->seq, .line = w->line, .altered = w->altered};
+
+    if (w->good)
+        c->counts.signatures++;
+    else
+        (void)fails(c, &r, w->name, w->version, w->doubtful);
+}
+
+int signature_check(struct check *c, const struct record *r, struct key *k)
 {
     const char *b64 = text_of(r->json, "signature");
-    BUF_AUTO signature = BUF_INIT(PAYLOAD_MAX);
+    struct work *w = workers_next(c->workers);
+    struct err e = {0};
     int bad;
 
-    if (b64_decode(&signature, b64, strlen(b64)))
+    if (b64_decode(&w->signature, b64, strlen(b64)))
         return check_fail(c, r, FINDING_SIGNATURE, "the signature is no base64");
-    if (r->event == EVENT_SIGN_RELEASE)
-        bad = verify_statement(r, c->state.instance, k, buf_span(&signature));
-    else
-        bad = verify_digest(r, k, buf_span(&signature));
-    if (!bad) {
-        c->counts.signatures++;
-        return 0;
-    }
-    if (k->doubtful)
-        return check_lacks(c, r, "the signature does not verify");
-    return check_fail(c, r, FINDING_SIGNATURE, "the signature does not verify with key %.64s version %" PRIu64, k->name, k->version);
+    if (!k->public)
+        k->public = spki_key_open(buf_span(&k->spki), &e);
+    w->digest = r->event == EVENT_SIGN_RELEASE ? NULL : scheme_find(k->algorithm, k->scheme);
+    bad = w->digest || r->event != EVENT_SIGN_RELEASE ? put_digest(r, w->digest, &w->message) : put_statement(r, c->state.instance, &w->message);
+    if (bad || !k->public)
+        return fails(c, r, k->name, k->version, k->doubtful);
+    w->key = k->public;
+    w->seq = r->seq;
+    w->line = r->line;
+    w->altered = r->altered;
+    w->doubtful = k->doubtful;
+    w->name = k->name;
+    w->version = k->version;
+    workers_add(c->workers);
+    return 0;
 }

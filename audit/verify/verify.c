@@ -16,7 +16,7 @@ const char VERIFY_HELP[] =
     "\n"
     "  --head SEQ:HASH      a head you hold: record SEQ must have that hash. Every answer of the service carries one, and every release\n"
     "                       statement a log_head. May be given several times. Without it nobody can tell a complete rewrite or a cut.\n"
-    "  --chain-only         only lines, numbers and hashes; no signatures, requests, bodies or rules\n"
+    "  --chain-only         only lines, numbers and hashes; no members, signatures, requests, bodies or rules\n"
     "  --output table|json  findings as text (default) or as one JSON object\n"
     "\n"
     "Checked: names and joins of segments; every line's bytes, canonical form, members, size, number, predecessor and time; every release\n"

@@ -107,7 +107,7 @@ json_t *record_change(struct core *c, const struct request *rq, const char *even
     return record;
 }
 
-static struct after *after_new(struct core *c)
+static struct after *after_new(struct core *c, unsigned weight)
 {
     struct after *a = calloc(1, sizeof *a);
 
@@ -119,7 +119,8 @@ static struct after *after_new(struct core *c)
     else
         c->after_first = a;
     c->after_last = a;
-    c->n_after++;
+    a->weight = weight;
+    c->n_after += weight;
     return a;
 }
 
@@ -129,9 +130,10 @@ static void run_due(struct core *c)
 
     while ((a = c->after_first) && a->seq <= c->durable) {
         c->after_first = a->next;
-        c->n_after--;
+        c->n_after -= a->weight;
         if (!c->after_first)
             c->after_last = NULL;
+        metrics_released(c, a);
         if (a->fn)
             a->fn(c, a->rq);
         else if (c->front[a->door == CHILD_FRONT_ADMIN].epoch == a->front_epoch)
@@ -149,9 +151,12 @@ void after_reply(struct core *c, struct request *rq, struct buf *frame)
         c->io.send(c->io.ctx, rq->door, 0, frame);
         return;
     }
-    a = after_new(c);
+    a = after_new(c, 1 + batch_size(rq->items));
     a->door = rq->door;
     a->front_epoch = rq->front_epoch;
+    a->arrived = rq->arrived;
+    a->sealed = c->clock.boot;
+    a->signature = rq->route && rq->route->action == POLICY_SIGN;
     a->frame = *frame;
     *frame = (struct buf){0};
     run_due(c);
@@ -159,7 +164,7 @@ void after_reply(struct core *c, struct request *rq, struct buf *frame)
 
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq)
 {
-    struct after *a = after_new(c);
+    struct after *a = after_new(c, 1);
 
     a->fn = fn;
     a->rq = rq;
@@ -170,8 +175,13 @@ void commit_done(struct core *c)
 {
     c->disk_busy = false;
     c->room.lines -= c->writing.len < c->room.lines ? c->writing.len : c->room.lines;
+    c->metrics.groups++;
+    c->metrics.records += c->writing_end - c->durable;
+    c->metrics.bytes += c->writing.len;
+    prom_observe(&c->metrics.sync, c->clock.boot - c->metrics.handed);
     c->durable = c->writing_end;
     memcpy(c->durable_hash, c->writing_hash, SHA256_HEX);
+    c->durable_time = c->writing_time;
     buf_clear(&c->writing);
     for (unsigned n = 0; n < c->n_writing_blobs; n++)
         buf_free(&c->writing_blob[n].data);
@@ -189,10 +199,12 @@ void core_turn(struct core *c)
     c->pending = lines;
     c->writing_end = c->state->chain.next_seq;
     memcpy(c->writing_hash, c->state->head, SHA256_HEX);
+    c->writing_time = c->state->chain.time;
     memcpy(c->writing_blob, c->blob, sizeof c->blob);
     c->n_writing_blobs = c->n_blobs;
     c->n_blobs = 0;
     c->disk_busy = true;
+    c->metrics.handed = c->clock.boot;
     c->io.append(c->io.ctx, &(struct core_group){&c->writing, c->pending_first, c->writing_blob, c->n_writing_blobs});
 }
 

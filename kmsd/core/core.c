@@ -53,15 +53,18 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     c->io = *io;
     c->start = *start;
     c->snapshot.usable = start->snapshot_seq;
+    c->metrics.snapshot_time = start->snapshot_time_us;
     walls_note(c, start->sandbox);
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
     c->durable = c->anchor.log_end = state->chain.next_seq;
     c->start_seq = UINT64_MAX;
     memcpy(c->durable_hash, state->head, SHA256_HEX);
+    c->durable_time = state->chain.time;
     clock_start(c, now_us, start->since_boot_us);
     c->refusal_window = c->clock.boot;
     time_format(c->now, c->started);
+    c->started_us = c->now;
     if (start->room)
         room_set(c, start->room);
     if (!begin(c, e))
@@ -78,6 +81,7 @@ void core_free(struct core *c)
     lanes_free(c);
     json_decref(c->token_keys);
     json_decref(c->erase.told);
+    json_decref(c->token);
     while (c->requests)
         request_free(c, c->requests);
     nonces_free(c);
@@ -85,6 +89,15 @@ void core_free(struct core *c)
     tree_free(&c->refusals, free);
     state_free(c->state);
     free(c);
+}
+
+/* What the door shows; for whoever watches that it does not run out. */
+static void front_certificate(struct core *c, enum child_role role, const struct frame *f)
+{
+    struct cert_facts facts;
+    struct err e = {0};
+
+    c->front[role == CHILD_FRONT_ADMIN].not_after = frame_has(f, TAG_CERT) && !cert_facts(f->field[TAG_CERT], &facts, &e) ? facts.not_after : 0;
 }
 
 static int from_front(struct core *c, enum child_role role, const struct frame *f)
@@ -95,12 +108,14 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
 
     if (f->type == FRAME_HELLO) {
         c->front[role == CHILD_FRONT_ADMIN].hello = true;
+        front_certificate(c, role, f);
         c->io.proved(c->io.ctx, role, 0);
         return 0;
     }
     if (f->type == FRAME_TLS_REFUSED) {
         if (frame_text(f, TAG_REASON, reason, sizeof reason))
             return -1;
+        metrics_tls_refused(c, reason, frame_u64(f, TAG_COUNT));
         refusal_count(c, "", "", "", reason, frame_u64(f, TAG_COUNT));
         return 0;
     }
@@ -109,18 +124,20 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
 
         if (frame_text(f, TAG_SOURCE, source, sizeof source) || code == ERR_NONE || code >= ERR_COUNT)
             return -1;
+        c->metrics.refusals[code]++;
         refusal_count(c, "", "", source, err_slug((enum err_code)code), 1);
         return 0;
     }
     if (f->type != FRAME_REQUEST)
         return -1;
-    for (const struct request *o = c->requests; o; o = o->next)
-        if (o->door == role && o->id == f->id && o->front_epoch == c->front[role == CHILD_FRONT_ADMIN].epoch)
-            return -1;
+    /* Its numbers go up: none stands for two. */
+    if (f->id <= c->front[role == CHILD_FRONT_ADMIN].last_id)
+        return -1;
     rq = request_new(c, role, f, &e);
     if (!rq)
         return -1;
-    if (c->n_requests + c->n_after > IN_FLIGHT_MAX) {
+    c->front[role == CHILD_FRONT_ADMIN].last_id = f->id;
+    if (c->n_requests + c->n_items + c->n_after > IN_FLIGHT_MAX) {
         /* Rests on no record: it need not wait for a disk that hangs, behind the many that do. */
         err_set(&e, ERR_BUSY, "too many requests are being worked on");
         rq->at_once = true;
@@ -141,7 +158,7 @@ static int from_lane(struct core *c, enum child_role role, unsigned index, const
     if (!l)
         return -1;
     switch (f->type) {
-    case FRAME_HELLO: return lane_hello(c, l);
+    case FRAME_HELLO: return lane_hello(c, l, f);
     case FRAME_AWAY: return lane_away(c, l, f);
     case FRAME_RESULT:
     case FRAME_ERROR: return lane_answer(c, l, f);
@@ -158,6 +175,8 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
         walls_hello(c, f);
     if (role == CHILD_FRONT_HEALTH)
         result = health_frame(c, f);
+    else if (role == CHILD_READER)
+        result = reader_frame(c, f);
     else
         result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
     anchor_step(c);
@@ -165,9 +184,9 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
     return result;
 }
 
-static const char *role_name(enum child_role role)
+const char *role_name(enum child_role role)
 {
-    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health"};
+    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health", "reader"};
 
     return names[role];
 }
@@ -191,16 +210,23 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     struct lane *l;
 
     clock_see(c, now_us);
-    if (!up)
+    if (!up) {
+        metrics_child_end(c, role);
         record_child(c, role, index, reason);
+    }
     if (role == CHILD_FRONT_HEALTH) {
         c->health_up = false;
+        return;
+    }
+    if (role == CHILD_READER) {
+        reader_child(c, up);
         return;
     }
     if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN) {
         c->front[role == CHILD_FRONT_ADMIN].up = up;
         c->front[role == CHILD_FRONT_ADMIN].hello = false;
         c->front[role == CHILD_FRONT_ADMIN].epoch++;
+        c->front[role == CHILD_FRONT_ADMIN].last_id = 0;
         return;
     }
     l = lane_of(c, role, index);
@@ -263,6 +289,7 @@ void core_on_tick(struct core *c, int64_t now_us)
         return;
     lanes_tick(c);
     waiters_expire(c);
+    reader_tick(c);
     nonces_expire(c);
     operations_tick(c);
     refusals_summarise(c, false);

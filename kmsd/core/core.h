@@ -54,6 +54,8 @@ struct core_start {
     int64_t since_boot_us;   /* CLOCK_BOOTTIME at the moment that core_new takes as now */
     uint64_t snapshot_records; /* from one state snapshot to the next */
     uint64_t snapshot_seq;     /* records that the snapshot covered which the start used, 0 = none */
+    int64_t snapshot_time_us;  /* when it was written */
+    uint64_t log_bytes;        /* of all segments at the start */
     char sandbox[SANDBOX_TEXT];  /* what confines the core, "seccomp+landlock7" */
     const struct core_room *room; /* at the start; NULL = without end */
     json_t *recovered;       /* detail of log.recovered, NULL = nothing was; borrowed */

@@ -141,6 +141,7 @@ static void erase(struct core *c, struct request *rq)
     mark = frame_begin(&op->frame, FRAME_DESTROY, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
+    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
     frame_put_str(&op->frame, TAG_LABEL, buf_str(&label));
     frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
     frame_end(&op->frame, mark);

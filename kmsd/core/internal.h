@@ -5,16 +5,19 @@
 #include "audit/anchor.h"
 #include "base/x509.h"
 #include "kmsd/core/core.h"
+#include "kmsd/core/metrics.h"
 
 #define REQUEST_ID_HEX 33
 #define IDEM_MAX 128
 #define TARGET_MAX 2048
 #define SIGN_BODY_MAX (64u << 10)
+#define BATCH_BODY_MAX (1u << 20)
+#define BATCH_ITEMS_MAX 1000
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16
 #define NONCES_MAX 4096
-#define WAITERS_MAX 1024
+#define WAITERS_MAX 4096
 #define WAIT_TIME (10 * TIME_SECOND_US)
 #define IN_FLIGHT_MAX 8192
 #define REFUSALS_A_MINUTE 10
@@ -27,6 +30,7 @@
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
+struct batch;
 struct lane_op;
 struct known_cert;
 
@@ -54,11 +58,23 @@ struct route {
     int (*handle)(struct core *c, struct request *rq, struct err *e);
 };
 
+/* Requests that wait, oldest first. */
+struct wait_list {
+    struct request *first, *last;
+};
+/* A request's place among those in flight whose hash is the same. */
+struct flight_link {
+    struct request *next, **from;
+};
+#define FLIGHT_LINKS 3
+#define FLIGHT_BUCKETS 1024
+
 struct request {
     struct request *prev, *next;   /* list of all live requests */
     enum child_role door;
     uint64_t id, front_epoch;
     bool at_once;                  /* its answer rests on no record */
+    int64_t arrived;               /* on c->clock.boot */
     bool answered;                 /* with 202: what comes of it is told at its operation */
     char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
     char target[TARGET_MAX + 1];
@@ -76,10 +92,15 @@ struct request {
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
     char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
-    bool in_flight, waiting;
-    struct request *flight_prev, *flight_next; /* list of those in flight */
-    struct request *blocker;       /* the one in flight that it waits for */
+    bool in_flight;
+    struct flight_link flight[FLIGHT_LINKS];
+    struct wait_list waiters;      /* for what becomes of this one */
+    struct wait_list *waits_in;    /* NULL = it does not wait */
+    struct request *wait_prev, *wait_next;
     int64_t wait_until;
+    struct batch *items;           /* of a batch */
+    struct batch *batch;           /* that this is an item of, NULL = it came alone */
+    unsigned index;                /* its place there */
     uint64_t intent_seq;
     char key_id[KEY_ID_HEX];
 };
@@ -88,9 +109,12 @@ struct request {
 struct after {
     struct after *next;
     uint64_t seq;                  /* needs durable_seq >= seq */
+    unsigned weight;               /* how many requests it answers */
     enum child_role door;
     uint64_t front_epoch;
     struct buf frame;              /* reply to send; empty = none */
+    int64_t arrived, sealed;       /* on c->clock.boot: the request came, its reply was ready but for the disk; 0 = no reply */
+    bool signature;                /* of a request for one */
     void (*fn)(struct core *c, struct request *rq);
     struct request *rq;
 };
@@ -101,6 +125,7 @@ struct lane_op {
     int64_t deadline;              /* how long it may wait for a lane */
     unsigned patience;             /* ticks that a lane may be silent over it */
     unsigned attempts, attempts_max;
+    int64_t submitted, given;      /* on c->clock.boot */
     enum child_role role;
     struct buf frame;              /* as sent; its id is filled in anew for each attempt */
     enum frame_type type;
@@ -118,6 +143,7 @@ enum lane_state {
     LANE_PROVING,                  /* logged in; works once it has shown that */
     LANE_READY
 };
+#define LANE_STATES (LANE_READY + 1)
 struct lane {
     enum child_role role;
     unsigned index;
@@ -125,6 +151,7 @@ struct lane {
     bool killed;                   /* its end was asked for: what it still says is ignored */
     unsigned silent;               /* ticks since it said anything, or since it was given something to do */
     unsigned loaded, not_loaded;   /* keys, since its HELLO */
+    char sandbox[SANDBOX_TEXT];    /* what confines it, since its HELLO */
     struct lane_op *first, *last;  /* outstanding, oldest first */
     unsigned outstanding;
 };
@@ -168,11 +195,31 @@ struct anchor_copy {
     char refusal[ERR_DETAIL_MAX + 128], problem[160];
 };
 
+/* The process that reads the log, see reader.c. */
+#define READER_ASKED_MAX 8
+#define READER_TEXT 96
+struct core_ask {
+    uint64_t id;
+    struct request *rq;
+    int64_t deadline;
+};
+struct core_reader {
+    enum { READER_DOWN, READER_STARTING, READER_UP } state;
+    struct core_ask asked[READER_ASKED_MAX];
+    unsigned n_asked;
+    uint64_t next_id;
+    uint64_t told, indexed;        /* records that it was told are durable; that its index has */
+    bool head_open;                /* it was told and has not answered yet */
+    unsigned silent;               /* ticks since it said anything, while it owed a word */
+    char what[READER_TEXT];        /* what it does, in its words */
+};
+
 struct core {
     struct state *state;
     struct core_io io;
     struct core_start start;
     char started[32];
+    int64_t started_us;
     int64_t now;                   /* what records are dated: the wall clock, but never before the last record */
     struct {
         int64_t wall;              /* as it is, even where it was set back: for certificates */
@@ -185,6 +232,7 @@ struct core {
     struct buf writing;
     uint64_t writing_end, durable; /* seq after the last record of the group under way, and of the durable ones */
     char writing_hash[SHA256_HEX], durable_hash[SHA256_HEX];
+    int64_t writing_time, durable_time; /* of the records that those are of */
     struct core_blob blob[CORE_BLOBS_MAX], writing_blob[CORE_BLOBS_MAX];
     unsigned n_blobs, n_writing_blobs;
     bool disk_busy;
@@ -192,22 +240,26 @@ struct core {
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
     struct after *after_first, *after_last;
-    unsigned n_after;
+    unsigned n_after;              /* requests that they answer */
     /* children */
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
-    struct { bool up, hello; uint64_t epoch; } front[2];
+    struct { bool up, hello; uint64_t epoch, last_id; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
+    bool rsa;                      /* an RSA key was loaded since the start: the token may take long for one signature */
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
+    struct core_reader reader;
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
     struct operation operation[OPERATIONS_MAX];
     /* reconcile.c */
+    json_t *token;                 /* the lane that started last about its token, NULL = not known */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    uint64_t compromises;          /* keys that were marked so since the start */
     /* erase.c */
     struct {
         bool busy;                 /* the key is being removed from the token */
@@ -218,8 +270,11 @@ struct core {
     } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
-    struct request *requests, *flights;
-    unsigned n_requests, n_waiting;
+    struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
+    unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
+    unsigned n_waiting;
+    struct wait_list due;          /* no longer kept back */
+    bool waking;
     struct nonce *nonces;
     unsigned n_nonces;
     void *refusals;
@@ -232,6 +287,7 @@ struct core {
         uint64_t seq, bytes;       /* of the one under way, or tried last */
         unsigned waited;           /* ticks that a stop has waited for it */
     } snapshot;
+    struct metrics metrics;
     uint64_t start_seq;            /* ready when durable > start_seq */
     bool stopping, stop_written;
     uint64_t stop_seq;
@@ -249,6 +305,8 @@ void walls_note(struct core *c, const char *level);
 void walls_hello(struct core *c, const struct frame *f);
 /* request.c */
 struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e);
+/* Item n of the batch that rq brought: as if it had come alone. NULL = out of memory. */
+struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
@@ -257,6 +315,9 @@ int query_get(const struct request *rq, const char *name, char *out, size_t size
 int query_page(const struct request *rq, unsigned *limit, char after[static NAME_MAX_LEN + 1], struct err *e) __attribute__((warn_unused_result));
 /* route.c: finds route and identity, checks what every request must be, and runs its handler. Consumes rq. */
 void request_run(struct core *c, struct request *rq);
+/* For metrics: 0 for NULL, routes from 1 on; and back, NULL for 0 and behind the last one. */
+size_t route_number(const struct route *r);
+const struct route *route_at(size_t number);
 /* Ends a request with a refusal: recorded, answered, freed. */
 void request_refuse(struct core *c, struct request *rq, struct err *e);
 /* certs.c: facts of the request's certificate, and whether the CA key of a credential signed it; both are remembered */
@@ -302,17 +363,20 @@ json_t *record_for(struct core *c, const struct request *rq, const char *event, 
 /* reply.c */
 struct reply_head {
     unsigned status;
-    const char *content_type, *location;
+    const char *content_type, *location, *link;
     unsigned retry_after;
 };
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */
 void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body);              /* takes body, frees rq */
 void reply_accepted(struct core *c, struct request *rq, const char *location, json_t *body);     /* 202; takes body, keeps rq: its other answer goes nowhere */
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
+json_t *problem_json(const struct err *e, const char *request_id);                               /* RFC 9457; caller owns */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
-json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
+/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
+/* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
@@ -323,6 +387,9 @@ void flight_begin(struct core *c, struct request *rq);
 void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
+void wait_leave(struct core *c, struct request *rq);
+/* Runs its handler, once nothing keeps it back any more. */
+void request_resume(struct core *c, struct request *rq);
 void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
 void waiters_expire(struct core *c);
 /* refuse.c */
@@ -348,10 +415,11 @@ void lanes_free(struct core *c);
 void anchor_step(struct core *c);                        /* end of an event: asks the lane for what is due */
 void anchor_stop(struct core *c);                        /* the last record is durable: the copy must name it */
 bool anchor_settled(const struct core *c);
+bool lanes_hopeless(const struct core *c, enum child_role role); /* no work for that role can be done, and waiting will not help by itself */
 int anchor_check(const struct core *c, struct err *e) __attribute__((warn_unused_result)); /* may a signature be made yet? */
 /* lanelife.c: the lanes themselves */
 struct lane *lane_of(struct core *c, enum child_role role, unsigned index);
-int lane_hello(struct core *c, struct lane *l) __attribute__((warn_unused_result));
+int lane_hello(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
 int lane_away(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
 void lane_up(struct core *c, struct lane *l);
 void lane_down(struct core *c, struct lane *l, const char *reason);
@@ -374,6 +442,38 @@ int reconcile_check(struct core *c, const struct key *k, struct err *e) __attrib
 /* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
 int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
 int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */
+/* tally.c: keys and identities by their states; the words are those of the API */
+#define CERT_SOON (21 * 86400 * TIME_SECOND_US) /* a certificate that ends within this time is near its end */
+#define TALLY_KEY_STATES 6
+#define TALLY_KINDS 3
+enum { TALLY_PRESENT, TALLY_MISSING, TALLY_DUPLICATE, TALLY_UNKNOWN, TALLY_FOUND };
+extern const char *const tally_key_states[TALLY_KEY_STATES + 1], *const tally_found[TALLY_FOUND + 1], *const tally_kinds[TALLY_KINDS + 1];
+struct tally {
+    int64_t keys[TALLY_KEY_STATES], found[TALLY_FOUND], identities[2][TALLY_KINDS]; /* enabled, disabled */
+    int64_t ending, ended;         /* enabled identities whose last certificate ends soon, or has ended */
+};
+void tally(const struct core *c, struct tally *out);
+/* The CA's certificate and those that the doors show. */
+#define CERTIFICATES_SHOWN 3
+struct shown_certificate {
+    const char *name;
+    int64_t not_after;
+};
+unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
+/* warnings.c: [{"do", "what"}] */
+json_t *warnings_view(const struct core *c);
+/* metrics.c: counts */
+extern const unsigned metrics_status[METRIC_STATUSES];  /* HTTP status, 0 = any other */
+extern const char *const metrics_tls[METRIC_TLS];
+void metrics_answered(struct core *c, const struct request *rq, unsigned status);
+void metrics_released(struct core *c, const struct after *a);
+void metrics_tls_refused(struct core *c, const char *reason, uint64_t n);
+void metrics_child_end(struct core *c, enum child_role role);
+/* core.c, status.c: words */
+const char *role_name(enum child_role role);
+extern const char *const lane_state_names[];
+/* metricstext.c: all of it, in Prometheus' text format */
+void metrics_text(struct core *c, struct buf *out);
 /* operation.c */
 int operation_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
@@ -383,8 +483,19 @@ int operation_show(struct core *c, struct request *rq, struct err *e);
 void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
+/* Why the service is not ready: sentences, or as warnings_view has them. */
+json_t *health_reasons(const struct core *c, bool cures);
+bool health_ready(const struct core *c);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
+/* reader.c: questions about the past, for another process */
+int reader_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
+void reader_child(struct core *c, bool up);
+void reader_tick(struct core *c);
+const char *reader_word(const struct core *c); /* "down", "starting", "silent", or what it says it does */
 /* the handlers */
+int audit_records(struct core *c, struct request *rq, struct err *e);
+int audit_record(struct core *c, struct request *rq, struct err *e);
+int audit_blob(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
@@ -405,6 +516,11 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e);
 int time_confirm(struct core *c, struct request *rq, struct err *e);
 int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
+/* batch.c: rq's JSON has `items`. Takes rq over when it returns 0. */
+int batch_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+void batch_answer(struct core *c, struct request *item, unsigned status, struct span body); /* frees item */
+unsigned batch_size(const struct batch *b); /* NULL: 0 */
+void batch_free(struct core *c, struct batch *b);
 /* sign_request.c */
 int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
 

@@ -12,7 +12,8 @@ static const struct {
     enum frame_type type;
     unsigned ticks;
 } PATIENCE[] = {
-    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300}, {FRAME_GENERATE, 600},
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
+    {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100
 
@@ -29,6 +30,7 @@ static const struct {
     {LANE_INPUT, ERR_INTERNAL, true, false, "the token lane refused the form of its input"},
     {LANE_KEY, ERR_TOKEN_UNAVAILABLE, true, false, "the token does not have the key as it was recorded"},
     {LANE_VERIFY, ERR_INTERNAL, true, true, "the token made a signature that does not verify; it was not released"},
+    {LANE_UNABLE, ERR_TOKEN_UNABLE, false, false, "the token makes no keys of this algorithm for this scheme"},
 };
 #define N_FAILURES (sizeof FAILURES / sizeof *FAILURES)
 
@@ -127,6 +129,11 @@ static const char *hopeless(const struct core *c, enum child_role role)
     return sealed ? "the token refused its PIN; an operator must act" : away ? "the token does not answer" : NULL;
 }
 
+bool lanes_hopeless(const struct core *c, enum child_role role)
+{
+    return hopeless(c, role) != NULL;
+}
+
 static void put_id(struct lane_op *op)
 {
     for (unsigned n = 0; n < 8; n++)
@@ -142,6 +149,9 @@ void lane_give(struct core *c, struct lane *l, struct lane_op *op)
     op->id = ++c->next_op;
     op->attempts++;
     op->next = NULL;
+    op->given = c->clock.boot;
+    if (op->type == FRAME_SIGN)
+        prom_observe(&c->metrics.queue, op->given - op->submitted);
     put_id(op);
     if (l->last) {
         l->last->next = op;
@@ -185,6 +195,7 @@ void lanes_settle(struct core *c)
 
 void lane_submit(struct core *c, struct lane_op *op)
 {
+    op->submitted = c->clock.boot;
     enqueue(queue_of(c, op->role), op);
     pump(c, op->role);
 }
@@ -247,6 +258,8 @@ int lane_answer(struct core *c, struct lane *l, const struct frame *f)
     } else if (class) {
         answer_error(c, op, class);
     } else {
+        if (op->type == FRAME_SIGN)
+            prom_observe(&c->metrics.lane, c->clock.boot - op->given);
         finish(c, op, f, &none);
     }
     pump(c, l->role);

@@ -6,9 +6,12 @@
 #define JSON_BODY (64u << 10)
 
 static const struct route ROUTES[] = {
-    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, SIGN_BODY_MAX, NULL, sign_handle},
+    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, BATCH_BODY_MAX, NULL, sign_handle},
     {DOOR_BOTH, "GET", "/v1/whoami", "read.api", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, whoami_show},
     {DOOR_BOTH, "GET", "/v1/status", "read.api", POLICY_STATUS_READ, 0, 0, NULL, status_show},
+    {DOOR_ADMIN, "GET", "/v1/audit/records", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_records},
+    {DOOR_ADMIN, "GET", "/v1/audit/records/{}", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_record},
+    {DOOR_ADMIN, "GET", "/v1/audit/blobs/{}", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_blob},
     {DOOR_BOTH, "GET", "/v1/keys", "read.api", POLICY_KEY_LIST, 0, 0, NULL, keys_list},
     {DOOR_BOTH, "GET", "/v1/keys/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_show},
     {DOOR_BOTH, "GET", "/v1/keys/{}/public", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_public},
@@ -33,6 +36,17 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/time/confirm", "time.confirm", POLICY_TIME_CONFIRM, ROUTE_SIGNED, JSON_BODY, NULL, time_confirm},
 };
 #define N_ROUTES (sizeof ROUTES / sizeof *ROUTES)
+_Static_assert(N_ROUTES < METRIC_ROUTES, "a counter for each route");
+
+size_t route_number(const struct route *r)
+{
+    return r ? (size_t)(r - ROUTES) + 1 : 0;
+}
+
+const struct route *route_at(size_t number)
+{
+    return number && number <= N_ROUTES ? &ROUTES[number - 1] : NULL;
+}
 
 /* Does path fit the pattern? "{}" takes one non-empty segment of the name alphabet's length. */
 static bool fits(const char *pattern, const char *path, char param[static NAME_MAX_LEN + 1])

@@ -67,6 +67,8 @@ void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us)
     json_object_set_new(record, "detail", snapshot_detail(&ref));
     if (commit(c, record, &e))
         commit_lost(c, "snapshot", &e);
-    else
+    else {
         c->snapshot.usable = ref.seq;
+        c->metrics.snapshot_time = c->now;
+    }
 }

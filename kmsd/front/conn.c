@@ -107,6 +107,7 @@ static struct conn *conn_new(struct MHD_Connection *connection)
     c->peer = peer_take(peer->client_addr);
     c->held = BUF_INIT(64u << 10);
     c->ready = BUF_INIT(64u << 10);
+    c->answer = BUF_INIT(64u << 10);
     if (!c->peer || !tsearch(c, &tree, by_session)) {
         if (c->peer)
             peer_leave(c->peer);
@@ -138,6 +139,7 @@ static void conn_free(struct conn *c)
         front.conns = c->next;
     buf_free(&c->held);
     buf_free(&c->ready);
+    buf_free(&c->answer);
     free(c);
 }
 

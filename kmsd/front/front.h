@@ -45,6 +45,9 @@ struct conn {
     struct headscan scan;
     struct buf held;              /* decrypted bytes the head reader has not taken yet */
     struct buf ready;             /* checked bytes the HTTP library has not read yet */
+    struct buf answer;            /* what of an answer was taken from the HTTP library and not sent */
+    bool head_only;               /* answer holds a head and waits for the body behind it */
+    size_t body_due;              /* bytes of the body behind the head that is to come; 0 = the head goes by itself */
     bool open;                    /* a request was handed to the HTTP library and is not over */
     bool begun;                   /* its handler was called */
     bool late;                    /* the request did not arrive in time: the rest of it is made up, the answer is 408 */
@@ -53,7 +56,7 @@ struct conn {
 struct reply {
     unsigned status;
     struct buf body;
-    char content_type[64], request_id[64], location[256];
+    char content_type[64], request_id[64], location[256], link[2304];
     uint64_t retry_after;
 };
 /* One HTTP request. */
@@ -87,9 +90,14 @@ void conn_reap(int64_t now);
 void conn_phase(struct conn *c, enum conn_phase phase);
 /* tap.c */
 bool tap_late(struct conn *c);    /* ends a request that is arriving; false: nothing of it can be answered */
+ssize_t tap_send(gnutls_session_t session, const void *data, size_t size);
+/* join.c */
+void join_expect(struct conn *c, size_t body);                  /* the next two sends are a head and this much of a body */
+ssize_t join_send(struct conn *c, const void *data, size_t size);
 /* tls.c */
 int tls_load(struct err *e) __attribute__((warn_unused_result));
-const char *tls_trust(void);      /* PEM of all CAs */
+const char *tls_trust(void);
+struct span tls_shown(void); /* the certificate that this door shows, DER */      /* PEM of all CAs */
 int tls_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs, const gnutls_pk_algorithm_t *pk_algos, int n_pk_algos,
                     gnutls_pcert_st **pcert, unsigned int *n_pcert, gnutls_privkey_t *key);
 /* http.c */

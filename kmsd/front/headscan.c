@@ -93,14 +93,19 @@ static int check_target(struct headscan *s, struct span t)
 {
     struct span path = t;
     const uint8_t *mark = memchr(t.data, '?', t.len);
+    unsigned parameters = mark ? 1 : 0;
 
     if (mark)
         path.len = (size_t)(mark - t.data);
     if (!t.len || t.data[0] != '/' || t.len > HEAD_TARGET_MAX)
         return bad(s, ERR_BAD_REQUEST, "the request target must begin with / and have at most 2048 bytes");
-    for (size_t n = 0; n < t.len; n++)
+    for (size_t n = 0; n < t.len; n++) {
         if (t.data[n] <= 0x20 || t.data[n] >= 0x7f || t.data[n] == '#')
             return bad(s, ERR_BAD_REQUEST, "the request target has a character that does not belong there");
+        parameters += mark && t.data + n > mark && t.data[n] == '&';
+    }
+    if (parameters > HEAD_PARAMETERS_MAX)
+        return bad(s, ERR_BAD_REQUEST, "the query has more than 64 parameters");
     if (!escapes_ok(t) || !segments_ok(path) || memchr(path.data, '\\', path.len))
         return bad(s, ERR_BAD_REQUEST, "the request target has an empty or dot segment, a backslash, %00 or a broken escape");
     keep(s, HEADSCAN_TARGET, t);

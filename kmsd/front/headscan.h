@@ -8,6 +8,7 @@
 #define HEAD_MAX 8192
 #define HEAD_FIELDS_MAX 64
 #define HEAD_TARGET_MAX 2048
+#define HEAD_PARAMETERS_MAX 64
 
 enum headscan_state { HEADSCAN_HEAD, HEADSCAN_BODY, HEADSCAN_BAD };
 /* What of a head can be asked for; the fields among them may stand only once. */

@@ -1,4 +1,4 @@
-/* The health door: plain HTTP for probes, /healthz and /readyz, from what the core said last. */
+/* The health door: plain HTTP for probes, /healthz and /readyz from what the core said last, and /metrics, which it asks the core for. */
 #include "kmsd/front/health.h"
 
 #include <errno.h>
@@ -10,16 +10,22 @@
 #include "base/fsutil.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/prom.h"
 
 enum { CORE_FD = 3, LISTEN_FD = 4, STEP_MS = 250, CONNECTIONS = 128, MEMORY = 8192 };
 #define WHOLE_TIME_US INT64_C(3000000) /* from accept to close, whatever the peer does */
 #define STATE_MAX 16384
+#define METRICS_MAX (2u << 20)
+#define METRICS_PAUSE_US INT64_C(100000) /* however many ask, the core is asked ten times a second */
+#define METRICS_WAIT_US INT64_C(2000000) /* a core that is silent for so long is called down */
 
 /* One connection, for its deadline. */
 struct probe {
     struct probe *prev, *next;
     int fd;
     int64_t deadline;
+    struct MHD_Connection *waiting; /* for metrics, since then; NULL = it does not */
+    int64_t since;
 };
 static struct {
     struct MHD_Daemon *daemon;
@@ -27,6 +33,9 @@ static struct {
     struct probe *probes;
     struct buf state;     /* canonical JSON, empty = the core has said nothing yet */
     bool ready;
+    struct buf metrics;
+    bool asked;           /* the core's answer is due */
+    int64_t asked_at;     /* the last time */
 } health;
 
 static void notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code)
@@ -64,6 +73,73 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
     return result;
 }
 
+static void write_up(bool up)
+{
+    prom_family(&health.metrics, "kmsd_up", "gauge", "1 = the core answers.");
+    prom_put(&health.metrics, "kmsd_up", NULL, 0, up);
+}
+
+/* Its answer is the one that the core gives to a question asked from now on. */
+static enum MHD_Result metrics(struct MHD_Connection *connection, void **req_cls)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct probe *p = info ? info->socket_context : NULL;
+
+    if (*req_cls)
+        return answer(connection, 200, "text/plain; version=0.0.4; charset=utf-8", buf_span(&health.metrics));
+    if (!p)
+        return MHD_NO;
+    *req_cls = p;
+    p->waiting = connection;
+    p->since = clock_boot_us();
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+}
+
+static void go_on(struct probe *p)
+{
+    struct MHD_Connection *connection = p->waiting;
+
+    p->waiting = NULL;
+    MHD_resume_connection(connection);
+}
+
+/* Until when may the loop sleep? */
+static int ask_core(int64_t now)
+{
+    bool wanted = false;
+    size_t mark;
+
+    for (struct probe *p = health.probes; p; p = p->next) {
+        if (p->waiting && now - p->since > METRICS_WAIT_US) {
+            buf_clear(&health.metrics);
+            write_up(false);
+            go_on(p);
+        }
+        wanted |= p->waiting != NULL;
+    }
+    if (!wanted || health.asked)
+        return STEP_MS;
+    if (now - health.asked_at < METRICS_PAUSE_US)
+        return (int)((METRICS_PAUSE_US - (now - health.asked_at)) / 1000) + 1;
+    health.asked = true;
+    health.asked_at = now;
+    mark = frame_begin(&health.core.out, FRAME_METRICS_ASK, 0);
+    frame_end(&health.core.out, mark);
+    return STEP_MS;
+}
+
+static void take_metrics(struct span text)
+{
+    health.asked = false;
+    buf_clear(&health.metrics);
+    buf_put(&health.metrics, text.data, text.len);
+    write_up(true);
+    for (struct probe *p = health.probes; p; p = p->next)
+        if (p->waiting && p->since <= health.asked_at)
+            go_on(p);
+}
+
 /* A request is answered at its first line; a body is never read. */
 static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **req_cls)
@@ -74,13 +150,14 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
     (void)version;
     (void)upload;
     (void)upload_size;
-    (void)req_cls;
     if (strcmp(method, "GET") && strcmp(method, "HEAD"))
         return answer(connection, 405, "text/plain", span_str("GET or HEAD\n"));
     if (!strcmp(url, "/healthz"))
         return answer(connection, 200, "text/plain", span_str("ok\n"));
+    if (!strcmp(url, "/metrics"))
+        return metrics(connection, req_cls);
     if (strcmp(url, "/readyz"))
-        return answer(connection, 404, "text/plain", span_str("/healthz or /readyz\n"));
+        return answer(connection, 404, "text/plain", span_str("/healthz, /readyz or /metrics\n"));
     return answer(connection, health.ready ? 200 : 503, "application/json", health.state.len ? buf_span(&health.state) : span_str(waiting));
 }
 
@@ -92,6 +169,10 @@ static int listen_to_core(void)
     int more, got = stream_fill(&health.core);
 
     while ((more = stream_next(&health.core, &f, &e)) > 0) {
+        if (f.type == FRAME_METRICS && health.asked) {
+            take_metrics(f.field[TAG_METRICS]);
+            continue;
+        }
         JSON_AUTO *state = f.type == FRAME_STATE ? json_read_object(f.field[TAG_STATE].data, f.field[TAG_STATE].len, STATE_MAX, &e) : NULL;
 
         if (!state)
@@ -117,8 +198,14 @@ static int loop(int epoll)
     struct epoll_event events[2];
 
     for (;;) {
-        int n = epoll_wait(epoll, events, 2, STEP_MS);
+        int step = ask_core(clock_boot_us()), n;
+        MHD_UNSIGNED_LONG_LONG ms;
 
+        if (MHD_get_timeout(health.daemon, &ms) == MHD_YES && ms < (unsigned)step)
+            step = (int)ms;
+        if (health.core.out.len && stream_flush(&health.core) < 0)
+            return 0;
+        n = epoll_wait(epoll, events, 2, step);
         if (n < 0 && errno != EINTR)
             return 1;
         for (int i = 0; i < n; i++)
@@ -144,7 +231,8 @@ int health_serve(const struct settings *s)
     size_t mark;
 
     health.state = BUF_INIT(STATE_MAX);
-    health.daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, LISTEN_FD, MHD_OPTION_CONNECTION_LIMIT,
+    health.metrics = BUF_INIT(METRICS_MAX);
+    health.daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, LISTEN_FD, MHD_OPTION_CONNECTION_LIMIT,
                                      (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 3u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY,
                                      MHD_OPTION_NOTIFY_CONNECTION, notify, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     info = health.daemon ? MHD_get_daemon_info(health.daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;

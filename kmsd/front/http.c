@@ -7,7 +7,7 @@
 #include "kmsd/front/front.h"
 
 /* Every status is a fixed problem or comes from the core; both go out the same way. */
-static enum MHD_Result respond(struct MHD_Connection *connection, const struct reply *r, bool close)
+static enum MHD_Result respond(struct http_request *rq, const struct reply *r, bool close)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(r->body.len, r->body.len ? (void *)r->body.data : (void *)(uintptr_t)"", MHD_RESPMEM_MUST_COPY);
@@ -22,6 +22,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, const struct r
         MHD_add_response_header(response, "X-Request-Id", r->request_id);
     if (r->location[0])
         MHD_add_response_header(response, "Location", r->location);
+    if (r->link[0])
+        MHD_add_response_header(response, "Link", r->link);
     if (r->retry_after) {
         BUF_AUTO seconds = BUF_INIT(32);
 
@@ -30,7 +32,9 @@ static enum MHD_Result respond(struct MHD_Connection *connection, const struct r
     }
     if (close)
         MHD_add_response_header(response, "Connection", "close");
-    queued = MHD_queue_response(connection, r->status, response);
+    if (rq->conn && !span_eq_str(headscan_part(&rq->conn->scan, HEADSCAN_METHOD), "HEAD")) /* to HEAD no body is sent */
+        join_expect(rq->conn, r->body.len);
+    queued = MHD_queue_response(rq->connection, r->status, response);
     MHD_destroy_response(response);
     return queued;
 }
@@ -57,7 +61,7 @@ static enum MHD_Result refuse(struct http_request *rq, enum err_code code, const
         core_refused(rq->conn, code);
     if (rq->conn)
         conn_phase(rq->conn, PHASE_ANSWER);
-    result = respond(rq->connection, &r, true);
+    result = respond(rq, &r, true);
     buf_free(&r.body);
     return result;
 }
@@ -148,7 +152,7 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
     if (!rq->answered)
         return MHD_YES;
     conn_phase(rq->conn, PHASE_ANSWER);
-    return respond(connection, &rq->reply, false);
+    return respond(rq, &rq->reply, false);
 }
 
 void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code)

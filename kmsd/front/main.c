@@ -17,8 +17,9 @@
 
 enum { CORE_FD = 3, LISTEN_FD = 4, REAP_MS = 250, EXIT_SETTINGS = 78, QUIET_TURNS = 4, DESCRIPTORS_BESIDES = 32 };
 
-/* Holds the largest head that passes, with a list node for each of its fields and of its up to 1,020 query parameters. */
-#define MEMORY_PER_CONNECTION ((size_t)(128u << 10))
+/* Holds the largest head that passes, with a list node for each of its 64 fields and 64 query parameters, and the head of an answer. The library clears all of
+ * it after every request. */
+#define MEMORY_PER_CONNECTION ((size_t)(32u << 10))
 
 struct front front;
 
@@ -128,6 +129,7 @@ static int serve(void)
     stream_init(&front.core, CORE_FD);
     mark = frame_begin(&front.core.out, FRAME_HELLO, 0);
     frame_put_str(&front.core.out, TAG_SANDBOX, level);
+    frame_put(&front.core.out, TAG_CERT, tls_shown());
     frame_end(&front.core.out, mark);
     return stream_flush(&front.core) < 0 ? 0 : loop(epoll);
 }
@@ -158,6 +160,7 @@ int main(int argc, char **argv)
 {
     const char *file = NULL;
     struct err e = {0};
+    int failed;
 
     process_harden();
     log_program("kmsd-front");
@@ -168,7 +171,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-front is started by kmsd, not by hand\n");
         return 2;
     }
-    if (settings_load(file, &front.settings, &e) || (front.door != DOOR_HEALTH && tls_load(&e))) {
+    failed = settings_load(file, &front.settings, &e);
+    if (!failed)
+        log_set(front.settings.log_format, front.settings.log_level);
+    if (failed || (front.door != DOOR_HEALTH && tls_load(&e))) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return EXIT_SETTINGS;
     }

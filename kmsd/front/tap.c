@@ -76,12 +76,19 @@ static bool leave_alone(struct conn *c, int code)
     return true;
 }
 
-ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t size)
+ssize_t tap_send(gnutls_session_t session, const void *data, size_t size)
 {
     ssize_t n = real.send(session, data, size);
 
     front.progress += n > 0;
     return n;
+}
+
+ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t size)
+{
+    struct conn *c = conn_of(session);
+
+    return c ? join_send(c, data, size) : tap_send(session, data, size);
 }
 
 int gnutls_handshake(gnutls_session_t session)

@@ -175,6 +175,11 @@ static int verify(gnutls_session_t session)
     return c->verified ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
+struct span tls_shown(void)
+{
+    return span_of(tls.chain[0].cert.data, tls.chain[0].cert.size);
+}
+
 /* Called within the handshake, before the certificate request goes out: the one place where both can still be set. */
 int tls_certificate(gnutls_session_t session, const gnutls_datum_t *req_ca_dn, int nreqs, const gnutls_pk_algorithm_t *pk_algos, int n_pk_algos,
                     gnutls_pcert_st **pcert, unsigned int *n_pcert, gnutls_privkey_t *key)

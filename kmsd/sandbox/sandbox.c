@@ -17,7 +17,7 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-static const char *const ROLE[] = {"core", "front", "health", "lane-sign", "lane-admin", "supervisor"};
+static const char *const ROLE[] = {"core", "front", "health", "lane-sign", "lane-admin", "supervisor", "reader"};
 
 /* Landlock holds for the thread that asked, and for those it starts later. */
 static bool single_thread(void)
@@ -91,7 +91,7 @@ int sandbox_enter(enum sandbox_role role, const struct settings *s, char level[s
     if (SANITIZED && required)
         return err_set(e, ERR_BAD_REQUEST, "sandbox: required, but this build is for sanitizers and has none");
     if (SANITIZED || s->sandbox == SETTINGS_SANDBOX_OFF) {
-        log_line(LOG_LEVEL_WARNING, "sandbox", "role=%s level=off text=\"%s\"", ROLE[role], SANITIZED ? "built for sanitizers" : "sandbox: off");
+        log_line(LOG_LEVEL_WARNING, "sandbox", "role=%s walls=off text=\"%s\"", ROLE[role], SANITIZED ? "built for sanitizers" : "sandbox: off");
         return 0;
     }
     if (required && !landlock_version())
@@ -107,6 +107,6 @@ int sandbox_enter(enum sandbox_role role, const struct settings *s, char level[s
     if ((filter < 0 && !tolerate(role, required, e)) || (required && refuse(role, filter, landlock, e)))
         return -1;
     describe(filter, landlock, level);
-    log_line(LOG_LEVEL_INFO, "sandbox", "role=%s level=%s", ROLE[role], level);
+    log_line(LOG_LEVEL_INFO, "sandbox", "role=%s walls=%s", ROLE[role], level);
     return 0;
 }

@@ -8,5 +8,6 @@ int command_init(int argc, char **argv);
 int command_dev(int argc, char **argv);
 int command_unseal(int argc, char **argv);
 int command_anchor(int argc, char **argv);
+int command_settings(int argc, char **argv);
 
 #endif

@@ -16,6 +16,7 @@ static const struct {
     {"check", command_check, "say in words what is wrong with settings, files, certificates and log"},
     {"unseal", command_unseal, "let kmsd try a token's PIN again after it was refused"},
     {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
+    {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
 };
 #define N_COMMANDS (sizeof COMMANDS / sizeof *COMMANDS)
@@ -24,7 +25,7 @@ static void usage(FILE *to)
 {
     fputs("usage: kmsd COMMAND [options]\n\ncommands:\n", to);
     for (size_t n = 0; n < N_COMMANDS; n++)
-        fprintf(to, "  %-6s %s\n", COMMANDS[n].name, COMMANDS[n].help);
+        fprintf(to, "  %-8s %s\n", COMMANDS[n].name, COMMANDS[n].help);
     fputs("\nkmsd COMMAND --help tells the options of a command; kmsd --version the version.\n", to);
 }
 

@@ -189,6 +189,7 @@ static int set_up(struct supervisor *s, struct err *e)
     add_child(s, CHILD_FRONT_ADMIN, 0);
     if (health)
         add_child(s, CHILD_FRONT_HEALTH, 0);
+    add_child(s, CHILD_READER, 0);
     add_child(s, CHILD_LANE_ADMIN, 0);
     for (unsigned n = 0; n < settings_lanes(&s->settings); n++)
         add_child(s, CHILD_LANE_SIGN, n);
@@ -218,7 +219,7 @@ int command_run(int argc, char **argv)
     const char *file = NULL;
     bool allow_dev = false;
     struct err e = {0};
-    int opt;
+    int opt, failed;
 
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (opt == 's')
@@ -230,7 +231,10 @@ int command_run(int argc, char **argv)
     }
     if (!file || optind != argc)
         return fputs(USAGE, stderr), 2;
-    if (settings_load(file, &s.settings, &e) || instance_check_mode(&s.settings, allow_dev, &e) || set_up(&s, &e)) {
+    failed = settings_load(file, &s.settings, &e);
+    if (!failed)
+        log_set(s.settings.log_format, s.settings.log_level);
+    if (failed || instance_check_mode(&s.settings, allow_dev, &e) || set_up(&s, &e)) {
         fprintf(stderr, "kmsd run: %s\n", e.detail);
         kill_children(&s);
         return 1;

@@ -1,4 +1,4 @@
-/* Key algorithms this program knows: one table for generation, signing, public keys. */
+/* Kinds of key pair this program knows: one table for their generation and their public halves. */
 #ifndef KMS_TOKEN_ALGORITHM_H
 #define KMS_TOKEN_ALGORITHM_H
 
@@ -6,25 +6,29 @@
 
 #include "base/buf.h"
 
-#define POINT_MAX 72
-#define RAW_SIGNATURE_MAX 64
+#define POINT_MAX 112
+#define MODULUS_MAX 512
+#define RAW_SIGNATURE_MAX MODULUS_MAX
+#define RSA_EXPONENT 65537
 
-struct algorithm {
-    const char *name;                    /* as the core says it */
-    const char *scheme;                  /* the scheme a release key of it can have, NULL = no release keys */
-    CK_KEY_TYPE type;
-    struct span params;                  /* CKA_EC_PARAMS, DER */
-    CK_MECHANISM_TYPE generate, sign;
-    const char *generate_name, *sign_name;
-    struct span spki_prefix;             /* SubjectPublicKeyInfo up to the point (RFC 5480, RFC 8410) */
+struct curve {
+    struct span params;       /* CKA_EC_PARAMS, DER */
+    struct span spki_prefix;  /* SubjectPublicKeyInfo up to the point (RFC 5480, RFC 8410) */
     size_t point_len;
-    /* true: SHA-256 outside the token, the token signs the digest, r || s becomes DER. false: the message goes in whole, 64 bytes come out. */
-    bool prehash;
+};
+struct algorithm {
+    const char *name;           /* as the core says it */
+    CK_KEY_TYPE type;
+    CK_MECHANISM_TYPE generate;
+    const char *generate_name;
+    const struct curve *curve;  /* NULL = RSA, whose public exponent is RSA_EXPONENT */
+    CK_ULONG modulus_bits;      /* RSA */
+    size_t signature_len;       /* as it comes from the token: r || s, or the block */
 };
 
-extern const struct algorithm algorithm_p256, algorithm_ed25519;
+extern const struct algorithm algorithm_p256, algorithm_p384, algorithm_rsa_2048, algorithm_rsa_3072, algorithm_rsa_4096, algorithm_ed25519;
 
-/* NULL when there is none of that name. */
-const struct algorithm *algorithm_find(struct span name);
+/* In turn, from 0 on; NULL when there are no more. */
+const struct algorithm *algorithm_at(size_t n);
 
 #endif

@@ -41,16 +41,17 @@ static const struct bool_row public_rows[] = {
 };
 #define N_PRIVATE (sizeof private_rows / sizeof *private_rows)
 #define N_PUBLIC (sizeof public_rows / sizeof *public_rows)
-#define TEMPLATE_EXTRA 4 /* id, label, mechanisms or curve */
+#define TEMPLATE_EXTRA 4 /* id, label, mechanisms; curve, or modulus and exponent */
 
 struct pair {
-    const struct algorithm *algorithm;
+    const struct method *method;
     struct span id;
     const char *label;
     const struct token_kind *kind;
     CK_OBJECT_HANDLE public, private;
     CK_BBOOL read[N_PRIVATE];   /* what the token says of the private half */
     bool known[N_PRIVATE];      /* whether it says anything */
+    bool adds_digest_info;      /* found out where the scheme's mechanism is CKM_RSA_PKCS */
 };
 
 /* Cryptoki's attributes point to non-const; a creation template is only read. */
@@ -74,16 +75,36 @@ static CK_ULONG fill_template(const struct bool_row *rows, size_t n_rows, unsign
     return n;
 }
 
+/* What says which key of its type it is. */
+static CK_ULONG fill_parameters(const struct algorithm *a, CK_ATTRIBUTE *out)
+{
+    static const uint8_t exponent[] = {RSA_EXPONENT >> 16, RSA_EXPONENT >> 8 & 0xff, RSA_EXPONENT & 0xff};
+
+    if (a->curve) {
+        out[0] = attribute(CKA_EC_PARAMS, a->curve->params.data, a->curve->params.len);
+        return 1;
+    }
+    out[0] = attribute(CKA_MODULUS_BITS, &a->modulus_bits, sizeof a->modulus_bits);
+    out[1] = attribute(CKA_PUBLIC_EXPONENT, exponent, sizeof exponent);
+    return 2;
+}
+
 static CK_RV ask(struct token *t, struct pair *p, unsigned without)
 {
-    CK_MECHANISM mechanism = {p->algorithm->generate, NULL, 0};
+    const struct method *m = p->method;
+    CK_MECHANISM mechanism = {m->algorithm->generate, NULL, 0};
     CK_ATTRIBUTE private[N_PRIVATE + TEMPLATE_EXTRA], public[N_PUBLIC + TEMPLATE_EXTRA];
     CK_ULONG n_private = fill_template(private_rows, N_PRIVATE, without, p, private), n_public = fill_template(public_rows, N_PUBLIC, without, p, public);
 
     if (!(without & ATTR_ALLOWED_MECHANISMS))
-        private[n_private++] = attribute(CKA_ALLOWED_MECHANISMS, &p->algorithm->sign, sizeof p->algorithm->sign);
-    public[n_public++] = attribute(CKA_EC_PARAMS, p->algorithm->params.data, p->algorithm->params.len);
+        private[n_private++] = attribute(CKA_ALLOWED_MECHANISMS, &m->mechanism, sizeof m->mechanism);
+    n_public += fill_parameters(m->algorithm, public + n_public);
     return t->f->C_GenerateKeyPair(t->session, &mechanism, public, n_public, private, n_private, &p->public, &p->private);
+}
+
+static const char *scheme_name(const struct method *m)
+{
+    return m->name ? m->name : "of kmsd itself";
 }
 
 /* From the full template down the steps of this kind of token. A refusal that left an object behind ends it: nobody would know whose it is. */
@@ -97,6 +118,8 @@ static int generate_pair(struct token *t, struct pair *p, struct fault *f)
         if (rv == CKR_OK)
             return 0;
         fault_rv(f, rv, "C_GenerateKeyPair");
+        if (f->class == LANE_BUG)
+            fault_set(f, LANE_UNABLE, "the token refuses to make a key of algorithm %s for scheme %s", p->method->algorithm->name, scheme_name(p->method));
         if (!template_refused(rv) || step + 1 == p->kind->n_steps)
             break;
         if (object_count(t, p->id, &left, f))
@@ -156,7 +179,8 @@ static int check_bytes(struct token *t, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TY
 
 static int read_back(struct token *t, struct pair *p, struct fault *f)
 {
-    const struct algorithm *a = p->algorithm;
+    const struct method *m = p->method;
+    const struct algorithm *a = m->algorithm;
     const struct {
         CK_OBJECT_HANDLE handle;
         CK_ATTRIBUTE_TYPE type;
@@ -167,7 +191,7 @@ static int read_back(struct token *t, struct pair *p, struct fault *f)
         {p->private, CKA_LABEL, span_str(p->label), 0},
         {p->private, CKA_KEY_TYPE, span_of(&a->type, sizeof a->type), 0},
         {p->private, CKA_KEY_GEN_MECHANISM, span_of(&a->generate, sizeof a->generate), ATTR_MECHANISM_GENERATE},
-        {p->private, CKA_ALLOWED_MECHANISMS, span_of(&a->sign, sizeof a->sign), ATTR_ALLOWED_MECHANISMS},
+        {p->private, CKA_ALLOWED_MECHANISMS, span_of(&m->mechanism, sizeof m->mechanism), ATTR_ALLOWED_MECHANISMS},
         {p->public, CKA_ID, p->id, 0},
         {p->public, CKA_LABEL, span_str(p->label), 0},
         {p->public, CKA_KEY_TYPE, span_of(&a->type, sizeof a->type), 0},
@@ -182,21 +206,28 @@ static int read_back(struct token *t, struct pair *p, struct fault *f)
     return 0;
 }
 
-/* Signing and verifying proves that the two halves belong together; a pair torn by a crash does not sign. */
-static int probe(struct token *t, const struct pair *p, struct buf *spki, struct fault *f)
+/* Signing and verifying proves that the two halves belong together; a pair torn by a crash does not sign. A token that puts a DigestInfo of its own
+ * into the block signs something else than it is given. */
+static int probe(struct token *t, struct pair *p, struct buf *spki, struct fault *f)
 {
     KEY_AUTO k = {0};
 
-    if (key_public(t, p->algorithm, p->id, spki, f) || key_open(t, p->algorithm, p->id, buf_span(spki), &k, f))
+    if (key_public(t, p->method->algorithm, p->id, spki, f) || key_open(t, p->method, p->id, buf_span(spki), &k, f))
         return -1;
+    if (p->method->mechanism == CKM_RSA_PKCS && key_adds_digest_info(t, &k, &p->adds_digest_info, f))
+        return -1;
+    if (p->adds_digest_info)
+        return fault_set(f, LANE_UNABLE, "the token puts a DigestInfo of its own before what it signs: no key of scheme %s can be made on it", p->method->name);
     return key_probe(t, &k, f);
 }
 
 /* What was asked for and read back; where this kind of token says otherwise, what it says; where it says nothing, nothing. */
 static int write_birth(const struct token *t, const struct pair *p, json_t **out, struct fault *f)
 {
-    const struct algorithm *a = p->algorithm;
-    json_t *birth = json_pack("{s:[s], s:s, s:o*, s:s, s:O}", "allowed_mechanisms", a->sign_name, "mechanism_generate", a->generate_name, "not_enforced",
+    const struct method *m = p->method;
+    bool block = m->mechanism == CKM_RSA_PKCS;
+    json_t *birth = json_pack("{s:o*, s:[s], s:s, s:o*, s:s, s:O}", "adds_digest_info", block ? json_boolean(p->adds_digest_info) : NULL,
+                              "allowed_mechanisms", m->mechanism_name, "mechanism_generate", m->algorithm->generate_name, "not_enforced",
                               attribute_names(p->kind->not_enforced), "probe", "ok", "token", t->description);
 
     for (size_t n = 0; birth && n < N_PRIVATE; n++)
@@ -223,11 +254,13 @@ static void discard(struct token *t, const struct pair *p)
     log_line(LOG_LEVEL_ERROR, "key-discarded", "label=%s removed=%s", p->label, !object_count(t, p->id, &left, &f) && !left ? "yes" : "no");
 }
 
-int generate_key(struct token *t, const struct algorithm *a, struct span id, const char *label, struct buf *spki, json_t **birth, struct fault *f)
+int generate_key(struct token *t, const struct method *m, struct span id, const char *label, struct buf *spki, json_t **birth, struct fault *f)
 {
-    struct pair p = {.algorithm = a, .id = id, .label = label, .kind = token_kind(t)};
+    struct pair p = {.method = m, .id = id, .label = label, .kind = token_kind(t)};
     size_t there;
 
+    if (p.kind->pkcs1_needs_raw && m->mechanism == CKM_RSA_PKCS)
+        return fault_set(f, LANE_UNABLE, "this kind of token has no PKCS#1 signatures without allowing raw RSA: no key of scheme %s is made on it", m->name);
     if (object_count(t, id, &there, f))
         return -1;
     if (there)

@@ -3,14 +3,11 @@
 #define KMS_TOKEN_GENERATE_H
 
 #include "kmsd/token/key.h"
-
-#define LABEL_CA "kmsd:ca"
-#define LABEL_CHECKPOINT "kmsd:checkpoint"
-#define LABEL_RELEASE "kmsd:release:"
+#include "kmsd/token/label.h"
 
 /* Generates with a full template, reads every attribute back, probes (sign, verify), syncs. The SPKI is appended; *birth is what was read back.
  * A pair that does not come out as asked is destroyed again. */
-int generate_key(struct token *t, const struct algorithm *a, struct span id, const char *label, struct buf *spki, json_t **birth, struct fault *f)
+int generate_key(struct token *t, const struct method *m, struct span id, const char *label, struct buf *spki, json_t **birth, struct fault *f)
     __attribute__((warn_unused_result));
 
 #endif

@@ -74,10 +74,10 @@ int authority_open(struct token *t, const char *ca_path, struct authority *out, 
     struct object o;
     struct span id;
 
-    if (object_find_label(t, LABEL_CA, CKK_EC, &o, f))
+    if (object_find_label(t, LABEL_CA, method_ca.algorithm->type, &o, f))
         return -1;
     id = span_of(o.id, o.id_len);
-    if (key_public(t, &algorithm_p256, id, &spki, f) || key_open(t, &algorithm_p256, id, buf_span(&spki), &a.key, f))
+    if (key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &a.key, f))
         return -1;
     a.cert = cert_load(ca_path, f);
     if (a.cert && EVP_PKEY_eq(X509_get0_pubkey(a.cert), a.key.public) != 1)

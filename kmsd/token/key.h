@@ -2,37 +2,44 @@
 #ifndef KMS_TOKEN_KEY_H
 #define KMS_TOKEN_KEY_H
 
-#include <openssl/evp.h>
-
-#include "kmsd/token/algorithm.h"
 #include "kmsd/token/object.h"
+#include "kmsd/token/method.h"
 
 #define KEY_ID_LEN 16
-#define SPKI_MAX 128
+#define SPKI_MAX 576 /* an RSA-4096 key has 550 */
 
 struct key {
     uint8_t id[KEY_ID_LEN];
-    const struct algorithm *algorithm;
+    const struct method *method;
     CK_OBJECT_HANDLE handle;
     unsigned epoch;               /* login the handle belongs to */
     EVP_PKEY *public;
-    EVP_PKEY_CTX *verify;         /* set up once, for algorithms that sign a digest */
+    EVP_PKEY_CTX *verify;         /* set up once, for methods with a hash */
     uint8_t spki[SPKI_MAX];
     size_t spki_len;
 };
 #define KEY_AUTO __attribute__((cleanup(key_clear))) struct key
 
-/* SPKI (DER) of the public key object with this CKA_ID, appended. */
+/* public.c: SPKI (DER) of the public key object with this CKA_ID, appended. LANE_KEY when there is none, or it is not of that algorithm. */
 int key_public(struct token *t, const struct algorithm *a, struct span id, struct buf *spki, struct fault *f) __attribute__((warn_unused_result));
 /* Resolves the private key of this CKA_ID (KEY_ID_LEN bytes), demands that its public object equals spki. LANE_KEY otherwise. */
-int key_open(struct token *t, const struct algorithm *a, struct span id, struct span spki, struct key *out, struct fault *f)
+int key_open(struct token *t, const struct method *m, struct span id, struct span spki, struct key *out, struct fault *f)
     __attribute__((warn_unused_result));
 void key_clear(struct key *k);
 
-/* Signs the message in the token, verifies the signature against the key's public key with OpenSSL, appends it (ECDSA: DER).
- * LANE_VERIFY when it does not verify. */
-int key_sign(struct token *t, struct key *k, struct span message, struct buf *signature, struct fault *f) __attribute__((warn_unused_result));
+/* verify.c: what OpenSSL needs to judge signatures by this SPKI. */
+int key_verifier(struct key *k, struct span spki, struct fault *f) __attribute__((warn_unused_result));
+/* Is it a signature of the key over this digest (methods without a hash: message), padded exactly as the method says? */
+bool key_verifies(const struct key *k, struct span digest, struct span signature);
+/* The bytes inside a PKCS#1 block (type 1) that the key made. false: there is no such block. */
+bool key_recovers(const struct key *k, struct span signature, struct buf *inside);
+
+/* Signs the input in the token, verifies the signature against the key's public key with OpenSSL, appends it (ECDSA: DER).
+ * LANE_INPUT when the scheme does not take the input, LANE_VERIFY when the signature does not verify. */
+int key_sign(struct token *t, struct key *k, struct span input, struct buf *signature, struct fault *f) __attribute__((warn_unused_result));
 /* Signs a fixed text that no scheme has as its input, verifies the signature, throws it away. */
 int key_probe(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
+/* CKM_RSA_PKCS only: does the token put a DigestInfo before input that has the length of a hash? */
+int key_adds_digest_info(struct token *t, struct key *k, bool *adds, struct fault *f) __attribute__((warn_unused_result));
 
 #endif

@@ -17,6 +17,7 @@
 #define AWAY_TRIES "KMSD_AWAY_TRIES" /* how often this process has looked before, in the environment of the next image */
 #define AWAY_QUIET 240               /* told once a minute */
 #define AWAY_REASON_MAX 150
+#define TELL_US 20000 /* answers wait for each other at most so long: the core counts how long a lane is silent */
 #define EXIT_BROKEN 1
 
 /* Two processes that log in at the same moment can miss the token: lanes start one after another. A refused PIN sets the latch before the lock is let
@@ -103,12 +104,14 @@ static void hello(struct lane *l)
 /* Answers every whole frame that arrived. 0 = go on, else leave with this exit code. */
 static int serve_all(struct lane *l)
 {
+    int64_t told = clock_boot_us();
     struct err e = {0};
     struct frame in;
     int got;
 
     while ((got = stream_next(&l->stream, &in, &e)) > 0) {
         int code = verb_serve(l, &in);
+        int64_t now = clock_boot_us();
 
         if (code < 0) {
             log_line(LOG_LEVEL_ERROR, "frame", "type=%u detail=\"not for a lane\"", in.type);
@@ -116,6 +119,11 @@ static int serve_all(struct lane *l)
         }
         if (code || buf_ok(&l->stream.out))
             return code ? code : EXIT_BROKEN;
+        if (now - told >= TELL_US) {
+            if (stream_flush(&l->stream) < 0)
+                return 0; /* serve_loop sees that the core is gone */
+            told = now;
+        }
     }
     if (!got)
         return 0;

@@ -123,5 +123,6 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "kmsd-token: %s\n", e.detail);
         return EXIT_SETTINGS;
     }
+    log_set(settings.log_format, settings.log_level);
     return a.set_up ? run_setup(&settings, &a.setup) : lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index, argv);
 }

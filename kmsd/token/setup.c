@@ -41,7 +41,7 @@ static int put_b64(json_t *object, const char *name, struct span bytes, struct f
 }
 
 /* A key of the instance under a random id; {"birth","key_id","spki_b64"}. */
-static json_t *make_key(struct token *t, const struct algorithm *a, const char *label, struct fault *f)
+static json_t *make_key(struct token *t, const struct method *m, const char *label, struct fault *f)
 {
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
     JSON_AUTO *birth = NULL;
@@ -53,7 +53,7 @@ static json_t *make_key(struct token *t, const struct algorithm *a, const char *
         fault_set(f, LANE_TOKEN, "no random numbers");
         return NULL;
     }
-    if (generate_key(t, a, span_of(id, sizeof id), label, &spki, &birth, f))
+    if (generate_key(t, m, span_of(id, sizeof id), label, &spki, &birth, f))
         return NULL;
     hex_encode(id, sizeof id, hex);
     made = json_pack("{s:O, s:s}", "birth", birth, "key_id", hex);
@@ -75,10 +75,10 @@ static int self_sign(struct token *t, const struct settings *s, const char *orig
 
     if ((size_t)snprintf(cn, sizeof cn, "kmsd CA %s", origin) >= sizeof cn)
         return fault_set(f, LANE_INPUT, "the origin is too long: at most 56 characters");
-    if (objects_read(t, t->objects, f) || object_find_label(t, LABEL_CA, CKK_EC, &o, f))
+    if (objects_read(t, t->objects, f) || object_find_label(t, LABEL_CA, method_ca.algorithm->type, &o, f))
         return -1;
     id = span_of(o.id, o.id_len);
-    if (key_public(t, &algorithm_p256, id, &spki, f) || key_open(t, &algorithm_p256, id, buf_span(&spki), &key, f) || random_serial(p.serial, f) ||
+    if (key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &key, f) || random_serial(p.serial, f) ||
         cert_make(t, &key, NULL, key.public, &p, &der, f) || write_certificate(s->client_ca[0], buf_span(&der), f))
         return -1;
     return put_b64(ca, "cert_b64", buf_span(&der), f);
@@ -126,7 +126,7 @@ static int set_up_keys(const struct settings *s, const struct setup_options *o, 
     json_t *made;
     int bad;
 
-    if (token_open(&t, &s->keys, f) || !(made = make_key(&t, &algorithm_p256, LABEL_CA, f)))
+    if (token_open(&t, &s->keys, f) || !(made = make_key(&t, &method_ca, LABEL_CA, f)))
         return -1;
     (void)json_object_set_new(line, "ca", made);
     (void)json_object_set(tokens, "keys", t.description);
@@ -142,7 +142,7 @@ static int set_up_checkpoint(const struct settings *s, json_t *line, json_t *tok
     TOKEN_AUTO t = {0};
     json_t *made;
 
-    if (token_open(&t, &s->checkpoint, f) || !(made = make_key(&t, &algorithm_ed25519, LABEL_CHECKPOINT, f)))
+    if (token_open(&t, &s->checkpoint, f) || !(made = make_key(&t, &method_checkpoint, LABEL_CHECKPOINT, f)))
         return -1;
     (void)json_object_set_new(line, "checkpoint", made);
     (void)json_object_set(tokens, "checkpoint", t.description);

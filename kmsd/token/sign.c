@@ -2,17 +2,16 @@
 #include <string.h>
 
 #include <openssl/ecdsa.h>
-#include <openssl/err.h>
 
-#include "base/hash.h"
 #include "kmsd/token/key.h"
 
-#define DER_SIGNATURE_MAX 80
+#define DER_SIGNATURE_MAX 112
 #define PROBE_TEXT "kmsd probe\n" /* begins like neither a pre-authentication encoding nor a certificate */
+#define RAW_PROBE_TEXT "kmsd probe of the raw RSA block\n" /* as long as a SHA-256 digest */
 
 struct operation {
     struct key *key;
-    struct span input;                    /* digest, or the message itself */
+    struct span input;                    /* what the mechanism takes */
     uint8_t raw[RAW_SIGNATURE_MAX];
 };
 
@@ -20,13 +19,14 @@ struct operation {
  * token's failure: whether it is gone for good a fresh process finds out. */
 static int resolve(struct token *t, struct key *k, struct fault *f)
 {
+    const struct algorithm *a = k->method->algorithm;
     BUF_AUTO have = BUF_INIT(SPKI_MAX);
     struct span id = span_of(k->id, sizeof k->id);
     struct object o;
 
     if (k->epoch == t->epoch)
         return 0;
-    if (object_find(t, CKO_PRIVATE_KEY, k->algorithm->type, id, &o, f) || key_public(t, k->algorithm, id, &have, f))
+    if (object_find(t, CKO_PRIVATE_KEY, a->type, id, &o, f) || key_public(t, a, id, &have, f))
         return f->class == LANE_KEY ? fault_set(f, LANE_TOKEN, "a key that was on the token is not there any more") : -1;
     if (!span_eq(buf_span(&have), span_of(k->spki, k->spki_len)))
         return fault_set(f, LANE_KEY, "the public key on the token is not the recorded one");
@@ -35,10 +35,23 @@ static int resolve(struct token *t, struct key *k, struct fault *f)
     return 0;
 }
 
+static CK_RV sign_init(struct token *t, const struct key *k)
+{
+    const struct method *m = k->method;
+    CK_RSA_PKCS_PSS_PARAMS pss;
+    CK_MECHANISM mechanism = {m->mechanism, NULL, 0};
+
+    if (m->mechanism == CKM_RSA_PKCS_PSS) {
+        pss = m->hash->pss;
+        mechanism.pParameter = &pss;
+        mechanism.ulParameterLen = sizeof pss;
+    }
+    return t->f->C_SignInit(t->session, &mechanism, k->handle);
+}
+
 static int sign_once(struct token *t, void *arg, struct fault *f)
 {
     struct operation *op = arg;
-    CK_MECHANISM mechanism = {op->key->algorithm->sign, NULL, 0};
     CK_ULONG len = sizeof op->raw;
     struct fault worse;
     uint8_t *input;
@@ -46,73 +59,105 @@ static int sign_once(struct token *t, void *arg, struct fault *f)
 
     if (resolve(t, op->key, f))
         return -1;
-    rv = t->f->C_SignInit(t->session, &mechanism, op->key->handle);
+    rv = sign_init(t, op->key);
     if (rv != CKR_OK)
         return fault_rv(f, rv, "C_SignInit");
     memcpy(&input, &op->input.data, sizeof input); /* C_Sign takes a pointer to non-const it only reads through */
     rv = t->f->C_Sign(t->session, input, op->input.len, op->raw, &len);
     if (rv == CKR_OK)
-        return len == sizeof op->raw ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
+        return len == op->key->method->algorithm->signature_len ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
     fault_rv_open(f, rv, "C_Sign");
     if (f->heal == HEAL_NONE && f->class == LANE_BUG && token_fresh_session(t, &worse)) /* whatever the module left open must not spoil the next signature */
         *f = worse;
     return -1;
 }
 
-static int to_der(const uint8_t raw[static RAW_SIGNATURE_MAX], uint8_t der[static DER_SIGNATURE_MAX], size_t *len)
+/* r || s -> Ecdsa-Sig-Value (RFC 3279); empty when that cannot be done. */
+static struct span to_der(struct span raw, uint8_t der[static DER_SIGNATURE_MAX])
 {
-    BIGNUM *r = BN_bin2bn(raw, 32, NULL), *s = BN_bin2bn(raw + 32, 32, NULL);
+    int half = (int)raw.len / 2, n = -1;
+    BIGNUM *r = BN_bin2bn(raw.data, half, NULL), *s = BN_bin2bn(raw.data + half, half, NULL);
     ECDSA_SIG *sig = ECDSA_SIG_new();
-    int n = -1;
+    uint8_t *p = der;
 
     if (r && s && sig && ECDSA_SIG_set0(sig, r, s) == 1) {
         r = s = NULL; /* owned by sig now */
-        n = i2d_ECDSA_SIG(sig, NULL) <= DER_SIGNATURE_MAX ? i2d_ECDSA_SIG(sig, &der) : -1;
+        n = i2d_ECDSA_SIG(sig, NULL) <= DER_SIGNATURE_MAX ? i2d_ECDSA_SIG(sig, &p) : -1;
     }
     BN_free(r);
     BN_free(s);
     ECDSA_SIG_free(sig);
-    *len = n > 0 ? (size_t)n : 0;
-    return n > 0 ? 0 : -1;
+    return span_of(der, n > 0 ? (size_t)n : 0);
 }
 
-static bool verifies_message(const struct key *k, struct span message, const uint8_t *raw)
+/* What the mechanism takes of a digest: itself, or a DigestInfo with it. */
+static struct span mechanism_input(const struct method *m, struct span digest, uint8_t room[static DIGEST_INFO_MAX + HASH_MAX])
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool good = ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, k->public) == 1 &&
-                EVP_DigestVerify(ctx, raw, RAW_SIGNATURE_MAX, message.data, message.len) == 1;
+    struct span info = m->hash->digest_info;
 
-    EVP_MD_CTX_free(ctx);
-    return good;
+    if (m->mechanism != CKM_RSA_PKCS)
+        return digest;
+    memcpy(room, info.data, info.len);
+    memcpy(room + info.len, digest.data, digest.len);
+    return span_of(room, info.len + digest.len);
 }
 
-int key_sign(struct token *t, struct key *k, struct span message, struct buf *signature, struct fault *f)
+/* digest: of the message; methods without a hash: the message itself. */
+static int sign_digest(struct token *t, struct key *k, struct span digest, struct buf *signature, struct fault *f)
 {
-    uint8_t digest[SHA256_LEN], der[DER_SIGNATURE_MAX];
-    struct operation op = {.key = k, .input = message};
-    bool prehash = k->algorithm->prehash, good;
-    size_t len = 0;
+    uint8_t room[DIGEST_INFO_MAX + HASH_MAX], der[DER_SIGNATURE_MAX];
+    struct operation op = {.key = k, .input = k->method->hash ? mechanism_input(k->method, digest, room) : digest};
+    struct span out = span_of(op.raw, k->method->algorithm->signature_len);
 
-    if (prehash) {
-        sha256(message.data, message.len, digest);
-        op.input = span_of(digest, sizeof digest);
-    }
     if (token_retry(t, sign_once, &op, f))
         return -1;
-    if (prehash)
-        good = !to_der(op.raw, der, &len) && EVP_PKEY_verify(k->verify, der, len, digest, sizeof digest) == 1;
-    else
-        good = verifies_message(k, message, op.raw);
-    ERR_clear_error();
-    if (!good)
+    if (k->method->mechanism == CKM_ECDSA)
+        out = to_der(out, der);
+    if (!key_verifies(k, digest, out))
         return fault_set(f, LANE_VERIFY, "the signature does not verify");
-    buf_put(signature, prehash ? der : op.raw, prehash ? len : sizeof op.raw);
+    buf_put(signature, out.data, out.len);
     return buf_ok(signature) ? fault_set(f, LANE_TOKEN, "out of memory") : 0;
+}
+
+static int sign_message(struct token *t, struct key *k, struct span message, struct buf *signature, struct fault *f)
+{
+    const struct hash *h = k->method->hash;
+    uint8_t digest[HASH_MAX];
+
+    if (!h)
+        return sign_digest(t, k, message, signature, f);
+    if (!h->run(message.data, message.len, digest))
+        return fault_set(f, LANE_TOKEN, "OpenSSL cannot hash");
+    return sign_digest(t, k, span_of(digest, h->len), signature, f);
+}
+
+int key_sign(struct token *t, struct key *k, struct span input, struct buf *signature, struct fault *f)
+{
+    if (method_takes(k->method, input))
+        return fault_set(f, LANE_INPUT, "the input is not what scheme %s signs", k->method->name);
+    return (k->method->input == INPUT_DIGEST ? sign_digest : sign_message)(t, k, input, signature, f);
 }
 
 int key_probe(struct token *t, struct key *k, struct fault *f)
 {
-    BUF_AUTO signature = BUF_INIT(128);
+    BUF_AUTO signature = BUF_INIT(RAW_SIGNATURE_MAX);
 
-    return key_sign(t, k, span_str(PROBE_TEXT), &signature, f);
+    return sign_message(t, k, span_str(PROBE_TEXT), &signature, f);
+}
+
+/* A token that refuses such input adds nothing to it either. */
+int key_adds_digest_info(struct token *t, struct key *k, bool *adds, struct fault *f)
+{
+    struct operation op = {.key = k, .input = span_str(RAW_PROBE_TEXT)};
+    BUF_AUTO inside = BUF_INIT(MODULUS_MAX);
+    struct span text = op.input;
+
+    *adds = false;
+    if (token_retry(t, sign_once, &op, f))
+        return f->class == LANE_BUG ? 0 : -1;
+    if (!key_recovers(k, span_of(op.raw, k->method->algorithm->signature_len), &inside) || inside.len < text.len ||
+        !span_eq(span_of(inside.data + inside.len - text.len, text.len), text))
+        return fault_set(f, LANE_VERIFY, "the RSA block does not hold what was signed");
+    *adds = inside.len > text.len;
+    return 0;
 }

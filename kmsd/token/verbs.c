@@ -8,20 +8,12 @@
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
 #include "kmsd/token/latch.h"
-#include "kmsd/token/statement.h"
 
 #define RANDOM_MAX 1024
-#define KEY_NAME_MAX 64
-#define KEY_VERSION_MAX 9
 
 static int no_memory(struct fault *f)
 {
     return fault_set(f, LANE_TOKEN, "out of memory");
-}
-
-static bool is_release(const struct object *o)
-{
-    return !strncmp(o->label, LABEL_RELEASE, sizeof LABEL_RELEASE - 1);
 }
 
 static struct key *loaded(struct lane *l, struct span id)
@@ -52,26 +44,26 @@ static struct key *place(struct lane *l, struct span id)
     return &l->keys[l->n_keys++];
 }
 
-/* The wall between the purposes: a signing lane knows release keys only, by the label no one can change. */
-static int release_only(struct lane *l, const struct algorithm *a, struct span id, struct fault *f)
+/* The wall between the purposes: a signing lane knows release keys only, each for the one scheme it was made for, by the label no one can change. */
+static int release_only(struct lane *l, const struct algorithm *a, const char *scheme, struct span id, struct fault *f)
 {
     struct object o;
 
     if (object_find(&l->token, CKO_PRIVATE_KEY, a->type, id, &o, f))
         return -1;
-    return is_release(&o) ? 0 : fault_set(f, LANE_KEY, "the key is not a release key");
+    return label_is_release(o.label, scheme) ? 0 : fault_set(f, LANE_KEY, "the key is not a release key%s%s", scheme ? " of scheme " : "", scheme ? scheme : "");
 }
 
 static int verb_load(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
-    const struct algorithm *a = algorithm_find(in->field[TAG_ALGORITHM]);
+    const struct method *m = method_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
     struct span id = in->field[TAG_KEY_ID];
     struct key k, *at;
 
     (void)out;
-    if (!a || !a->scheme || !span_eq_str(in->field[TAG_SCHEME], a->scheme))
-        return fault_set(f, LANE_INPUT, "a signing lane has no such algorithm with that scheme");
-    if (release_only(l, a, id, f) || key_open(&l->token, a, id, in->field[TAG_SPKI], &k, f))
+    if (!m)
+        return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
+    if (release_only(l, m->algorithm, m->name, id, f) || key_open(&l->token, m, id, in->field[TAG_SPKI], &k, f))
         return -1;
     at = place(l, id);
     if (!at) {
@@ -100,15 +92,13 @@ static int verb_unload(struct lane *l, const struct frame *in, struct buf *out, 
 
 static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
-    BUF_AUTO signature = BUF_INIT(128);
+    BUF_AUTO signature = BUF_INIT(RAW_SIGNATURE_MAX);
     struct key *k = loaded(l, in->field[TAG_KEY_ID]);
 
     if (!k)
         return fault_set(f, LANE_KEY, "the key is not loaded");
-    if (!span_eq_str(in->field[TAG_SCHEME], k->algorithm->scheme))
+    if (!span_eq_str(in->field[TAG_SCHEME], k->method->name))
         return fault_set(f, LANE_INPUT, "the key does not have that scheme");
-    if (statement_shape(in->field[TAG_INPUT]))
-        return fault_set(f, LANE_INPUT, "the input is not an encoded statement");
     if (key_sign(&l->token, k, in->field[TAG_INPUT], &signature, f))
         return -1;
     frame_put(out, TAG_OUTPUT, buf_span(&signature));
@@ -117,14 +107,21 @@ static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, st
 
 static int verb_public(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
+    struct span id = in->field[TAG_KEY_ID];
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
+    const struct algorithm *a;
 
-    if (!l->admin && release_only(l, &algorithm_p256, in->field[TAG_KEY_ID], f))
-        return -1;
-    if (key_public(&l->token, &algorithm_p256, in->field[TAG_KEY_ID], &spki, f))
-        return -1;
-    frame_put(out, TAG_SPKI, buf_span(&spki));
-    return 0;
+    for (size_t n = 0; (a = algorithm_at(n)); n++) {
+        if (!key_public(&l->token, a, id, &spki, f)) {
+            if (!l->admin && release_only(l, a, NULL, id, f))
+                return -1;
+            frame_put(out, TAG_SPKI, buf_span(&spki));
+            return 0;
+        }
+        if (f->class != LANE_KEY)
+            return -1;
+    }
+    return -1;
 }
 
 static int verb_random(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
@@ -166,38 +163,19 @@ static int verb_probe(struct lane *l, const struct frame *in, struct buf *out, s
     return k ? key_probe(&l->token, k, f) : 0;
 }
 
-/* "kmsd:release:<name>:<version>": the administrative lane makes and removes release keys only. */
-static int check_label(const char *label, struct fault *f)
-{
-    static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789", rest[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
-    const char *name = label + sizeof LABEL_RELEASE - 1;
-    size_t n_name, n_version;
-
-    if (strncmp(label, LABEL_RELEASE, sizeof LABEL_RELEASE - 1))
-        return fault_set(f, LANE_INPUT, "only release keys are made and removed here");
-    n_name = strspn(name, rest);
-    if (!n_name || n_name > KEY_NAME_MAX || !strchr(first, *name) || name[n_name] != ':')
-        return fault_set(f, LANE_INPUT, "the label has no usable key name");
-    name += n_name + 1;
-    n_version = strspn(name, "0123456789");
-    if (!n_version || n_version > KEY_VERSION_MAX || *name == '0' || name[n_version])
-        return fault_set(f, LANE_INPUT, "the label has no usable key version");
-    return 0;
-}
-
 static int verb_generate(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
-    const struct algorithm *a = algorithm_find(in->field[TAG_ALGORITHM]);
+    const struct method *m = method_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
     BUF_AUTO text = BUF_INIT(16384);
     JSON_AUTO *birth = NULL;
     char label[OBJECT_LABEL_MAX];
 
-    if (!a || !a->scheme || !span_eq_str(in->field[TAG_SCHEME], a->scheme))
+    if (!m)
         return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
     if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label))
         return fault_set(f, LANE_INPUT, "a key id has %d bytes, a label fewer than %d", KEY_ID_LEN, OBJECT_LABEL_MAX);
-    if (check_label(label, f) || generate_key(&l->token, a, in->field[TAG_KEY_ID], label, &spki, &birth, f))
+    if (label_for(label, m->name, f) || generate_key(&l->token, m, in->field[TAG_KEY_ID], label, &spki, &birth, f))
         return -1;
     json_canonical(&text, birth);
     if (buf_ok(&text))
@@ -209,16 +187,16 @@ static int verb_generate(struct lane *l, const struct frame *in, struct buf *out
 
 static int verb_destroy(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
-    const struct algorithm *a = algorithm_find(in->field[TAG_ALGORITHM]);
+    const struct method *m = method_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
     BUF_AUTO text = BUF_INIT(4096);
     JSON_AUTO *proof = NULL;
     char label[OBJECT_LABEL_MAX];
 
-    if (!a || !a->scheme)
-        return fault_set(f, LANE_INPUT, "there is no such algorithm");
+    if (!m)
+        return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
     if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label))
         return fault_set(f, LANE_INPUT, "a key id has %d bytes, a label fewer than %d", KEY_ID_LEN, OBJECT_LABEL_MAX);
-    if (check_label(label, f) || destroy_key(&l->token, a, in->field[TAG_KEY_ID], label, in->field[TAG_SPKI], &proof, f))
+    if (label_for(label, m->name, f) || destroy_key(&l->token, m->algorithm, in->field[TAG_KEY_ID], label, in->field[TAG_SPKI], &proof, f))
         return -1;
     json_canonical(&text, proof);
     if (buf_ok(&text))

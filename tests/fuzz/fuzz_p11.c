@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define PRIVATE 2
 #define PUBLIC 3
 #define LABEL "kmsd:release:fuzz:1"
+#define SIGNATURE_LEN 64 /* of P-256 */
 
 static const uint8_t key_id[KEY_ID_LEN] = "0123456789abcdef";
 static struct token_settings settings;
@@ -180,6 +181,18 @@ struct value {
     size_t len;
 };
 
+/* Of what algorithm the token says its keys are. */
+static const struct algorithm *kind;
+
+static struct value modulus(void)
+{
+    static uint8_t bytes[MODULUS_MAX];
+
+    memset(bytes, 0xa5, sizeof bytes);
+    bytes[kind->modulus_bits / 8 - 1] = 1;
+    return (struct value){bytes, kind->modulus_bits / 8};
+}
+
 /* What a well-behaved token says. */
 static struct value good_value(CK_OBJECT_HANDLE o, CK_ATTRIBUTE_TYPE type)
 {
@@ -188,13 +201,15 @@ static struct value good_value(CK_OBJECT_HANDLE o, CK_ATTRIBUTE_TYPE type)
 
     switch (type) {
     case CKA_CLASS: return (struct value){&classes[o % 2], sizeof *classes};
-    case CKA_KEY_TYPE: return (struct value){&algorithm_p256.type, sizeof algorithm_p256.type};
+    case CKA_KEY_TYPE: return (struct value){&kind->type, sizeof kind->type};
+    case CKA_MODULUS: return modulus();
+    case CKA_PUBLIC_EXPONENT: return (struct value){"\1\0\1", 3};
     case CKA_ID: return (struct value){key_id, sizeof key_id};
     case CKA_LABEL: return (struct value){LABEL, sizeof LABEL - 1};
     case CKA_EC_POINT: return (struct value){point, sizeof point};
-    case CKA_EC_PARAMS: return (struct value){algorithm_p256.params.data, algorithm_p256.params.len};
+    case CKA_EC_PARAMS: return (struct value){algorithm_p256.curve->params.data, algorithm_p256.curve->params.len};
     case CKA_KEY_GEN_MECHANISM: return (struct value){&algorithm_p256.generate, sizeof algorithm_p256.generate};
-    case CKA_ALLOWED_MECHANISMS: return (struct value){&algorithm_p256.sign, sizeof algorithm_p256.sign};
+    case CKA_ALLOWED_MECHANISMS: return (struct value){&method_ca.mechanism, sizeof method_ca.mechanism};
     case CKA_TOKEN: case CKA_PRIVATE: case CKA_SENSITIVE: case CKA_SIGN: case CKA_ALWAYS_SENSITIVE: case CKA_NEVER_EXTRACTABLE: case CKA_LOCAL:
     case CKA_VERIFY: return (struct value){&yes, sizeof yes};
     default: return (struct value){&no, sizeof no};
@@ -246,7 +261,7 @@ static CK_RV sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE k)
     return rv();
 }
 
-static void real_signature(const CK_BYTE *digest, CK_ULONG len, uint8_t out[static RAW_SIGNATURE_MAX])
+static void real_signature(const CK_BYTE *digest, CK_ULONG len, uint8_t out[static SIGNATURE_LEN])
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pair, NULL);
     uint8_t der[128];
@@ -266,12 +281,13 @@ static CK_RV sign(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *out
     uint8_t dice = next();
 
     (void)s;
-    require(len == 32 && *out_len == RAW_SIGNATURE_MAX);
+    require(len == 32 && *out_len >= SIGNATURE_LEN);
     real_signature(data, len, out);
+    *out_len = SIGNATURE_LEN;
     if (dice > 200)
-        out[next() % RAW_SIGNATURE_MAX] ^= next();
+        out[next() % SIGNATURE_LEN] ^= next();
     if (dice > 220)
-        fill(out, RAW_SIGNATURE_MAX);
+        fill(out, SIGNATURE_LEN);
     if (dice > 240)
         *out_len = next();
     return rv();
@@ -357,7 +373,7 @@ static void use_key(struct token *t, struct fault *f)
 {
     KEY_AUTO k = {0};
 
-    if (key_open(t, &algorithm_p256, span_of(key_id, sizeof key_id), buf_span(&spki), &k, f))
+    if (key_open(t, &method_ca, span_of(key_id, sizeof key_id), buf_span(&spki), &k, f))
         return;
     for (unsigned n = 0; n < 3; n++) {
         BUF_AUTO signature = BUF_INIT(128);
@@ -374,9 +390,26 @@ static void make_key(struct token *t, struct fault *f)
     JSON_AUTO *birth = NULL;
 
     weak = made = false;
-    if (generate_key(t, &algorithm_p256, span_of(key_id, sizeof key_id), LABEL, &out, &birth, f))
+    if (generate_key(t, &method_ca, span_of(key_id, sizeof key_id), LABEL, &out, &birth, f))
         return;
     require(made && !weak && birth && json_is_false(json_object_get(birth, "extractable")) && json_is_true(json_object_get(birth, "sensitive")));
+}
+
+/* An RSA key with whatever numbers: refused, or one of exactly this size. */
+static void read_rsa(struct token *t, struct fault *f)
+{
+    BUF_AUTO out = BUF_INIT(SPKI_MAX);
+    const uint8_t *p;
+    EVP_PKEY *key;
+
+    kind = algorithm_at(2 + next() % 3);
+    if (!objects_read(t, t->objects, f) && !key_public(t, kind, span_of(key_id, sizeof key_id), &out, f)) {
+        p = out.data;
+        key = d2i_PUBKEY(NULL, &p, (long)out.len);
+        require(key && (CK_ULONG)EVP_PKEY_get_bits(key) == kind->modulus_bits);
+        EVP_PKEY_free(key);
+    }
+    kind = &algorithm_p256;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -391,6 +424,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     left = size;
     logged_in = true;
     looked = false;
+    kind = &algorithm_p256;
     (void)!objects_read(&t, t.objects, &f);
     if (!objects_list(&t, &listed, &f))
         require(json_is_array(listed));
@@ -399,6 +433,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make_key(&t, &f);
     (void)!token_probe(&t, &f);
     use_key(&t, &f);
+    read_rsa(&t, &f);
     objects_free(t.objects);
     json_decref(t.description);
     return 0;

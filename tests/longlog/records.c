@@ -252,13 +252,14 @@ static void change_life(struct records *g, unsigned n, const char *event, enum k
 
 static void life_change(struct records *g)
 {
-    unsigned n = (unsigned)records_random(g, RECORDS_KEYS);
-    struct records_key *k = &g->key[n];
+    unsigned first = (unsigned)records_random(g, RECORDS_KEYS), n;
+    struct records_key *k;
 
-    while (n < RECORDS_KEYS && !g->key[n].made)
-        n++;
+    for (n = 0; n < RECORDS_KEYS && !g->key[(first + n) % RECORDS_KEYS].made; n++)
+        ;
     if (n == RECORDS_KEYS)
         return;
+    n = (first + n) % RECORDS_KEYS;
     k = &g->key[n];
     if (!k->compromised && !records_random(g, 8)) {
         k->compromised = true;
@@ -376,9 +377,9 @@ void records_add(struct records *g, unsigned n)
             withdraw(g);
         else if (dice < 80 || g->traffic_only)
             refusal(g);
-        else if (dice < 90)
+        else if (dice < 87)
             identity_change(g);
-        else if (dice < 93)
+        else if (dice < 91)
             key_change(g);
         else if (dice < 96)
             life_change(g);

@@ -29,6 +29,11 @@ def run(*argv, data=None, **kw):
     return subprocess.run(argv, input=data, check=True, capture_output=True, **kw).stdout
 
 
+BIRTH = {"allowed_mechanisms": ["CKM_ECDSA"], "mechanism_generate": "CKM_EC_KEY_PAIR_GEN", "not_enforced": [], "probe": "ok", "sign": True,
+         "token": {"firmware": "2.6", "label": "keys", "manufacturer": "maker", "model": "model", "module": "/usr/lib/module.so", "module_sha256": "44" * 32,
+                   "serial": "0123"}}
+
+
 class Keys:
     """Key material on disk, made once for all logs."""
 
@@ -121,8 +126,8 @@ class Log:
             {"kind": "certificate", "cert_sha256": self.ADMIN["cred"], "spki_sha256": "ae" * 32,
              "not_after": "2030-01-01T00:00:00.000000Z", "issued": False}]}
         return self.add("log.genesis", "ok", self.SYSTEM, policy=self.policy, detail={
-            "ca": {"birth": {"local": True}, "cert_b64": b64(k.ca_der), "key_id": "ca" * 16, "spki_b64": b64(k.spki["ca"])},
-            "checkpoint": {"birth": {}, "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
+            "ca": {"birth": BIRTH, "cert_b64": b64(k.ca_der), "key_id": "ca" * 16, "spki_b64": b64(k.spki["ca"])},
+            "checkpoint": {"birth": dict(BIRTH, local=True, adds_digest_info=False), "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
             "format": 1, "identities": [admin], "instance": INSTANCE, "mode": "dev", "origin": "dev.example"})
 
     def start(self):
@@ -174,7 +179,7 @@ class Log:
     def key_result(self, intent, spki):
         return self.add("key.create", "ok", self.ADMIN, key=intent["key"], scheme="statement", purpose="release", intent_seq=intent["seq"],
                         src="192.0.2.7", rule="admin/all", policy=self.policy, body_sha256=intent["body_sha256"],
-                        detail=dict(intent["detail"], birth={"local": True}, spki_b64=b64(spki)))
+                        detail=dict(intent["detail"], birth=BIRTH, spki_b64=b64(spki)))
 
     def key_error(self, intent):
         return self.add("key.create", "error", self.SYSTEM, key=intent["key"], intent_seq=intent["seq"], reason="no-result-before-restart")

@@ -1,5 +1,6 @@
 """A kmsd-token lane without a core: frames over our end of its socket pair, judged by openssl."""
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -28,7 +29,7 @@ def table(macro):
 TYPES, TAGS = table("FRAME_TYPES"), table("FRAME_TAGS")
 TAG_NAMES = {number: name for name, number in TAGS.items()}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
-TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY = range(1, 7)
+TOKEN, HUMAN, BUG, INPUT, KEY, VERIFY, UNABLE = range(1, 8)
 EXIT_TOKEN, EXIT_PIN, EXIT_SETTINGS = 75, 77, 78
 ANSWER_SECONDS = 30
 
@@ -51,6 +52,36 @@ def verifies(directory, spki, message, signature):
     (directory / "message").write_bytes(message)
     argv = ["openssl", "dgst", "-sha256", "-keyform", "DER", "-verify", "pub.der", "-signature", "sig", "message"]
     return subprocess.run(argv, cwd=directory, capture_output=True, check=False).stdout == b"Verified OK\n"
+
+
+ALGORITHMS = ("p256", "p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519")
+SCHEMES = {"statement": ("p256", "p384", "rsa-3072", "rsa-4096", "ed25519"), "digest": ("p256", "p384", "rsa-2048", "rsa-3072", "rsa-4096"),
+           "digest-pkcs1": ("rsa-2048", "rsa-3072", "rsa-4096")}
+HASHES = {"p384": "sha384"}  # the others sign SHA-256
+
+
+def digest_of(algorithm, data):
+    return hashlib.new(HASHES.get(algorithm, "sha256"), data).digest()
+
+
+def scheme_input(algorithm, scheme, number=0):
+    """One of the inputs that the scheme takes."""
+    return pae(b'{"n":%d}' % number) if scheme == "statement" else digest_of(algorithm, b"%d" % number)
+
+
+def judged(directory, spki, algorithm, scheme, data, signature):
+    """What openssl says about a signature of any scheme."""
+    for name, content in (("pub.der", spki), ("sig", signature), ("message", data)):
+        (directory / name).write_bytes(content)
+    argv = ["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", "pub.der", "-in", "message", "-sigfile", "sig"]
+    if scheme == "statement":
+        argv += ["-rawin"] + (["-digest", HASHES.get(algorithm, "sha256")] if algorithm != "ed25519" else [])
+    else:
+        argv += ["-pkeyopt", "digest:" + HASHES.get(algorithm, "sha256")]
+    if algorithm.startswith("rsa"):
+        argv += ["-pkeyopt", "rsa_padding_mode:" + ("pkcs1" if scheme == "digest-pkcs1" else "pss")]
+        argv += ["-pkeyopt", "rsa_pss_saltlen:digest"] if scheme != "digest-pkcs1" else []
+    return subprocess.run(argv, cwd=directory, capture_output=True, check=False).stdout == b"Signature Verified Successfully\n"
 
 
 class Verifier:
@@ -186,16 +217,16 @@ class Lane:
         assert self.read() is None
         return self.process.wait(seconds)
 
-    def generate(self, name="app", version=1):
+    def generate(self, name="app", version=1, algorithm="p256", scheme="statement"):
         key_id = secrets.token_bytes(16)
-        answer = self.ok("GENERATE", KEY_ID=key_id, ALGORITHM="p256", SCHEME="statement", LABEL=f"kmsd:release:{name}:{version}")
+        answer = self.ok("GENERATE", KEY_ID=key_id, ALGORITHM=algorithm, SCHEME=scheme, LABEL=f"kmsd:release:{name}:{version}")
         return key_id, answer["SPKI"], json.loads(answer["BIRTH"])
 
-    def load(self, key_id, spki):
-        return self.ok("LOAD", KEY_ID=key_id, ALGORITHM="p256", SCHEME="statement", SPKI=spki)
+    def load(self, key_id, spki, algorithm="p256", scheme="statement"):
+        return self.ok("LOAD", KEY_ID=key_id, ALGORITHM=algorithm, SCHEME=scheme, SPKI=spki)
 
-    def sign(self, key_id, message=STATEMENT):
-        return self.call("SIGN", KEY_ID=key_id, SCHEME="statement", INPUT=message)
+    def sign(self, key_id, message=STATEMENT, scheme="statement"):
+        return self.call("SIGN", KEY_ID=key_id, SCHEME=scheme, INPUT=message)
 
     def err_text(self):
         self.stderr.seek(0)

@@ -449,8 +449,19 @@ def test_table_on_a_terminal(ctl, fake):
 
 def test_nested_answers_as_a_table(ctl, fake):
     fake.script = [fs.answer(200, {"keys": {"active": 1}, "lanes": [{"index": 0, "state": "ready"}], "log": {"seq": 3, "hash": "ab", "time": "t"}})]
-    lines = [line.split() for line in ctl("status", "-o", "table").stdout.splitlines()]
+    lines = [line.split() for line in ctl("whoami", "-o", "table").stdout.splitlines()]
     assert lines == [["keys.active", "1"], ["lanes[0].index", "0"], ["lanes[0].state", "ready"], ["log", "3:ab"]]
+
+
+@pytest.mark.parametrize("answer", [{}, {"ready": False}, {"lanes": [{}], "warnings": [{}], "certificates": [{"name": "ca", "not_after": "x"}], "log": {}},
+                                    {"lanes": {}, "doors": 1, "keys": [], "token": "x", "time": [], "warnings": "w", "snapshot": 2, "started": "now"},
+                                    {"origin": "a\x1b[2J\nb", "policy": "\x1b[1m" * 3000, "warnings": [{"what": "\x1b[31m", "do": "\n"}]}])
+def test_odd_status(ctl, fake, answer):
+    """Of another version, or of a liar: nothing breaks, and no control character reaches the terminal."""
+    fake.script = [fs.answer(200, answer)]
+    done = ctl("status", "-o", "table")
+    assert done.returncode == 0 and "certificates  yours" in done.stdout and "\x1b" not in done.stdout, done
+    assert done.stdout.splitlines()[0].endswith({True: ": ready", False: ": NOT READY", None: ": answers"}[answer.get("ready")])
 
 
 def test_full_disk_on_standard_output(ctl, fake):

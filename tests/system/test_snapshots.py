@@ -24,7 +24,7 @@ def lengthen(kms, records):
 def said(kms, event):
     """Lines of the daemon's own log with that event, since the newest start."""
     lines = (kms.dir / "kmsd.log").read_text().splitlines()
-    return [line for line in lines if line.startswith("program=kmsd-core ") and f" event={event} " in line]
+    return [line for line in lines if " program=kmsd-core " in line and f" event={event} " in line]
 
 
 def started(kms):

@@ -386,8 +386,10 @@ def test_signing_lane_serves_release_keys_only(instance, admin, sign):
     sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=ca_spki, **load)
     sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=spki[:-1], **load)
     sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=spki + b"\0", **load)
-    sign.refused(INPUT, "LOAD", KEY_ID=key_id, SPKI=spki, ALGORITHM="ed25519", SCHEME="statement")
-    sign.refused(INPUT, "LOAD", KEY_ID=key_id, SPKI=spki, ALGORITHM="p256", SCHEME="digest")
+    for algorithm, scheme in (("p384", "statement"), ("ed25519", "statement"), ("rsa-4096", "statement"), ("p256", "digest")):
+        sign.refused(KEY, "LOAD", KEY_ID=key_id, SPKI=spki, ALGORITHM=algorithm, SCHEME=scheme)
+    for algorithm, scheme in (("p256", "digest-pkcs1"), ("rsa-2048", "statement"), ("p521", "statement"), ("p256", ""), ("", "statement")):
+        sign.refused(INPUT, "LOAD", KEY_ID=key_id, SPKI=spki, ALGORITHM=algorithm, SCHEME=scheme)
     sign.load(key_id, spki)
 
 
@@ -401,7 +403,7 @@ def test_verbs_of_the_other_lane(admin, sign):
 
 @pytest.mark.parametrize("label", [
     "kmsd:ca", "kmsd:checkpoint", "app", "kmsd:release:", "kmsd:release:app", "kmsd:release:app:", "kmsd:release:app:0", "kmsd:release:app:01",
-    "kmsd:release:app:1x", "kmsd:release:App:1", "kmsd:release:.a:1", "kmsd:release::1", "kmsd:release:a:b:1", "kmsd:release:" + "a" * 65 + ":1"])
+    "kmsd:release:app:1x", "kmsd:release:App:1", "kmsd:release:.a:1", "kmsd:release::1", "kmsd:release:a:b:1", "kmsd:release:a:1:digest", "kmsd:release:" + "a" * 65 + ":1"])
 def test_generate_makes_release_keys_only(admin, label):
     admin.refused(INPUT, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM="p256", SCHEME="statement", LABEL=label)
 
@@ -410,8 +412,9 @@ def test_generate_refuses(admin, instance):
     good = {"KEY_ID": secrets.token_bytes(16), "ALGORITHM": "p256", "SCHEME": "statement", "LABEL": "kmsd:release:refuse:1"}
     admin.refused(INPUT, "GENERATE", **{**good, "KEY_ID": b"short"})
     admin.refused(INPUT, "GENERATE", **{**good, "ALGORITHM": "rsa-2048"})
-    admin.refused(INPUT, "GENERATE", **{**good, "ALGORITHM": "ed25519"})
-    admin.refused(INPUT, "GENERATE", **{**good, "SCHEME": "digest"})
+    admin.refused(INPUT, "GENERATE", **{**good, "ALGORITHM": "ed448"})
+    admin.refused(INPUT, "GENERATE", **{**good, "SCHEME": "digest-pkcs1"})
+    admin.refused(INPUT, "GENERATE", **{**good, "SCHEME": "raw"})
     admin.refused(KEY, "GENERATE", **{**good, "KEY_ID": bytes.fromhex(instance[1]["ca"]["key_id"])})
     admin.ok("GENERATE", **good)
     admin.refused(KEY, "GENERATE", **good)

@@ -42,8 +42,8 @@ def test_every_process_is_confined(kms):
 def test_the_level_is_told(kms, landlock):
     answer = kms.request("admin", "GET", "/v1/status")
     assert answer.status == 200 and answer.json["sandbox"] == level(landlock), answer
-    told = re.findall(r"event=sandbox role=(\S+) level=(\S+)", (kms.dir / "kmsd.log").read_text())
-    assert {role for role, _ in told} == {"supervisor", "core", "front", "health", "lane-admin", "lane-sign"}
+    told = re.findall(r"event=sandbox role=(\S+) walls=(\S+)", (kms.dir / "kmsd.log").read_text())
+    assert {role for role, _ in told} == {"supervisor", "core", "front", "health", "lane-admin", "lane-sign", "reader"}
     assert {got for role, got in told if role != "supervisor"} == {level(landlock)}
 
 

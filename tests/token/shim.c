@@ -7,7 +7,9 @@
  * SLOT numbers a counter of the state that says how many calls the rule has seen: a new rule takes a new one.
  * WHEN: always | nth:N | first:N | from:N | every:N | random:PERMILLE:SEED
  * ACTION, for every function: fail:RV (without the real call) | late:RV (after the real call, whose result is lost) | delay:MS | hang | crash
- *     C_Sign: flip | len:N       C_SignInit: swap (another private key) | logout (first)    C_FindObjects: none | twice
+ *     C_Sign: flip | len:N | info (puts a DigestInfo before 32 bytes, as some modules do for CKM_RSA_PKCS)
+ *     C_SignInit: swap (another private key) | logout (first) | salt:N (of that many bytes, for CKM_RSA_PKCS_PSS)
+ *     C_FindObjects: none | twice
  *     C_GetAttributeValue: flip:TYPE | set:TYPE:BYTE (every byte of that attribute; WHEN counts the reads of it)
  *     C_GetTokenInfo: flags:BITS (are set) | serial (is another one)
  * Numbers may be hexadecimal. A rule that cannot be read ends the process: a test must not pass because of a misspelling. */
@@ -55,7 +57,7 @@ struct state {
 };
 
 enum when { ALWAYS, NTH, FIRST, FROM, EVERY, RANDOM };
-enum action { FAIL, LATE, DELAY, HANG, CRASH, FLIP, LEN, SWAP, NONE, TWICE, SET, FLAGS, LOGOUT, SERIAL, N_ACTIONS };
+enum action { FAIL, LATE, DELAY, HANG, CRASH, FLIP, LEN, SWAP, NONE, TWICE, SET, FLAGS, LOGOUT, SERIAL, INFO, SALT, N_ACTIONS };
 struct word {
     const char *text;
     unsigned number, arguments;
@@ -65,6 +67,7 @@ static const struct word when_words[] = {{"always", ALWAYS, 0}, {"nth", NTH, 1},
 static const struct word action_words[] = {{"fail", FAIL, 1}, {"late", LATE, 1}, {"delay", DELAY, 1}, {"hang", HANG, 0}, {"crash", CRASH, 0},
                                            {"flip", FLIP, 1}, {"len", LEN, 1}, {"swap", SWAP, 0}, {"none", NONE, 0}, {"twice", TWICE, 0},
                                            {"set", SET, 2}, {"flags", FLAGS, 1}, {"logout", LOGOUT, 0}, {"serial", SERIAL, 0},
+                                           {"info", INFO, 0}, {"salt", SALT, 1},
                                            {NULL, 0, 0}};
 
 struct rule {
@@ -280,11 +283,19 @@ CRYPTOKI_FUNCTIONS(X)
 
 static CK_RV sign(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
+    static const CK_BYTE info[] = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20};
+    CK_BYTE with[sizeof info + 32];
     struct hit h;
     CK_RV rv = begin(FN_C_Sign, &h);
 
     if (rv != CKR_OK)
         return rv; /* the operation stays open, as after a module that gave up half-way */
+    if (h.has[INFO] && len == 32) {
+        memcpy(with, info, sizeof info);
+        memcpy(with + sizeof info, data, 32);
+        data = with;
+        len = sizeof with;
+    }
     rv = real->C_Sign(s, data, len, out, out_len);
     if (rv == CKR_OK && out && h.has[FLIP] && *out_len)
         out[mix(h.number) % *out_len] ^= (CK_BYTE)(1U << (mix(h.number) >> 32) % 8);
@@ -317,6 +328,8 @@ static CK_RV sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism, CK_OBJECT_H
 
     if (h.has[LOGOUT])
         (void)real->C_Logout(s);
+    if (h.has[SALT] && mechanism->mechanism == CKM_RSA_PKCS_PSS)
+        ((CK_RSA_PKCS_PSS_PARAMS *)mechanism->pParameter)->sLen = h.arg[SALT][0];
     return rv != CKR_OK ? rv : end(&h, real->C_SignInit(s, mechanism, h.has[SWAP] ? another_key(s, key) : key));
 }
 

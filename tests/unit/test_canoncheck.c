@@ -74,6 +74,24 @@ static void depth(void **state)
     }
 }
 
+/* Only members of the object itself, only plain values, and nothing of a text that is not canonical. */
+static void finds_members(void **state)
+{
+    static const char text[] = "{\"a\":{\"seq\":1},\"b\":[{\"seq\":2}],\"prev\":\"q\\\"x\",\"seq\":3,\"t\":true,\"z\":null}";
+    struct json_wanted w[] = {{.name = "seq"}, {.name = "prev"}, {.name = "t"}, {.name = "a"}, {.name = "b"}, {.name = "se"}, {.name = "z"}};
+    static const char *const want[] = {"3", "\"q\\\"x\"", "true", NULL, NULL, NULL, "null"};
+
+    (void)state;
+    assert_int_equal(json_scan_canonical(text, sizeof text - 1, w, 7), 0);
+    for (size_t n = 0; n < 7; n++) {
+        assert_int_equal(w[n].text.data != NULL, want[n] != NULL);
+        assert_true(!want[n] || span_eq_str(w[n].text, want[n]));
+    }
+    assert_int_equal(json_scan_canonical("{\"b\":1,\"a\":2}", 13, w, 7), -1);
+    assert_int_equal(json_scan_canonical("{}", 2, w, 7), 0);
+    assert_null(w[0].text.data);
+}
+
 static int by_rewriting(const char *data, size_t len)
 {
     BUF_AUTO again = BUF_INIT(2 * len + 1);
@@ -114,7 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),
         cmocka_unit_test(refuses),
-        cmocka_unit_test(depth),
+        cmocka_unit_test(depth), cmocka_unit_test(finds_members),
         cmocka_unit_test(agrees_with_the_writer_near_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

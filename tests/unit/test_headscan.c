@@ -98,6 +98,19 @@ static void targets(void **state)
         expect_target(bad[n], ERR_BAD_REQUEST);
 }
 
+static void parameters(void **state)
+{
+    BUF_AUTO target = BUF_INIT(1024);
+
+    (void)state;
+    buf_puts(&target, "/&&/a?p0");
+    for (unsigned n = 1; n < HEAD_PARAMETERS_MAX; n++)
+        buf_printf(&target, "&p%u=v", n);
+    expect_target(buf_str(&target), ERR_NONE);
+    buf_puts(&target, "&");
+    expect_target(buf_str(&target), ERR_BAD_REQUEST);
+}
+
 static void one_call_takes_one_request(void **state)
 {
     static struct headscan s;
@@ -165,7 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_requests_pass_unchanged), cmocka_unit_test(nothing_passes_before_the_head_is_whole), cmocka_unit_test(bad_heads_stop_everything),
         cmocka_unit_test(lengths_are_one_number),       cmocka_unit_test(sizes_are_bounded),
-        cmocka_unit_test(targets),                      cmocka_unit_test(one_call_takes_one_request),
+        cmocka_unit_test(targets), cmocka_unit_test(parameters),                     cmocka_unit_test(one_call_takes_one_request),
         cmocka_unit_test(parts_are_what_was_read_last),
     };
 

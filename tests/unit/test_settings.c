@@ -92,10 +92,11 @@ static void minimal(void **state)
     assert_string_equal(s.keys.sync, "");
     is_in_dir(s.audit_dir, "/audit");
     is_in_dir(s.anchor, "/anchor/anchor");
+    is_in_dir(s.index, "/index/state.db");
     assert_int_equal(s.connections, 1024);
     assert_int_equal(s.connections_per_peer, 256);
     assert_int_equal(s.request_seconds, 15);
-    assert_int_equal(s.body_bytes, 65536);
+    assert_int_equal(s.body_bytes, 1048576);
 }
 
 static void limits(void **state)
@@ -104,20 +105,40 @@ static void limits(void **state)
     struct err e = {0};
 
     (void)state;
-    put(WHOLE "anchor: /elsewhere/anchor\nlimits: {connections: 1, connections_per_peer: 65536, request_seconds: 300, body_bytes: 1024}\n");
+    put(WHOLE "anchor: /elsewhere/anchor\nreader: {index: /elsewhere/db}\nlimits: {connections: 1, connections_per_peer: 65536, request_seconds: 300, body_bytes: 1024}\n");
     assert_int_equal(settings_load(file, &s, &e), 0);
     assert_int_equal(s.connections, 1);
     assert_string_equal(s.anchor, "/elsewhere/anchor");
+    assert_string_equal(s.index, "/elsewhere/db");
     assert_int_equal(s.connections_per_peer, 65536);
     assert_int_equal(s.request_seconds, 300);
     assert_int_equal(s.body_bytes, 1024);
+}
+
+static void messages(void **state)
+{
+    struct settings s;
+    struct err e = {0};
+
+    (void)state;
+    put(WHOLE);
+    assert_int_equal(settings_load(file, &s, &e), 0);
+    assert_int_equal(s.log_format, LOG_FORMAT_LOGFMT);
+    assert_int_equal(s.log_level, LOG_LEVEL_INFO);
+    put(WHOLE "log: {format: json, level: warning}\n");
+    assert_int_equal(settings_load(file, &s, &e), 0);
+    assert_int_equal(s.log_format, LOG_FORMAT_JSON);
+    assert_int_equal(s.log_level, LOG_LEVEL_WARNING);
+    put(WHOLE "log: {format: xml}\n");
+    assert_int_equal(settings_load(file, &s, &e), -1);
+    assert_non_null(strstr(e.detail, "must be logfmt or json"));
 }
 
 #define HSM "tokens:\n  lock: l\n  keys: {module: /lib/p11.so, uri: 'pkcs11:token=a;serial=1', pin_credential: pin.keys, type: %s, initialise: 'a=b'}\n"
 
 static void other_tokens(void **state)
 {
-    static const char *const types[] = {"auto", "softhsm", "tpm2", "nss", "generic"};
+    static const char *const types[] = {"auto", "softhsm", "tpm2", "nss", "opencryptoki", "generic"};
     struct settings s;
     struct err e = {0};
 
@@ -252,7 +273,7 @@ static void absent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minimal), cmocka_unit_test(limits), cmocka_unit_test(other_tokens), cmocka_unit_test(round_trip), cmocka_unit_test(refuses), cmocka_unit_test(absent),
+        cmocka_unit_test(minimal), cmocka_unit_test(limits), cmocka_unit_test(messages), cmocka_unit_test(other_tokens), cmocka_unit_test(round_trip), cmocka_unit_test(refuses), cmocka_unit_test(absent),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

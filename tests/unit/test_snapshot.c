@@ -302,8 +302,8 @@ static const struct {
     {"\"withdrawn\":false}", "\"withdrawn\":null}"},
     {"\"releases\":", "\"releases\":1"},
     {"\"spki_b64\":\"", "\"spki_b64\":\"*"},
-    {"\"state\":\"active\"", "\"state\":\"aktive\""},
-    {"\"before\":\"active\"", "\"before\":0"},
+    {"\"state\":\"", "\"state\":\"x"},
+    {"\"before\":\"", "\"before\":0,\"was\":\""},
     {"\"erase_seq\":", "\"erase_seq\":-"},
     {"\"algorithm\":\"p256\"", "\"algorithm\":\"p256-and-a-long-name\""},
 };

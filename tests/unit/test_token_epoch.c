@@ -109,7 +109,7 @@ static struct value value_of(unsigned object, CK_ATTRIBUTE_TYPE type)
     case CKA_ID: return (struct value){ids[(key + fake.swapped) % KEYS], KEY_ID_LEN};
     case CKA_LABEL: return (struct value){"kmsd:release:test:1", 19};
     case CKA_EC_POINT: return (struct value){point[key], POINT_LEN};
-    case CKA_EC_PARAMS: return (struct value){algorithm_p256.params.data, algorithm_p256.params.len};
+    case CKA_EC_PARAMS: return (struct value){algorithm_p256.curve->params.data, algorithm_p256.curve->params.len};
     default: fail_msg("attribute 0x%lx", (unsigned long)type);
     }
     return (struct value){0};
@@ -218,7 +218,7 @@ static int start(void **state)
     fake.signer = KEYS;
     t = (struct token){.settings = &settings, .f = &list, .slot_id = 1, .session = 7, .epoch = 1, .objects = objects_new()};
     token_info(1, &t.info);
-    if (objects_read(&t, t.objects, &f) || key_open(&t, &algorithm_p256, span_of(ids[0], KEY_ID_LEN), buf_span(&spki[0]), &key, &f))
+    if (objects_read(&t, t.objects, &f) || key_open(&t, &method_ca, span_of(ids[0], KEY_ID_LEN), buf_span(&spki[0]), &key, &f))
         return -1;
     fake.searches = 0;
     return 0;

@@ -36,6 +36,13 @@ static const char *judge(const char *members, enum event *ev, enum outcome *out)
     return text;
 }
 
+#define BIRTH(more) \
+    ",\"detail\":{\"algorithm\":\"rsa-2048\",\"birth\":{\"allowed_mechanisms\":[\"CKM_RSA_PKCS\"],\"mechanism_generate\":\"m\",\"not_enforced\":[]," \
+    more "\"token\":{\"firmware\":\"1\",\"label\":\"\",\"manufacturer\":\"\",\"model\":\"\",\"module\":\"m\",\"module_sha256\":\"" HEX64 \
+    "\",\"serial\":\"\"}},\"key_id\":\"" HEX32 "\",\"spki_b64\":\"MA==\"}"
+#define CREATED EVENT("key.create", "ok") ",\"body_sha256\":\"" HEX64 "\",\"intent_seq\":1,\"key\":{\"name\":\"k\",\"version\":1},\"policy\":\"" HEX64 \
+    "\",\"purpose\":\"release\",\"rule\":\"r\",\"scheme\":\"digest-pkcs1\",\"src\":\"::1\""
+
 static const struct {
     const char *members, *refusal; /* a part of it; "" = fits */
 } CASES[] = {
@@ -62,6 +69,12 @@ static const struct {
     {EVENT("key.create", "error") ",\"reason\":\"x\",\"key\":{\"name\":\"k\"}", ""},
     {EVENT("key.create", "error") ",\"reason\":\"x\",\"intent_seq\":1,\"key\":{\"name\":\"k\"}", "version"},
     {EVENT("key.create", "error") ",\"reason\":\"x\",\"intent_seq\":-1,\"key\":{\"name\":\"k\",\"version\":1}", "intent_seq"},
+    {CREATED BIRTH("\"adds_digest_info\":false,\"probe\":\"ok\",\"sign\":true,"), ""},
+    {CREATED BIRTH("\"probe\":\"ok\","), ""},
+    {CREATED BIRTH("\"probe\":\"not\","), "probe"},
+    {CREATED BIRTH(""), "probe"},
+    {CREATED BIRTH("\"adds_digest_info\":0,\"probe\":\"ok\","), "adds_digest_info"},
+    {CREATED BIRTH("\"probe\":\"ok\",\"sings\":true,"), "birth"},
     {EVENT("daemon.child", "error") ",\"reason\":\"x\",\"detail\":{\"index\":0,\"role\":\"lane-sign\"}", ""},
     {EVENT("daemon.start", "ok") ",\"detail\":{\"boot_id\":\"b\",\"module_sha256\":\"" HEX64 "\",\"programs\":{\"kmsd_core\":\"" HEX64
      "\"},\"settings_sha256\":\"" HEX64 "\",\"version\":\"1\"}", ""},

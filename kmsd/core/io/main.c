@@ -39,7 +39,8 @@ static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], 
 /* The programs beside this one, by name. */
 static int hash_programs(json_t *programs, struct err *e)
 {
-    static const char *const names[][2] = {{"kmsd-core", "kmsd_core"}, {"kmsd-front", "kmsd_front"}, {"kmsd-token", "kmsd_token"}};
+    static const char *const names[][2] = {{"kmsd-core", "kmsd_core"}, {"kmsd-front", "kmsd_front"}, {"kmsd-token", "kmsd_token"},
+                                           {"kmsd-reader", "kmsd_reader"}};
     char self[PATH_MAX], path[PATH_MAX], hash[SHA256_HEX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
@@ -71,6 +72,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     s->recovered = b->recovered;
     s->snapshot_records = b->settings.snapshot_records;
     s->snapshot_seq = b->snapshot;
+    start_measure(&b->settings, b->snapshot, &s->log_bytes, &s->snapshot_time_us);
     s->fronts = 2;
     s->lanes = 1 + settings_lanes(&b->settings);
     return hash_file(b->settings.file, 1 << 20, s->settings_sha256, e) || hash_file(b->settings.keys.module, PROGRAM_MAX, s->module_sha256, e)
@@ -172,7 +174,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-core is started by kmsd, not by hand\n");
         return 64;
     }
-    if (settings_load(file, &b.settings, &e) || open_log(&b, &e)) {
+    failed = settings_load(file, &b.settings, &e);
+    if (!failed)
+        log_set(b.settings.log_format, b.settings.log_level);
+    if (failed || open_log(&b, &e)) {
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return e.code == ERR_INTERNAL ? 1 : EXIT_REFUSES; /* what the machine could not do now it may do later */
     }

@@ -11,4 +11,7 @@ int start_read(const struct settings *settings, const struct anchor *anchor, str
                struct err *e)
     __attribute__((warn_unused_result));
 
+/* For metrics: the length of the log, and when the snapshot that covers that many records was written (0 = that is not known). */
+void start_measure(const struct settings *settings, uint64_t snapshot, uint64_t *log_bytes, int64_t *snapshot_us);
+
 #endif

@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""make bench: what the service does in a second beside what its token does without it, in turns within one run; a table, and build/bench.json."""
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "system")]
+import kms  # noqa: E402
+from service import PARTS, Service  # noqa: E402
+from table import show  # noqa: E402
+
+RUNS = 2
+# How long each measurement lasts, in seconds, at the usual scale.
+RAW, SINGLE, MANY, BATCH, FRESH, RSA = 1.5, 3, 4, 3, 4, 4
+CONNECTIONS = 64
+
+
+def share(part, whole):
+    return round(part / whole, 3) if part is not None and whole else None
+
+
+def batches(service):
+    """64 items in a request, four requests at a time; None from a service that takes no batches."""
+    return service.load(4, BATCH, "--batch", CONNECTIONS) if service.takes("batch") else None
+
+
+def rsa(service):
+    """RSA-4096, where the token does nearly all the work; None from a service that makes no such keys."""
+    if not service.key("bench-rsa", "rsa-4096"):
+        return None, None
+    raw = service.raw(RAW, "--pss", key="bench-rsa")
+    return raw, service.load(CONNECTIONS, RSA, key="bench-rsa")
+
+
+def one_run(service):
+    """Every figure once. The baseline is taken before and after what is held against it, for the machine may have other work."""
+    got = {"raw": [], "base": []}
+    for measure in ("one", "many", "batch", "fresh"):
+        got["raw"].append(service.raw(RAW))
+        got["base"].append(service.raw(RAW, "--verify"))
+        if measure == "one":
+            got["stages"] = service.raw(RAW, "--stages", service.dir, processes=1)
+            got["one"] = service.load(1, SINGLE)
+        elif measure == "many":
+            got["many"] = service.load(CONNECTIONS, MANY)
+        elif measure == "batch":
+            got["batch"] = batches(service)
+        else:
+            got["fresh"] = service.load(16, FRESH, "--fresh")
+    got["raw"].append(service.raw(RAW))
+    got["base"].append(service.raw(RAW, "--verify"))
+    got["rsa_raw"], got["rsa"] = rsa(service)
+    return got
+
+
+def figures(got):
+    """The figures of one run."""
+    raw, base = (statistics.mean(one["per_s"] for one in got[name]) for name in ("raw", "base"))
+    many, one, fresh, stages = got["many"], got["one"], got["fresh"], got["stages"]
+    near = {name: statistics.mean(got["base"][at + k]["per_s"] for k in (0, 1)) for at, name in ((1, "many"), (2, "batch"))}
+    least = stages["sign_us"] + stages["verify_us"] + stages["fdatasync_us"]
+    counted = many["counted"]
+    return {
+        "raw_sign_per_s": round(raw), "baseline_sign_verify_per_s": round(base),
+        "singles_64_per_s": round(many["per_s"]), "singles_64_of_baseline": share(many["per_s"], near["many"]),
+        "singles_64_p50_us": many["p50_us"], "singles_64_p99_us": many["p99_us"],
+        "batch_64_per_s": round(got["batch"]["per_s"]) if got["batch"] else None,
+        "batch_64_of_baseline": share(got["batch"] and got["batch"]["per_s"], near["batch"]),
+        "rsa4096_per_s": round(got["rsa"]["per_s"], 1) if got["rsa"] else None,
+        "rsa4096_of_raw": share(got["rsa"] and got["rsa"]["per_s"], got["rsa_raw"] and got["rsa_raw"]["per_s"]),
+        "p50_1_us": one["p50_us"], "p99_1_us": one["p99_us"], "sign_us": stages["sign_us"], "verify_us": stages["verify_us"],
+        "fdatasync_us": stages["fdatasync_us"], "p50_1_of_sum": share(one["p50_us"], least),
+        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PARTS},
+        "cpu_us_load_generator_64": round(many["cpu_us_load"], 1),
+        "syncs_per_signature_64": share(counted.get("groups"), many["signatures"]),
+        "records_per_group_64": share(counted.get("records"), counted.get("groups")),
+        "stages_64_us": {name: counted[name] for name in ("queue", "lane", "sync") if name in counted},
+        "newconn_per_s": round(fresh["per_s"]), "newconn_p50_us": fresh["p50_us"], "newconn_cpu_us": round(fresh["cpu_us"]),
+        "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PARTS},
+        "errors": sum(part["errors"] for part in (many, one, fresh, got["batch"], got["rsa"]) if part),
+    }
+
+
+def combine(runs):
+    """The mean of the runs, and by how much they differ: (largest - smallest) / mean."""
+    mean, spread = {}, {}
+    for name, first in runs[0].items():
+        values = [run[name] for run in runs]
+        if isinstance(first, dict):
+            mean[name] = {key: round(statistics.mean(value[key] for value in values), 3) for key in first}
+        elif first is None:
+            mean[name] = None
+        else:
+            mean[name] = sum(values) if name == "errors" else round(statistics.mean(values), 3)
+            middle = statistics.mean(values)
+            spread[name] = round((max(values) - min(values)) / middle, 3) if middle else 0.0
+    return mean, spread
+
+
+def machine():
+    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {"processors": os.cpu_count(), "processor": model[0] if model else "", "kernel": os.uname().release, "load_before": os.getloadavg()[0]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="how long each measurement lasts beside the usual; a tenth is enough to see that all works")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--out", type=Path, default=kms.BUILD / "bench.json")
+    given = parser.parse_args()
+    began, result = time.monotonic(), {"version": 1, "machine": machine(), "scale": given.scale}
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=kms.BUILD) as directory, Service(directory, given.scale) as service:
+        runs = [figures(one_run(service)) for _ in range(given.runs)]
+    mean, spread = combine(runs)
+    result |= mean | {"spread": spread, "runs": runs, "seconds": round(time.monotonic() - began, 1)}
+    given.out.write_text(json.dumps(result, indent=2) + "\n")
+    show(result, sys.stdout)
+    print(f"\n{given.out}")
+    if mean["errors"]:
+        sys.exit(f"bench: {mean['errors']} answers were not what was asked for: {service.first_error}")
+
+
+if __name__ == "__main__":
+    main()
