@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "base/secret.h"
 #include "kmsd/token/lane.h"
+#include "kmsd/token/renewserver.h"
 #include "kmsd/token/setup.h"
 
 #define EXIT_USAGE 2
@@ -17,9 +18,9 @@
 #define INDEX_MAX 1023
 
 struct arguments {
-    const char *settings, *lane;
+    const char *settings, *lane, *spki;
     uint64_t index, parent;
-    bool set_up;
+    bool set_up, renew_server;
     struct setup_options setup;
 };
 
@@ -27,7 +28,9 @@ static const char usage_text[] =
     "usage: kmsd-token --settings FILE --lane sign|admin --index N [--parent PID]\n"
     "           serves frames on descriptor 3; started by kmsd\n"
     "       kmsd-token --settings FILE --setup --origin NAME [--admin-csr FILE [--admin-out FILE] [--admin-cn NAME]]\n"
-    "           prepares the tokens, CA and TLS certificate of a new instance\n";
+    "           prepares the tokens, CA and TLS certificate of a new instance\n"
+    "       kmsd-token --settings FILE --renew-server --spki BASE64\n"
+    "           prints a certificate of the doors for that public key\n";
 
 static int usage(const char *problem)
 {
@@ -39,7 +42,8 @@ static const struct option options[] = {
     {"settings", required_argument, NULL, 's'}, {"lane", required_argument, NULL, 'l'},      {"index", required_argument, NULL, 'i'},
     {"parent", required_argument, NULL, 'p'},   {"setup", no_argument, NULL, 'S'},           {"origin", required_argument, NULL, 'o'},
     {"admin-csr", required_argument, NULL, 'c'}, {"admin-out", required_argument, NULL, 'O'}, {"admin-cn", required_argument, NULL, 'n'},
-    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+    {"renew-server", no_argument, NULL, 'r'},   {"spki", required_argument, NULL, 'k'},      {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* 0 = parsed, else the exit code plus one. */
@@ -52,6 +56,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 's': a->settings = optarg; break;
         case 'l': a->lane = optarg; break;
         case 'S': a->set_up = true; break;
+        case 'r': a->renew_server = true; break;
+        case 'k': a->spki = optarg; break;
         case 'o': a->setup.origin = optarg; break;
         case 'c': a->setup.admin_csr = optarg; break;
         case 'O': a->setup.admin_out = optarg; break;
@@ -82,19 +88,23 @@ static int check(const struct arguments *a)
 {
     if (!a->settings)
         return usage("--settings is missing");
-    if (a->set_up == (a->lane != NULL))
-        return usage("either --lane or --setup");
+    if (a->set_up + a->renew_server + (a->lane != NULL) != 1)
+        return usage("either --lane, --setup or --renew-server");
+    if (a->renew_server != (a->spki != NULL))
+        return usage("--renew-server needs --spki");
+    if (a->renew_server)
+        return 0;
     if (a->set_up)
         return check_setup(&a->setup);
     return strcmp(a->lane, "sign") && strcmp(a->lane, "admin") ? usage("--lane is sign or admin") : 0;
 }
 
-static int run_setup(const struct settings *s, const struct setup_options *o)
+static int run_once(const struct settings *s, const struct arguments *a)
 {
     BUF_AUTO line = BUF_INIT(65536);
     struct fault f = {0};
 
-    if (setup_run(s, o, &line, &f)) {
+    if (a->set_up ? setup_run(s, &a->setup, &line, &f) : renew_server(s, a->spki, &line, &f)) {
         (void)fprintf(stderr, "kmsd-token: %s\n", f.reason);
         return 1;
     }
@@ -124,5 +134,5 @@ int main(int argc, char **argv)
         return EXIT_SETTINGS;
     }
     log_set(settings.log_format, settings.log_level);
-    return a.set_up ? run_setup(&settings, &a.setup) : lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index, argv);
+    return a.lane ? lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index, argv) : run_once(&settings, &a);
 }
