@@ -9,7 +9,7 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION := 0.1.0
-PKGS := libcrypto jansson libfyaml gnutls libmicrohttpd libp11 libcurl p11-kit-1
+PKGS := libcrypto jansson libfyaml gnutls libmicrohttpd libp11 libcurl p11-kit-1 sqlite3
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
   -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wnull-dereference -Wswitch-enum -Wimplicit-fallthrough
 GCC_ONLY := -Wduplicated-cond -Wduplicated-branches -Wlogical-op -ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr
@@ -39,6 +39,7 @@ CORE := $(call obj,$(call src,kmsd/core))
 COREIO := $(call obj,$(call src,kmsd/core/io))
 FRONT := $(call obj,$(call src,kmsd/front))
 TOKEN := $(call obj,$(call src,kmsd/token))
+READER := $(call obj,$(call src,kmsd/reader))
 SUPER := $(call obj,$(call src,kmsd/supervisor))
 CLIENT := $(call obj,$(call src,client))
 
@@ -48,7 +49,7 @@ LIBAUDIT := $(B)/lib/libaudit.a
 LIBCORE := $(B)/lib/libcore.a
 
 PROGRAMS := $(B)/bin/kmsd $(B)/bin/kmsctl $(B)/bin/kms-audit \
-  $(B)/libexec/kmsd/kmsd-core $(B)/libexec/kmsd/kmsd-front $(B)/libexec/kmsd/kmsd-token
+  $(B)/libexec/kmsd/kmsd-core $(B)/libexec/kmsd/kmsd-front $(B)/libexec/kmsd/kmsd-token $(B)/libexec/kmsd/kmsd-reader
 
 .PHONY: all help deps deps-test demo test test-unit test-system test-sim check-rules check-sanitize fuzz clean install
 all: $(PROGRAMS)
@@ -58,6 +59,7 @@ help:
 
 ## make            build the programs into build/
 ## make lib        build libkms, the client library
+## make man        build the manual pages (needs scdoc)
 ## make deps       install what building and running need (Debian packages)
 ## make deps-test  install what the tests need besides
 ## make demo       from nothing to a signed and verified bundle
@@ -68,7 +70,8 @@ help:
 ## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
 ## make bench      signatures a second beside what the token does alone; a table and build/bench.json (3 minutes)
 ## make fuzz       run every fuzzer for FUZZ_SECONDS (60)
-## make install    into DESTDIR and PREFIX
+## make install    into DESTDIR and PREFIX; make uninstall takes it away again
+## make deb        Debian packages, into build/deb
 ## make clean      remove build/
 
 $(B)/obj/%.o: %.c
@@ -106,6 +109,9 @@ $(B)/libexec/kmsd/kmsd-front: $(FRONT) $(SETTINGS) $(SANDBOX) $(LIBBASE)
 $(B)/libexec/kmsd/kmsd-token: $(TOKEN) $(SETTINGS) $(SANDBOX) $(LIBBASE)
 	$(call link,-lp11 -lp11-kit -lseccomp -ldl)
 
+$(B)/libexec/kmsd/kmsd-reader: $(READER) $(SETTINGS) $(SANDBOX) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+	$(call link,-lsqlite3 -lseccomp)
+
 # Unit tests: tests/unit/test_X.c is one program; what it links beyond the libraries is named in UNIT_OBJS_test_X.
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_OBJS_test_settings := $(SETTINGS)
@@ -116,7 +122,9 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $$(UNIT_OBJS_$$*) $(LIBCORE) $(LIBAUD
 
 include client/libkms.mk
 include tests/tests.mk
+include packaging/man/man.mk
 include packaging/install.mk
+include packaging/deb.mk
 
 clean:
 	rm -rf $(B)

@@ -163,23 +163,53 @@ static int find_line(struct span text, uint64_t seq, struct span *line, struct e
     return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is not where it should be", (unsigned long long)seq);
 }
 
+/* The segment that record seq must be in. */
+static int find_segment(const struct listing *l, uint64_t seq, struct err *e)
+{
+    int i = l->n - 1;
+
+    while (i >= 0 && first_seq(l, i) > seq)
+        i--;
+    return i < 0 ? err_set(e, ERR_LOG_UNAVAILABLE, "no segment has record %llu", (unsigned long long)seq) : i;
+}
+
 static int seek(const struct listing *l, uint64_t seq, struct log_place *out, struct err *e)
 {
     MAP_AUTO text = {0};
     struct span line;
-    int i = l->n - 1;
+    int i = find_segment(l, seq - 1, e);
 
-    while (i >= 0 && first_seq(l, i) > seq - 1)
-        i--;
-    if (i < 0)
-        return err_set(e, ERR_LOG_UNAVAILABLE, "no segment has record %llu", (unsigned long long)(seq - 1));
-    if (map(l, i, &text, e) || find_line(text, seq - 1, &line, e))
+    if (i < 0 || map(l, i, &text, e) || find_line(text, seq - 1, &line, e))
         return -1;
     memcpy(out->segment, l->names[i]->d_name, sizeof out->segment);
     out->offset = (size_t)(line.data - text.data) + line.len + 1;
     out->next = seq;
     sha256_hex(line.data, line.len, out->prev);
     return 0;
+}
+
+static int copy_line(const struct listing *l, uint64_t seq, struct buf *out, struct err *e)
+{
+    MAP_AUTO text = {0};
+    struct span line;
+    int i = find_segment(l, seq, e);
+
+    if (i < 0 || map(l, i, &text, e) || find_line(text, seq, &line, e))
+        return -1;
+    buf_put(out, line.data, line.len);
+    return buf_ok(out);
+}
+
+int logscan_line(const char *dir, uint64_t seq, struct buf *out, struct err *e)
+{
+    struct listing l;
+    int failed;
+
+    if (list(&l, dir, e))
+        return -1;
+    failed = copy_line(&l, seq, out, e);
+    list_free(&l);
+    return failed;
 }
 
 int logscan_seek(const char *dir, uint64_t seq, struct log_place *out, struct err *e)

@@ -4,10 +4,8 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "base/plain.h"
 #include "base/utf8.h"
-
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
 
 /* One open container. An object remembers its last member name, since names must rise. */
 struct level {
@@ -53,14 +51,6 @@ static int take_word(struct walk *w, const char *word, size_t len)
     return 0;
 }
 
-/* Does any of the eight bytes need a closer look: control, quote, backslash, or not ASCII? A borrow may only raise a false alarm above a true one. */
-static bool is_special(uint64_t eight)
-{
-    uint64_t quote = eight ^ (ONES * '"'), backslash = eight ^ (ONES * '\\');
-
-    return (((eight - ONES * 0x20) | (quote - ONES) | (backslash - ONES) | eight) & HIGHS) != 0;
-}
-
 /* After a backslash: the only escapes are the seven short ones and \u00xx (lower case) for the other control characters but NUL. */
 static int take_escape(struct walk *w)
 {
@@ -88,7 +78,7 @@ static int take_string(struct walk *w)
         return -1;
     while (w->p < w->end) {
         uint64_t eight;
-        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), !is_special(eight))) {
+        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), plain_eight(eight))) {
             w->p += sizeof eight;
             continue;
         }

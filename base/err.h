@@ -26,6 +26,7 @@
     X(RELEASE_WITHDRAWN,    409, "release-withdrawn",    "This version was withdrawn",                        "Raise the version.") \
     X(KEY_NOT_ACTIVE,       409, "key-not-active",       "The key is not active",                             "Use another key, or ask an administrator.") \
     X(KEY_COMPROMISED,      409, "key-compromised",      "The key is compromised",                            "Use the key that replaces it.") \
+    X(KEY_STATE,            409, "key-state",            "The key is not in a state that allows this",        "kmsctl key show NAME tells its state; the detail says what is possible.") \
     X(IDEMPOTENCY_CONFLICT, 409, "idempotency-conflict", "That Idempotency-Key was used with another request", "Use a new key for a new request.") \
     X(STEP_NOT_OPEN,        409, "step-not-open",        "That is no step of the clock that waits for a confirmation", "Confirm the step that the status names, if there is one.") \
     X(TOKEN_UNABLE,         409, "token-unable",         "The token makes no such keys",                      "Choose an algorithm and a scheme that the token has keys for.") \

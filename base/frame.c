@@ -10,10 +10,11 @@
 #define FIELD_HEAD_LEN 5u         /* u8 tag, u32 length */
 
 /* Fields that are u64 numbers, and fields that are UTF-8 text without NUL; the others are bytes. */
-#define NUMBER_TAGS (T(TAG_STATUS) | T(TAG_RETRY_AFTER) | T(TAG_COUNT) | T(TAG_CLASS) | T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_CODE))
+#define NUMBER_TAGS (T(TAG_STATUS) | T(TAG_RETRY_AFTER) | T(TAG_COUNT) | T(TAG_CLASS) | T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_CODE) \
+    | T(TAG_SEQ) | T(TAG_HEAD))
 #define TEXT_TAGS (T(TAG_METHOD) | T(TAG_TARGET) | T(TAG_SOURCE) | T(TAG_IDEMPOTENCY) | T(TAG_KMS_SIGNATURE) | T(TAG_CONTENT_TYPE) \
     | T(TAG_LOCATION) | T(TAG_REQUEST_ID) | T(TAG_REASON) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL) | T(TAG_BIRTH) | T(TAG_PROFILE) \
-    | T(TAG_TOKEN) | T(TAG_OBJECTS) | T(TAG_STATE) | T(TAG_SANDBOX))
+    | T(TAG_TOKEN) | T(TAG_OBJECTS) | T(TAG_STATE) | T(TAG_SANDBOX) | T(TAG_QUERY) | T(TAG_HASH) | T(TAG_LINK) | T(TAG_PROOF))
 
 static const char *const tag_names[FRAME_TAG_LIMIT] = {
 #define X(name, number) [number] = #name,

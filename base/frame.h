@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define FRAME_MAX (2u << 20)
+#define FRAME_MAX (8u << 20) /* the answer of a batch of 1,000 has up to 6 MiB */
 
 /* X(name, number): what a field holds. Text fields are UTF-8 without NUL; numbers are u64 big-endian. */
 #define FRAME_TAGS(X) \
@@ -43,6 +43,12 @@
     X(STATE, 32)        /* canonical JSON: what the service can do now */ \
     X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */ \
     X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */ \
+    X(PROOF, 39)        /* canonical JSON: what a destruction removed from the token, and what is left */ \
+    X(QUERY, 40)        /* query string of a search, checked by search_parse */ \
+    X(SEQ, 41)          /* u64: number of a record */ \
+    X(HEAD, 42)         /* u64: so many records, from the first, are on disk (core) or can be searched (reader) */ \
+    X(HASH, 43)         /* SHA-256, lower-case hexadecimal */ \
+    X(LINK, 44)         /* Link header value */ \
     X(METRICS, 48)      /* counters and gauges in Prometheus' text format */
 #define FRAME_TAG_LIMIT 64
 
@@ -54,7 +60,7 @@
     X(TLS_REFUSED, 2, T(TAG_COUNT) | T(TAG_REASON), 0)          /* TLS failures since the last one, by reason */ \
     X(HTTP_REFUSED, 3, T(TAG_SOURCE) | T(TAG_CODE), T(TAG_CERT) | T(TAG_REASON)) /* the front refused a request by itself */ \
     /* core -> front */ \
-    X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION)) \
+    X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION) | T(TAG_LINK)) \
     /* any child -> core, once, when it is ready */ \
     X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX) | T(TAG_CERT)) /* CERT: the one that a door shows */ \
     /* lane -> core, before its HELLO: it waits for its token, looking every 250 ms */ \
@@ -71,8 +77,10 @@
     X(LIST, 22, 0, 0) \
     X(ISSUE, 23, T(TAG_CSR) | T(TAG_PROFILE), 0) \
     X(ANCHOR, 24, T(TAG_LABEL), T(TAG_ANCHOR)) /* administrative lane: with the field ANCHOR replaces the anchor on the token, without it reads */ \
+    X(DESTROY, 25, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL) | T(TAG_SPKI), 0) /* administrative lane: removes both halves, whatever of them is left */ \
+    X(UNLOAD, 26, T(TAG_KEY_ID), 0) /* signing lanes: the key is not loaded any more, whether it was or not */ \
     /* lane -> core, same id */ \
-    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR)) \
+    X(RESULT, 32, 0, T(TAG_OUTPUT) | T(TAG_SPKI) | T(TAG_BIRTH) | T(TAG_CERT) | T(TAG_OBJECTS) | T(TAG_ANCHOR) | T(TAG_PROOF)) \
     X(ERROR, 33, T(TAG_CLASS) | T(TAG_REASON), 0) \
     /* supervisor -> core (CHILD carries the core's end of the socket pair as SCM_RIGHTS) */ \
     X(CHILD, 48, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) \
@@ -81,7 +89,16 @@
     /* core -> supervisor */ \
     X(READY, 51, 0, T(TAG_REASON)) /* everything works; with a reason: the service answers, but this is missing */ \
     X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0) \
-    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) /* that lane has shown that it works: its pauses start from the beginning */ \
+    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0)    /* that lane has shown that it works: its pauses start from the beginning */ \
+    /* core -> reader; HEAD is what it may read up to */ \
+    X(SEARCH, 54, T(TAG_QUERY) | T(TAG_HEAD), 0) \
+    X(RECORD, 55, T(TAG_SEQ) | T(TAG_HEAD), 0) \
+    X(BLOB, 56, T(TAG_HASH), 0) \
+    /* reader -> core, same id: an HTTP body; SEQ is the `after` of the next page */ \
+    X(FOUND, 57, T(TAG_BODY) | T(TAG_CONTENT_TYPE), T(TAG_SEQ)) \
+    X(MISSED, 58, T(TAG_CODE) | T(TAG_REASON), 0) \
+    /* core -> reader, when records became durable; reader -> core, one for each of them and while it works on long things, with what it does (REASON) */ \
+    X(HEAD, 59, T(TAG_HEAD), T(TAG_REASON)) \
     /* health door -> core, and the answer; one at a time */ \
     X(METRICS_ASK, 60, 0, 0) \
     X(METRICS, 61, T(TAG_METRICS), 0)
@@ -97,7 +114,7 @@ enum frame_type {
 #undef X
 };
 
-enum child_role { CHILD_CORE = 0, CHILD_FRONT_CI = 1, CHILD_FRONT_ADMIN = 2, CHILD_LANE_ADMIN = 3, CHILD_LANE_SIGN = 4, CHILD_FRONT_HEALTH = 5 };
+enum child_role { CHILD_CORE = 0, CHILD_FRONT_CI = 1, CHILD_FRONT_ADMIN = 2, CHILD_LANE_ADMIN = 3, CHILD_LANE_SIGN = 4, CHILD_FRONT_HEALTH = 5, CHILD_READER = 6 };
 
 /* How a lane's process ends when it knows why. */
 enum lane_exit {

@@ -9,7 +9,7 @@
 #include "policy/names.h"
 #include "policy/version.h"
 
-#define KMS_ANSWER_MAX (4u << 20)   /* longest answer that is read */
+#define KMS_ANSWER_MAX (8u << 20)   /* longest answer that is read */
 
 #define KMS_AUTO __attribute__((cleanup(kms_close))) struct kms
 #define KMS_SIGNATURE_AUTO __attribute__((cleanup(kms_signature_free))) struct kms_signature

@@ -62,7 +62,7 @@ int cmd_key_create(struct context *c)
 int cmd_key_list(struct context *c)
 {
     static const struct column columns[] = {{"NAME", "name"},   {"VERSION", "version"}, {"ALGORITHM", "algorithm"}, {"SCHEME", "scheme"},
-                                            {"STATE", "state"}, {"CREATED", "created"}, {NULL, NULL}};
+                                            {"STATE", "state"}, {"COMPROMISED", "compromised"}, {"CREATED", "created"}, {NULL, NULL}};
 
     if (config_connect(c))
         return -1;

@@ -40,6 +40,8 @@
     X(SCHEME, "scheme", "NAME", "statement (default), digest, or digest-pkcs1 (RSA)") \
     X(FORMAT, "format", "pem|jwk|ssh", "form of the public key (pem)") \
     X(REASON, "reason", "TEXT", "why; kept in the audit log") \
+    X(DELAY_HOURS, "delay-hours", "N", "how far ahead, 24 to 8760 (24)") \
+    X(DELAY_SECONDS, "delay-seconds", "N", "the same in seconds; development instances only") \
     X(SEQ, "seq", "N", "number of a record of the audit log") \
     X(REMOTE, "remote", NULL, "let the service check it too") \
     X(KIND, "kind", "ci|service|human", "what the identity is") \
@@ -109,6 +111,12 @@ int cmd_key_create(struct context *c);
 int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);
 int cmd_key_public(struct context *c);
+int cmd_key_suspend(struct context *c);
+int cmd_key_resume(struct context *c);
+int cmd_key_retire(struct context *c);
+int cmd_key_compromise(struct context *c);
+int cmd_key_destroy(struct context *c);
+int cmd_key_restore(struct context *c);
 int cmd_release_withdraw(struct context *c);
 int cmd_time_confirm(struct context *c);
 int cmd_policy_apply(struct context *c);

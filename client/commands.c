@@ -46,6 +46,20 @@ const struct command command_table[] = {
     {"key", "list", "", 0, 0, "list the release keys", "", {0}, cmd_key_list},
     {"key", "show", "NAME", 1, 1, "show one release key", "", {0}, cmd_key_show},
     {"key", "public", "NAME", 1, 1, "print a public key", "  kmsctl key public ota > ota.pem\n", {OPT_FORMAT}, cmd_key_public},
+    {"key", "suspend", "NAME", 1, 1, "let a key sign nothing until it is resumed",
+     "Takes effect with its record: no signature follows it in the log, and one that is under way is thrown away.\n", {OPT_REASON}, cmd_key_suspend},
+    {"key", "resume", "NAME", 1, 1, "let a suspended key sign again", "", {OPT_REASON}, cmd_key_resume},
+    {"key", "retire", "NAME", 1, 1, "let a key never sign again",
+     "For good. The public key stays, so that everything it signed can be verified.\n", {OPT_REASON}, cmd_key_retire},
+    {"key", "compromise", "NAME", 1, 1, "mark a key as compromised, for ever",
+     "For good. It signs nothing any more, and what it signed before is not handed out again either: give devices\n"
+     "another key, and sign newer versions with that.\n", {OPT_REASON}, cmd_key_compromise},
+    {"key", "destroy", "NAME", 1, 1, "have a key removed from the token, a day ahead or more",
+     "Only a suspended or retired key. Until then it can be called off with 'kmsctl key restore'; afterwards nobody\n"
+     "can bring it back. The public key stays in the log.\n\n"
+     "  kmsctl key destroy ota --delay-hours 72 --reason 'replaced by ota-2'\n", {OPT_DELAY_HOURS, OPT_DELAY_SECONDS, OPT_REASON}, cmd_key_destroy},
+    {"key", "restore", "NAME", 1, 1, "call off the destruction of a key",
+     "The key is suspended or retired again, as before.\n", {OPT_REASON}, cmd_key_restore},
     {"release", "withdraw", "", 0, 0, "record that a version must not be used", "A withdrawn version is not signed again.\n",
      {OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_REASON}, cmd_release_withdraw},
     {"time", "confirm", "", 0, 0, "confirm that a step of the service's clock was meant",

@@ -20,6 +20,7 @@ allow kmsd/sandbox base kmsd/sandbox kmsd/settings
 allow kmsd/core base policy audit kmsd/core kmsd/settings kmsd/sandbox
 allow kmsd/front base kmsd/front kmsd/settings kmsd/sandbox
 allow kmsd/token base kmsd/token kmsd/settings kmsd/sandbox
+allow kmsd/reader base policy audit kmsd/reader kmsd/settings kmsd/sandbox
 allow kmsd/supervisor base policy audit kmsd/supervisor kmsd/settings kmsd/sandbox
 allow client base policy audit client
 
@@ -38,6 +39,7 @@ owner 'libfyaml' 'base/yaml\.c'
 owner 'microhttpd|gnutls' 'kmsd/front/'
 owner 'libp11|p11-kit|pkcs11' 'kmsd/token/'
 owner 'curl' 'client/'
+owner 'sqlite3' 'kmsd/reader/'
 owner 'seccomp' 'kmsd/sandbox/syscalls\.c'
 owner 'linux/landlock' 'kmsd/sandbox/landlock\.c'
 

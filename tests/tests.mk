@@ -1,9 +1,10 @@
 # How the project is prepared, demonstrated and tested.
 
-DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev libseccomp-dev \
-  softhsm2 openssl openssh-client ca-certificates
+DEPS := gcc make pkg-config libc6-dev libssl-dev libjansson-dev libfyaml-dev libmicrohttpd-dev libgnutls28-dev libp11-dev libp11-kit-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev \
+  scdoc softhsm2 openssl openssh-client ca-certificates
 DEPS_TEST := libcmocka-dev python3 python3-pytest python3-yaml opensc curl zip procps clang libclang-rt-14-dev valgrind strace \
-  swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd prometheus
+  swtpm swtpm-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools tpm2-tools tpm2-abrmd libtss2-tcti-tabrmd0 dbus opencryptoki libnss3 libnss3-tools xfsprogs e2fsprogs libcap2-bin iproute2 systemd g++ groff-base \
+  dpkg-dev debhelper fakeroot lintian mmdebstrap systemd-container prometheus
 
 deps:
 	@packaging/deps.sh $(DEPS)
@@ -24,6 +25,9 @@ test-unit: $(UNIT)
 	@tests/run.sh unit
 test-system: all longlog-program token-modules bench-programs
 	@tests/run.sh system
+# The Debian packages, installed on a clean machine.
+test-package: all
+	@tests/run.sh packaging
 test-sim: sim-program
 	@tests/run.sh sim
 
@@ -59,7 +63,7 @@ FUZZ_OBJ = $(patsubst %.c,$(B)/obj/fuzz/%.o,$(1))
 FUZZ_LIB := $(B)/fuzz/libfuzzed.a
 # Everything pure, instrumented once. What else a fuzzer links stands in FUZZ_SRC_<fuzzer>.
 FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c audit/state/*.c kmsd/core/*.c) \
-  audit/record.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
+  audit/record.c audit/search.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
 FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim/main.c
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
@@ -99,4 +103,4 @@ check-valgrind:
 	@$(MAKE) --no-print-directory B=build/memcheck HARDEN='-O1 -g -DKMSD_SANITIZED' GCC_ONLY= all unit-programs sim-program
 	@tests/memcheck.sh build/memcheck
 
-.PHONY: check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak
+.PHONY: test-package check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak

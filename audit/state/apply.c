@@ -171,6 +171,7 @@ static int on_key_result(struct fold *f, struct err *e)
     if (!k || take_b64(&k->spki, f->detail, "spki_b64", e) || copy(k->created, sizeof k->created, rec_str(f->record, "time"), "time", e))
         return -1;
     sha256_hex(k->spki.data, k->spki.len, k->keyid);
+    memcpy(k->since, k->created, sizeof k->since);
     k->active = true;
     f->s->n_keys++;
     return 0;
@@ -269,6 +270,14 @@ static const struct {
     {"key.create", "intent", on_key_intent},
     {"key.create", "ok", on_key_result},
     {"key.create", "error", on_key_error},
+    {"key.suspend", "ok", fold_key_change},
+    {"key.resume", "ok", fold_key_change},
+    {"key.retire", "ok", fold_key_change},
+    {"key.compromise", "ok", fold_key_change},
+    {"key.destroy", "ok", fold_key_change},
+    {"key.restore", "ok", fold_key_change},
+    {"key.erase", "intent", fold_erase_intent},
+    {"key.erase", "ok", fold_erase_result},
     {"release.withdraw", "ok", fold_withdraw},
     {"time.step", "ok", on_time_step},
     {"time.confirm", "ok", on_time_confirm},

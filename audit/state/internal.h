@@ -22,6 +22,9 @@ struct fold {
 };
 int fold_sign(struct fold *f, struct err *e) __attribute__((warn_unused_result));
 int fold_withdraw(struct fold *f, struct err *e) __attribute__((warn_unused_result));
+int fold_key_change(struct fold *f, struct err *e) __attribute__((warn_unused_result));
+int fold_erase_intent(struct fold *f, struct err *e) __attribute__((warn_unused_result));
+int fold_erase_result(struct fold *f, struct err *e) __attribute__((warn_unused_result));
 /* Reads a policy's blob, checks its SHA-256 and makes it the one that holds, as of record seq. */
 int state_set_policy(struct state *s, const struct blob_source *blobs, const char *sha256, uint64_t seq, const char *time, struct err *e)
     __attribute__((warn_unused_result));

@@ -50,17 +50,19 @@ static int mark_move(struct mark *m, const char *version, struct err *e)
 int release_take(struct mark *m, const json_t *record, struct span line, struct err *e)
 {
     const char *name = rec_str(rec_obj(record, "detail"), "name"), *digest = rec_str(rec_obj(record, "digest"), "hex");
+    const char *key = rec_str(rec_obj(record, "key"), "name");
     struct release *r;
 
     if (mark_release(m, name))
         return err_set(e, ERR_INTERNAL, "%s was signed twice in one version", name);
     r = calloc(1, sizeof *r);
-    if (!r || strlen(name) >= sizeof r->name || strlen(digest) >= sizeof r->digest || !(r->line = line_copy(line))) {
+    if (!r || strlen(name) >= sizeof r->name || strlen(digest) >= sizeof r->digest || strlen(key) >= sizeof r->key || !(r->line = line_copy(line))) {
         free(r);
         return err_set(e, ERR_INTERNAL, "the record of a signature does not fit its form");
     }
     memcpy(r->name, name, strlen(name) + 1);
     memcpy(r->digest, digest, strlen(digest) + 1);
+    memcpy(r->key, key, strlen(key) + 1);
     if (!tree_add(&m->releases, r))
         return 0;
     release_free(r);

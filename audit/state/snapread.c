@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "audit/state/internal.h"
+#include "audit/state/keylife.h"
 #include "audit/state/snapshot.h"
 #include "audit/state/tree.h"
 #include "base/enc.h"
@@ -165,15 +166,27 @@ static int on_identity(struct reading *r, const json_t *object, struct err *e)
     return 0;
 }
 
+static int take_state(struct json_reader *j, const char *member, enum key_state *out, struct err *e)
+{
+    const char *text;
+
+    if (json_get_str(j, member, 16, &text, e))
+        return -1;
+    return key_state_parse(text, out) ? err_set(e, ERR_BAD_REQUEST, "%s is no state of a key", member) : 0;
+}
+
 static int take_key(const json_t *object, struct key *k, struct err *e)
 {
     struct json_reader j;
 
     return begin(&j, object, e) || take_bool(&j, "active", &k->active, e) || take(&j, "algorithm", k->algorithm, sizeof k->algorithm, e) ||
-                   take(&j, "created", k->created, sizeof k->created, e) || take_count(&j, "intent_seq", &k->intent_seq, e) ||
+                   take_state(&j, "before", &k->before, e) || take(&j, "compromised", k->compromised, sizeof k->compromised, e) ||
+                   take(&j, "created", k->created, sizeof k->created, e) || take(&j, "due", k->due, sizeof k->due, e) ||
+                   take_count(&j, "erase_seq", &k->erase_seq, e) || take_count(&j, "intent_seq", &k->intent_seq, e) ||
                    take(&j, "key_id", k->key_id, sizeof k->key_id, e) || take(&j, "name", k->name, sizeof k->name, e) ||
                    take(&j, "purpose", k->purpose, sizeof k->purpose, e) || take(&j, "scheme", k->scheme, sizeof k->scheme, e) ||
-                   take_b64(&j, "spki_b64", &k->spki, e) || take_count(&j, "version", &k->version, e)
+                   take(&j, "since", k->since, sizeof k->since, e) || take_b64(&j, "spki_b64", &k->spki, e) ||
+                   take_state(&j, "state", &k->state, e) || take_count(&j, "version", &k->version, e)
                ? -1
                : json_done(&j, e);
 }
@@ -188,7 +201,7 @@ static int on_key(struct reading *r, const json_t *object, struct err *e)
     if (!take_key(object, k, e) && !state_key(r->s, k->name) && !tree_add(&r->s->keys, k)) {
         if (k->active)
             sha256_hex(k->spki.data, k->spki.len, k->keyid);
-        r->s->n_keys += k->active;
+        r->s->n_keys += key_on_token(k);
         return 0;
     }
     buf_free(&k->spki);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "audit/state/internal.h"
+#include "audit/state/keylife.h"
 #include "audit/state/tree.h"
 #include "base/enc.h"
 #include "base/timefmt.h"
@@ -104,9 +105,11 @@ static bool put_key(void *ctx, void *node)
 {
     const struct key *k = node;
 
-    put(ctx, json_pack("{s:b, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I}", "active", (int)k->active, "algorithm", k->algorithm, "created", k->created,
-                       "intent_seq", (json_int_t)k->intent_seq, "key_id", k->key_id, "kind", "key", "name", k->name, "purpose", k->purpose, "scheme",
-                       k->scheme, "spki_b64", b64_json(&k->spki), "version", (json_int_t)k->version));
+    put(ctx, json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I}", "active", (int)k->active, "algorithm",
+                       k->algorithm, "before", key_state_name(k->before), "compromised", k->compromised, "created", k->created, "due", k->due, "erase_seq",
+                       (json_int_t)k->erase_seq, "intent_seq", (json_int_t)k->intent_seq, "key_id", k->key_id, "kind", "key", "name", k->name, "purpose",
+                       k->purpose, "scheme", k->scheme, "since", k->since, "spki_b64", b64_json(&k->spki), "state", key_state_name(k->state), "version",
+                       (json_int_t)k->version));
     return true;
 }
 

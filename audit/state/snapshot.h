@@ -4,7 +4,7 @@
 
 #include "audit/state/state.h"
 
-#define SNAPSHOT_FORMAT 1
+#define SNAPSHOT_FORMAT 2
 #define SNAPSHOT_BYTES_MAX (1u << 30)
 #define SNAPSHOT_NAME 27 /* 20 digits ".jsonl" NUL */
 

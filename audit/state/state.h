@@ -34,6 +34,13 @@ struct identity {
     struct credential credential[CREDENTIALS_MAX];
     char *ssh[SSH_KEYS_MAX];
 };
+enum key_state {
+    KEY_ACTIVE,
+    KEY_SUSPENDED,                  /* signs nothing until it is resumed */
+    KEY_RETIRED,                    /* signs nothing any more; its public key stays */
+    KEY_DESTROYING,                 /* to be removed from the token when that is due */
+    KEY_DESTROYED                   /* removed, with proof */
+};
 struct key {
     char name[NAME_MAX_LEN + 1];
     uint64_t version;
@@ -43,11 +50,17 @@ struct key {
     char keyid[SHA256_HEX];         /* SHA-256 of the SPKI */
     struct buf spki;                /* DER */
     uint64_t intent_seq;
+    enum key_state state, before;   /* before: what a restore leads back to while it is KEY_DESTROYING, else KEY_ACTIVE */
+    char since[32];                 /* when it came to that state */
+    char compromised[32];           /* when it was marked so, for ever; "" = it is not */
+    char due[32];                   /* while KEY_DESTROYING: not before then */
+    uint64_t erase_seq;             /* intent of its removal from the token, 0 = that has not begun */
 };
 /* One artifact of the newest version of a channel. The line answers a repeated request. */
 struct release {
     char name[ARTIFACT_MAX_LEN + 1];
     char digest[SCHEME_DIGEST_HEX];
+    char key[NAME_MAX_LEN + 1];     /* that signed it */
     char *line;
 };
 struct mark {
@@ -91,7 +104,7 @@ struct state {
     void *identities, *credentials; /* trees; credentials: "c:<cert sha256>", "s:<ca spki sha256>:spiffe:<value>" … → identity */
     void *keys, *marks, *stored, *idem_owners;
     struct stored *stored_first, *stored_last;
-    unsigned n_identities, n_keys;
+    unsigned n_identities, n_keys;  /* keys that the token must hold */
     struct policy *policy;
     char policy_sha256[SHA256_HEX];
     struct buf policy_text;

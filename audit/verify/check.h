@@ -39,6 +39,9 @@ int check_lacks(struct check *c, const struct record *r, const char *fmt, ...) _
 /* Parts, a file each. */
 void event_check(struct check *c, const struct record *r);                                        /* events.c */
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
+void keylife_check(struct check *c, const struct record *r);                                      /* keylife.c */
+void erase_check(struct check *c, const struct record *r);
+void keylife_sign_check(struct check *c, const struct record *r, const struct key *k); /* may the key sign at that point of the log? */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
 /* An issued certificate in detail.certificate_b64: by the CA, for the key of that signing request (PEM, NULL = not known), and what the credential says of it. */

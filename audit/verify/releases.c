@@ -35,6 +35,7 @@ static void check_key(struct check *c, const struct record *r)
     }
     if (strcmp(k->purpose, "release") || strcmp(k->scheme, text_of(r->json, "scheme")) || strcmp(k->scheme, "statement") == (r->event == EVENT_SIGN_RELEASE))
         (void)check_fail(c, r, FINDING_INVALID, "key %.64s is not one for that scheme", k->name);
+    keylife_sign_check(c, r, k);
     (void)signature_check(c, r, k);
 }
 

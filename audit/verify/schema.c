@@ -28,6 +28,7 @@ static const char *const IDENTITY_KINDS[] = {"ci", "service", "human", NULL};
 static const char *const MODES[] = {"dev", "production", NULL};
 static const char *const ENVIRONMENTS[] = {"development", "production", NULL};
 static const char *const PURPOSES[] = {"release", NULL};
+static const char *const KEY_STATES[] = {"active", "suspended", "retired", "destroying", "destroyed", NULL};
 static const char *const SCHEMES[] = {"statement", "digest", "digest-pkcs1", NULL};
 static const char *const SHA_256[] = {"sha256", NULL};
 static const char *const SHA_384[] = {"sha384", NULL};
@@ -120,6 +121,13 @@ static const struct field D_KEY_INTENT[] = {{.name = "algorithm", .type = TYPE_N
 static const struct field D_KEY[] = {
     {.name = "algorithm", .type = TYPE_NAME}, {.name = "birth", .type = TYPE_OBJECT, .sub = BIRTH}, {.name = "key_id", .type = TYPE_ID},
     {.name = "spki_b64", .type = TYPE_BASE64}, {0}};
+static const struct field D_KEY_DUE[] = {{.name = "due", .type = TYPE_TIME}, {.name = "state", .type = TYPE_WORD, .words = KEY_STATES}, {0}};
+static const struct field D_ERASE_INTENT[] = {{.name = "key_id", .type = TYPE_ID}, {0}};
+static const struct field TOKEN_NAMES[] = {{.name = "label", .type = TYPE_TEXT}, {.name = "serial", .type = TYPE_TEXT}, {0}};
+static const struct field D_ERASE[] = {
+    {.name = "key_id", .type = TYPE_ID}, {.name = "left", .type = TYPE_COUNT}, {.name = "private", .type = TYPE_COUNT}, {.name = "public", .type = TYPE_COUNT},
+    {.name = "token", .type = TYPE_OBJECT, .sub = TOKEN_NAMES}, {0}};
+static const struct field D_KEY_STATE[] = {{.name = "state", .type = TYPE_WORD, .words = KEY_STATES}, {0}};
 static const struct field D_SIGN[] = {
     {.name = "environment", .type = TYPE_WORD, .words = ENVIRONMENTS}, {.name = "issued", .type = TYPE_TIME},
     {.name = "log_head", .type = TYPE_OBJECT, .sub = HEAD}, {.name = "name", .type = TYPE_NAME},
@@ -200,6 +208,15 @@ static const struct row {
     {EVENT_KEY_CREATE, OUTCOME_INTENT, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | PERSON, B(M_IDEM), D_KEY_INTENT, false},
     {EVENT_KEY_CREATE, OUTCOME_OK, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | B(M_INTENT) | DECIDED, B(M_IDEM), D_KEY, false},
     {EVENT_KEY_CREATE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},
+    {EVENT_KEY_SUSPEND, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_RESUME, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_RETIRE, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_COMPROMISE, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_DESTROY, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_DUE, false},
+    {EVENT_KEY_RESTORE, OUTCOME_OK, PERSON | B(M_KEY) | B(M_REASON), B(M_IDEM), D_KEY_STATE, false},
+    {EVENT_KEY_ERASE, OUTCOME_INTENT, B(M_KEY), 0, D_ERASE_INTENT, false},
+    {EVENT_KEY_ERASE, OUTCOME_OK, B(M_KEY) | B(M_INTENT), 0, D_ERASE, false},
+    {EVENT_KEY_ERASE, OUTCOME_ERROR, B(M_KEY) | B(M_INTENT) | B(M_REASON), 0, D_NONE, false},
     {EVENT_SIGN_RELEASE, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN, false},
     {EVENT_SIGN_DIGEST, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN_DIGEST, false},
     {EVENT_POLICY_APPLY, OUTCOME_OK, PERSON, B(M_IDEM), D_POLICY, false},
@@ -213,6 +230,8 @@ static const struct row {
     {EVENT_REFUSAL_SUMMARY, OUTCOME_OK, 0, 0, D_SUMMARY, false},
     REFUSED(EVENT_KEY_CREATE), REFUSED(EVENT_SIGN_RELEASE), REFUSED(EVENT_POLICY_APPLY), REFUSED(EVENT_IDENTITY_CREATE),
     REFUSED(EVENT_IDENTITY_RENEW), REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_TIME_CONFIRM),
+    REFUSED(EVENT_KEY_SUSPEND), REFUSED(EVENT_KEY_RESUME), REFUSED(EVENT_KEY_RETIRE), REFUSED(EVENT_KEY_COMPROMISE),
+    REFUSED(EVENT_KEY_DESTROY), REFUSED(EVENT_KEY_RESTORE),
     REFUSED(EVENT_NONCE_CREATE), REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),
 };
 

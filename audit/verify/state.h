@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/x509.h"
 
+enum key_life { LIFE_ACTIVE, LIFE_SUSPENDED, LIFE_RETIRED, LIFE_DESTROYING, LIFE_DESTROYED };
 struct key {
     char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem;
     uint64_t version, intent_seq;
@@ -14,6 +15,10 @@ struct key {
     struct spki_key *public;  /* the same, read at the first signature */
     bool ended;               /* the intent has its result */
     bool doubtful;            /* an altered record took part in it */
+    enum key_life life, before; /* before: what key.restore leads back to while it is LIFE_DESTROYING */
+    bool compromised;
+    int64_t due;              /* of its destruction, while it is LIFE_DESTROYING */
+    uint64_t erase_seq;       /* intent of it, 0 = it has not begun */
     struct key *next;         /* in order of intents */
 };
 struct identity {

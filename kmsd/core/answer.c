@@ -1,6 +1,7 @@
 /* What a recorded success is answered with: a function of its record, so that a repeated request gets the same bytes. */
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "audit/statement.h"
 #include "base/enc.h"
 #include "base/sshsig.h"
@@ -16,9 +17,13 @@ static json_t *pem_json(const char *label, struct span der)
 
 json_t *key_view(const struct key *k)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:I}", "algorithm", k->algorithm, "created", k->created, "keyid", k->keyid, "name", k->name,
-                     "public_key", pem_json("PUBLIC KEY", buf_span(&k->spki)), "purpose", k->purpose, "scheme", k->scheme, "state", "active", "version",
-                     (json_int_t)k->version);
+    json_t *view = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:I}", "algorithm", k->algorithm, "created", k->created, "keyid", k->keyid, "name", k->name,
+                             "public_key", pem_json("PUBLIC KEY", buf_span(&k->spki)), "purpose", k->purpose, "scheme", k->scheme, "state", key_state_name(k->state), "version",
+                             (json_int_t)k->version);
+
+    record_text(view, "compromised", k->compromised);
+    record_text(view, "due", k->due);
+    return view;
 }
 
 static json_t *credential_view(const struct credential *c)
@@ -73,27 +78,37 @@ static json_t *answer_digest(const struct key *k, const json_t *record)
     return answer;
 }
 
-static json_t *answer_sign(const struct core *c, const json_t *record)
+static json_t *answer_signed_digest(const struct core *c, const json_t *record)
 {
-    const char *name = rec_str(rec_obj(record, "key"), "name");
-    const struct key *k = state_key(c->state, name);
-    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
-    struct err e = {0};
-
-    if (!strcmp(rec_str(record, "event"), "sign.digest"))
-        return answer_digest(k, record);
-    if (!k || statement_payload(record, c->state->instance, &payload, &e))
-        return NULL;
-    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "request_id", rec_str(record, "req"), "key", name, "key_version",
-                     (json_int_t)rec_int(rec_obj(record, "key"), "version"), "scheme", rec_str(record, "scheme"), "envelope",
-                     statement_envelope(buf_span(&payload), k->keyid, rec_str(record, "signature")));
+    return answer_digest(state_key(c->state, rec_str(rec_obj(record, "key"), "name")), record);
 }
 
 static json_t *answer_key(const struct core *c, const json_t *record)
 {
     const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
 
-    return k ? json_pack("{s:o}", "key", key_view(k)) : NULL;
+    json_t *view = k ? key_view(k) : NULL;
+
+    if (!view)
+        return NULL;
+    /* As it was then, whatever became of it since. */
+    json_object_set_new(view, "state", json_string(key_state_name(KEY_ACTIVE)));
+    json_object_del(view, "compromised");
+    json_object_del(view, "due");
+    return json_pack("{s:o}", "key", view);
+}
+
+static json_t *answer_keylife(const struct core *c, const json_t *record)
+{
+    const json_t *key = rec_obj(record, "key"), *detail = rec_obj(record, "detail");
+    json_t *view = json_pack("{s:s, s:s, s:I}", "name", rec_str(key, "name"), "state", rec_str(detail, "state"), "version",
+                             (json_int_t)rec_int(key, "version"));
+
+    (void)c;
+    if (!strcmp(rec_str(record, "event"), "key.compromise"))
+        record_text(view, "compromised", rec_str(record, "time"));
+    record_text(view, "due", rec_str(detail, "due"));
+    return json_pack("{s:o}", "key", view);
 }
 
 static json_t *answer_identity(const struct core *c, const json_t *record)
@@ -158,18 +173,51 @@ static const struct {
     unsigned status;
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
-    {"sign.release", 200, answer_sign},          {"sign.digest", 200, answer_sign},
-    {"key.create", 201, answer_key},           {"identity.create", 201, answer_identity},
-    {"identity.renew", 201, answer_renewed},
-    {"identity.disable", 200, answer_switch},    {"identity.enable", 200, answer_switch},   {"policy.apply", 200, answer_policy},
-    {"release.withdraw", 200, answer_plain},     {"time.confirm", 200, answer_plain},
+    {"sign.digest", 200, answer_signed_digest}, {"key.create", 201, answer_key},
+    {"identity.create", 201, answer_identity}, {"identity.renew", 201, answer_renewed}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
+    {"policy.apply", 200, answer_policy}, {"key.suspend", 200, answer_keylife}, {"key.resume", 200, answer_keylife},
+    {"key.retire", 200, answer_keylife}, {"key.compromise", 200, answer_keylife}, {"key.destroy", 200, answer_keylife},
+    {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
 };
 
-json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status)
+static void put_member(struct buf *out, const char *before, const char *text)
+{
+    buf_puts(out, before);
+    json_canonical_string(out, text);
+}
+
+/* By far the most frequent answer is written straight away, in the canonical form that the others get from their tree. */
+static int put_release(const struct core *c, const json_t *record, const char *hash, struct span payload, struct buf *out)
+{
+    const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
+    BUF_AUTO built = BUF_INIT(RECORD_LINE_MAX);
+    struct err e = {0};
+
+    if (!k || (!payload.len && statement_payload(record, c->state->instance, &built, &e)))
+        return -1;
+    if (!payload.len)
+        payload = buf_span(&built);
+    buf_puts(out, "{\"envelope\":{\"payload\":\"");
+    b64_encode(out, payload.data, payload.len);
+    buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");
+    put_member(out, "\"keyid\":", k->keyid);
+    put_member(out, ",\"sig\":", rec_str(record, "signature"));
+    put_member(out, "}]},\"key\":", k->name);
+    buf_puts(out, ",\"key_version\":");
+    json_canonical(out, rec_obj(rec_obj(record, "key"), "version"));
+    put_member(out, ",\"record\":{\"hash\":", hash);
+    buf_puts(out, ",\"seq\":");
+    json_canonical(out, rec_obj(record, "seq"));
+    put_member(out, "},\"request_id\":", rec_str(record, "req"));
+    put_member(out, ",\"scheme\":", rec_str(record, "scheme"));
+    buf_putc(out, '}');
+    return buf_ok(out);
+}
+
+static int put_other(const struct core *c, const json_t *record, const char *hash, unsigned *status, struct buf *out)
 {
     const char *event = rec_str(record, "event");
-    char hash[SHA256_HEX];
-    json_t *body = NULL;
+    JSON_AUTO *body = NULL;
 
     for (size_t n = 0; n < sizeof ANSWERS / sizeof *ANSWERS && !body; n++)
         if (!strcmp(event, ANSWERS[n].event)) {
@@ -177,8 +225,20 @@ json_t *answer_of(const struct core *c, const json_t *record, struct span line, 
             *status = ANSWERS[n].status;
         }
     if (!body)
-        return NULL;
-    sha256_hex(line.data, line.len, hash);
+        return -1;
     json_object_set_new(body, "record", record_head(rec_int(record, "seq"), hash));
-    return body;
+    json_canonical(out, body);
+    return buf_ok(out);
+}
+
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out)
+{
+    char hash[SHA256_HEX];
+
+    if (rec_int(record, "seq") + 1 == c->state->chain.next_seq)
+        memcpy(hash, c->state->head, sizeof hash); /* of the newest record it is known */
+    else
+        sha256_hex(line.data, line.len, hash);
+    *status = 200;
+    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, payload, out);
 }

@@ -58,6 +58,13 @@ void core_on_clock(struct core *c, int64_t wall_us, int64_t boot_us)
     c->io.note(c->io.ctx, CORE_NOTE_WARNING, "time.step", buf_str(&text));
 }
 
+bool clock_steady(const struct core *c)
+{
+    int64_t off = c->clock.wall - (c->clock.boot + c->clock.offset);
+
+    return !c->state->time_frozen && off <= STEP_US && off >= -STEP_US;
+}
+
 json_t *clock_view(const struct core *c)
 {
     json_t *view = json_pack("{s:b}", "frozen", (int)c->state->time_frozen);

@@ -80,6 +80,7 @@ void core_free(struct core *c)
     commit_free(c);
     lanes_free(c);
     json_decref(c->token_keys);
+    json_decref(c->erase.told);
     json_decref(c->token);
     while (c->requests)
         request_free(c, c->requests);
@@ -129,13 +130,14 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
     }
     if (f->type != FRAME_REQUEST)
         return -1;
-    for (const struct request *o = c->requests; o; o = o->next)
-        if (o->door == role && o->id == f->id && o->front_epoch == c->front[role == CHILD_FRONT_ADMIN].epoch)
-            return -1;
+    /* Its numbers go up: none stands for two. */
+    if (f->id <= c->front[role == CHILD_FRONT_ADMIN].last_id)
+        return -1;
     rq = request_new(c, role, f, &e);
     if (!rq)
         return -1;
-    if (c->n_requests + c->n_after > IN_FLIGHT_MAX) {
+    c->front[role == CHILD_FRONT_ADMIN].last_id = f->id;
+    if (c->n_requests + c->n_items + c->n_after > IN_FLIGHT_MAX) {
         /* Rests on no record: it need not wait for a disk that hangs, behind the many that do. */
         err_set(&e, ERR_BUSY, "too many requests are being worked on");
         rq->at_once = true;
@@ -173,6 +175,8 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
         walls_hello(c, f);
     if (role == CHILD_FRONT_HEALTH)
         result = health_frame(c, f);
+    else if (role == CHILD_READER)
+        result = reader_frame(c, f);
     else
         result = role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN ? from_front(c, role, f) : from_lane(c, role, index, f);
     anchor_step(c);
@@ -182,7 +186,7 @@ int core_on_frame(struct core *c, enum child_role role, unsigned index, const st
 
 const char *role_name(enum child_role role)
 {
-    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health"};
+    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health", "reader"};
 
     return names[role];
 }
@@ -214,10 +218,15 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
         c->health_up = false;
         return;
     }
+    if (role == CHILD_READER) {
+        reader_child(c, up);
+        return;
+    }
     if (role == CHILD_FRONT_CI || role == CHILD_FRONT_ADMIN) {
         c->front[role == CHILD_FRONT_ADMIN].up = up;
         c->front[role == CHILD_FRONT_ADMIN].hello = false;
         c->front[role == CHILD_FRONT_ADMIN].epoch++;
+        c->front[role == CHILD_FRONT_ADMIN].last_id = 0;
         return;
     }
     l = lane_of(c, role, index);
@@ -280,10 +289,12 @@ void core_on_tick(struct core *c, int64_t now_us)
         return;
     lanes_tick(c);
     waiters_expire(c);
+    reader_tick(c);
     nonces_expire(c);
     operations_tick(c);
     refusals_summarise(c, false);
     anchor_step(c);
+    erase_tick(c);
     lanes_settle(c);
     snapshot_tick(c);
     if (c->stopping && !c->n_requests && snapshot_settled(c))

@@ -57,8 +57,8 @@ void health_tell(struct core *c, bool again)
 
     if (!c->health_up)
         return;
-    state = json_pack("{s:b, s:O, s:{s:o, s:o}, s:s, s:b, s:b, s:s}", "ready", (int)(core_ready(c) && !json_array_size(reasons)), "reasons", reasons, "lanes",
-                      "admin", lanes_of(c, CHILD_LANE_ADMIN), "sign", lanes_of(c, CHILD_LANE_SIGN), "log", c->full ? "full" : "ok", "sealed",
+    state = json_pack("{s:b, s:O, s:{s:o, s:o}, s:s, s:s, s:b, s:b, s:s}", "ready", (int)(core_ready(c) && !json_array_size(reasons)), "reasons", reasons, "lanes",
+                      "admin", lanes_of(c, CHILD_LANE_ADMIN), "sign", lanes_of(c, CHILD_LANE_SIGN), "log", c->full ? "full" : "ok", "reader", reader_word(c), "sealed",
                       (int)lanes_any(c, LANE_SEALED), "stopping", (int)c->stopping, "sandbox", c->sandbox);
     json_canonical(&text, state);
     sha256_hex(text.data, text.len, hash);

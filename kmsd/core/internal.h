@@ -11,11 +11,13 @@
 #define IDEM_MAX 128
 #define TARGET_MAX 2048
 #define SIGN_BODY_MAX (64u << 10)
+#define BATCH_BODY_MAX (1u << 20)
+#define BATCH_ITEMS_MAX 1000
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16
 #define NONCES_MAX 4096
-#define WAITERS_MAX 1024
+#define WAITERS_MAX 4096
 #define WAIT_TIME (10 * TIME_SECOND_US)
 #define IN_FLIGHT_MAX 8192
 #define REFUSALS_A_MINUTE 10
@@ -28,6 +30,7 @@
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
+struct batch;
 struct lane_op;
 struct known_cert;
 
@@ -55,6 +58,17 @@ struct route {
     int (*handle)(struct core *c, struct request *rq, struct err *e);
 };
 
+/* Requests that wait, oldest first. */
+struct wait_list {
+    struct request *first, *last;
+};
+/* A request's place among those in flight whose hash is the same. */
+struct flight_link {
+    struct request *next, **from;
+};
+#define FLIGHT_LINKS 3
+#define FLIGHT_BUCKETS 1024
+
 struct request {
     struct request *prev, *next;   /* list of all live requests */
     enum child_role door;
@@ -78,10 +92,15 @@ struct request {
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
     char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
-    bool in_flight, waiting;
-    struct request *flight_prev, *flight_next; /* list of those in flight */
-    struct request *blocker;       /* the one in flight that it waits for */
+    bool in_flight;
+    struct flight_link flight[FLIGHT_LINKS];
+    struct wait_list waiters;      /* for what becomes of this one */
+    struct wait_list *waits_in;    /* NULL = it does not wait */
+    struct request *wait_prev, *wait_next;
     int64_t wait_until;
+    struct batch *items;           /* of a batch */
+    struct batch *batch;           /* that this is an item of, NULL = it came alone */
+    unsigned index;                /* its place there */
     uint64_t intent_seq;
     char key_id[KEY_ID_HEX];
 };
@@ -90,6 +109,7 @@ struct request {
 struct after {
     struct after *next;
     uint64_t seq;                  /* needs durable_seq >= seq */
+    unsigned weight;               /* how many requests it answers */
     enum child_role door;
     uint64_t front_epoch;
     struct buf frame;              /* reply to send; empty = none */
@@ -112,6 +132,8 @@ struct lane_op {
     /* result: the lane's frame, or NULL with the failure in e. */
     void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e);
     struct request *rq;
+    /* Asked before a lane gets it, for some time may have passed: -1 = it is not wanted any more, as e says. NULL = always wanted. */
+    int (*wanted)(struct core *c, struct request *rq, struct err *e);
 };
 enum lane_state {
     LANE_DOWN,
@@ -173,6 +195,25 @@ struct anchor_copy {
     char refusal[ERR_DETAIL_MAX + 128], problem[160];
 };
 
+/* The process that reads the log, see reader.c. */
+#define READER_ASKED_MAX 8
+#define READER_TEXT 96
+struct core_ask {
+    uint64_t id;
+    struct request *rq;
+    int64_t deadline;
+};
+struct core_reader {
+    enum { READER_DOWN, READER_STARTING, READER_UP } state;
+    struct core_ask asked[READER_ASKED_MAX];
+    unsigned n_asked;
+    uint64_t next_id;
+    uint64_t told, indexed;        /* records that it was told are durable; that its index has */
+    bool head_open;                /* it was told and has not answered yet */
+    unsigned silent;               /* ticks since it said anything, while it owed a word */
+    char what[READER_TEXT];        /* what it does, in its words */
+};
+
 struct core {
     struct state *state;
     struct core_io io;
@@ -199,16 +240,18 @@ struct core {
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
     struct after *after_first, *after_last;
-    unsigned n_after;
+    unsigned n_after;              /* requests that they answer */
     /* children */
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
-    struct { bool up, hello; uint64_t epoch; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
+    struct { bool up, hello; uint64_t epoch, last_id; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
+    bool rsa;                      /* an RSA key was loaded since the start: the token may take long for one signature */
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
+    struct core_reader reader;
     char away_reason[160];         /* why the lane that spoke last has no token */
     uint64_t next_op;
     struct operation operation[OPERATIONS_MAX];
@@ -216,10 +259,21 @@ struct core {
     json_t *token;                 /* the lane that started last about its token, NULL = not known */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    /* erase.c */
+    struct {
+        bool busy;                 /* the key is being removed from the token */
+        char key[NAME_MAX_LEN + 1];  /* the one that was tried last */
+        int64_t again;             /* no try before */
+        unsigned failures;         /* one after the other */
+        json_t *told;              /* keys whose failure stands in the log */
+    } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
-    struct request *requests, *flights;
-    unsigned n_requests, n_waiting;
+    struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
+    unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
+    unsigned n_waiting;
+    struct wait_list due;          /* no longer kept back */
+    bool waking;
     struct nonce *nonces;
     unsigned n_nonces;
     void *refusals;
@@ -242,12 +296,16 @@ struct core {
 /* clock.c */
 void clock_start(struct core *c, int64_t wall_us, int64_t boot_us);
 void clock_see(struct core *c, int64_t wall_us); /* beginning of an event */
+/* No step of the clock waits for its confirmation, or for room to be recorded: what is due by it may come to pass. */
+bool clock_steady(const struct core *c);
 json_t *clock_view(const struct core *c);
 /* walls.c: a process said at what level it is confined. */
 void walls_note(struct core *c, const char *level);
 void walls_hello(struct core *c, const struct frame *f);
 /* request.c */
 struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e);
+/* Item n of the batch that rq brought: as if it had come alone. NULL = out of memory. */
+struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
@@ -305,7 +363,7 @@ json_t *record_for(struct core *c, const struct request *rq, const char *event, 
 /* reply.c */
 struct reply_head {
     unsigned status;
-    const char *content_type, *location;
+    const char *content_type, *location, *link;
     unsigned retry_after;
 };
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */
@@ -314,10 +372,10 @@ void reply_accepted(struct core *c, struct request *rq, const char *location, js
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* As reply_record, where the record of the line is at hand. */
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
-/* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
-json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
+/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
+/* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
@@ -328,7 +386,9 @@ void flight_begin(struct core *c, struct request *rq);
 void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
-void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
+void wait_leave(struct core *c, struct request *rq);
+void wait_turn(struct core *c, struct request *rq); /* behind those that are due already; wake_waiters runs its handler */
+void wake_waiters(struct core *c);         /* after a flight_end or wait_turn: runs the handlers of those that are due */
 void waiters_expire(struct core *c);
 /* refuse.c */
 /* Where it cannot be recorded for lack of room, e says so instead. */
@@ -366,6 +426,8 @@ void lane_probed(struct core *c, struct lane *l, bool well);
 void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
+void lane_unloaded(struct core *c, struct lane *l, bool well);
+void lanes_unload_key(struct core *c, const struct key *k); /* no signing lane has it any more */
 unsigned lanes_ready(const struct core *c);
 bool lanes_any(const struct core *c, enum lane_state state);
 /* reconcile.c: what the token holds against what the log says */
@@ -375,9 +437,12 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
+int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
+int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */
 /* tally.c: keys and identities by their states; the words are those of the API */
 #define CERT_SOON (21 * 86400 * TIME_SECOND_US) /* a certificate that ends within this time is near its end */
-#define TALLY_KEY_STATES 2
+#define TALLY_KEY_STATES 6
 #define TALLY_KINDS 3
 enum { TALLY_PRESENT, TALLY_MISSING, TALLY_DUPLICATE, TALLY_UNKNOWN, TALLY_FOUND };
 extern const char *const tally_key_states[TALLY_KEY_STATES + 1], *const tally_found[TALLY_FOUND + 1], *const tally_kinds[TALLY_KINDS + 1];
@@ -412,12 +477,23 @@ int operation_begin(struct core *c, struct request *rq, struct err *e) __attribu
 void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
 void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
+/* erase.c: removes from the token what is due */
+void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */
 void health_tell(struct core *c, bool again);
 /* Why the service is not ready: sentences, or as warnings_view has them. */
 json_t *health_reasons(const struct core *c, bool cures);
 bool health_ready(const struct core *c);
 int health_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
+/* reader.c: questions about the past, for another process */
+int reader_frame(struct core *c, const struct frame *f) __attribute__((warn_unused_result));
+void reader_child(struct core *c, bool up);
+void reader_tick(struct core *c);
+const char *reader_word(const struct core *c); /* "down", "starting", "silent", or what it says it does */
+/* the handlers */
+int audit_records(struct core *c, struct request *rq, struct err *e);
+int audit_record(struct core *c, struct request *rq, struct err *e);
+int audit_blob(struct core *c, struct request *rq, struct err *e);
 /* enrol.c: certificates by the CA key */
 struct issue_request {
     const char *csr, *kind, *name;
@@ -428,7 +504,6 @@ int enrol_issue(struct core *c, struct request *rq, const struct issue_request *
                 void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e) __attribute__((warn_unused_result));
 void enrol_bind(struct credential *cr, const struct cert_facts *f);   /* the credential that an issued certificate is */
 int enrol_free(const struct core *c, const struct credential *cr, struct err *e) __attribute__((warn_unused_result)); /* does it belong to nobody? */
-/* the handlers */
 int renew_own(struct core *c, struct request *rq, struct err *e);
 int identities_renew(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
@@ -436,6 +511,8 @@ int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
 int keys_public(struct core *c, struct request *rq, struct err *e);
 int keys_create(struct core *c, struct request *rq, struct err *e);
+int keylife_destroy(struct core *c, struct request *rq, struct err *e);
+int keylife_change(struct core *c, struct request *rq, struct err *e);
 int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));
 int identities_list(struct core *c, struct request *rq, struct err *e);
 int identities_show(struct core *c, struct request *rq, struct err *e);
@@ -449,6 +526,11 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e);
 int time_confirm(struct core *c, struct request *rq, struct err *e);
 int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
+/* batch.c: rq's JSON has `items`. Takes rq over when it returns 0. */
+int batch_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+void batch_answer(struct core *c, struct request *item, unsigned status, struct span body); /* frees item */
+unsigned batch_size(const struct batch *b); /* NULL: 0 */
+void batch_free(struct core *c, struct batch *b);
 /* sign_request.c */
 int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
 

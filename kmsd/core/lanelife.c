@@ -2,12 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "base/enc.h"
 #include "kmsd/core/internal.h"
 
 #define TOKEN_MAX 16384
 #define LOAD_TIME (10 * TIME_SECOND_US)
 #define START_TICKS 200  /* from its start to HELLO or AWAY; lanes start one after another */
+#define RSA_TICKS 15     /* as long as a TPM may take for an RSA signature, twice, is no sign of a lane that hangs */
 #define PROBE_TICKS 10   /* a lane with nothing to do shows so often that it still could */
 #define AWAY_TICKS 100   /* one that waits for its token speaks up at least this often */
 
@@ -54,6 +56,31 @@ static void load(struct core *c, struct lane *l, const struct key *k)
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
     frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
     frame_end(&op->frame, mark);
+    c->rsa = c->rsa || !strncmp(k->algorithm, "rsa-", 4);
+    lane_give(c, l, op);
+}
+
+/* A lane that keeps a key which must not sign any more is no lane to go on with. */
+void lane_unloaded(struct core *c, struct lane *l, bool well)
+{
+    if (!well && l->state != LANE_DOWN)
+        lane_end(c, l, "key not dropped");
+}
+
+static void unload(struct core *c, struct lane *l, const struct key *k)
+{
+    struct lane_op *op = lane_op_new(l->role, FRAME_UNLOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL);
+    uint8_t id[KEY_ID_LEN];
+    size_t mark;
+
+    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id)) {
+        free(op);
+        lane_end(c, l, "key not dropped");
+        return;
+    }
+    mark = frame_begin(&op->frame, FRAME_UNLOAD, 0);
+    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
+    frame_end(&op->frame, mark);
     lane_give(c, l, op);
 }
 
@@ -66,7 +93,7 @@ static bool load_one(void *ctx, struct key *k)
 {
     struct loading *to = ctx;
 
-    if (k->active && !strcmp(k->purpose, "release"))
+    if (key_signs(k) && !strcmp(k->purpose, "release"))
         load(to->c, to->l, k);
     return true;
 }
@@ -165,8 +192,11 @@ void lane_probed(struct core *c, struct lane *l, bool well)
     c->io.proved(c->io.ctx, l->role, l->index);
 }
 
-static unsigned patience(const struct lane *l)
+/* All lanes share the token: one that signs with a curve waits while the token computes for another. */
+static unsigned patience(const struct core *c, const struct lane *l)
 {
+    if (l->first && c->rsa && l->first->patience < RSA_TICKS)
+        return RSA_TICKS;
     if (l->first)
         return l->first->patience;
     return l->state == LANE_STARTING ? START_TICKS : l->state == LANE_AWAY ? AWAY_TICKS : 0;
@@ -182,7 +212,7 @@ void lanes_tick(struct core *c)
         l->silent++;
         if (l->state == LANE_READY && !l->first && l->silent >= PROBE_TICKS)
             probe(c, l);
-        else if (patience(l) && l->silent > patience(l))
+        else if (patience(c, l) && l->silent > patience(c, l))
             lane_end(c, l, "deadline");
     }
     lanes_expire(c);
@@ -193,6 +223,13 @@ void lanes_load_key(struct core *c, const struct key *k)
     for (unsigned n = 0; n < c->n_lanes; n++)
         if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state >= LANE_PROVING)
             load(c, &c->lane[n], k);
+}
+
+void lanes_unload_key(struct core *c, const struct key *k)
+{
+    for (unsigned n = 0; n < c->n_lanes; n++)
+        if (c->lane[n].role == CHILD_LANE_SIGN && c->lane[n].state >= LANE_PROVING)
+            unload(c, &c->lane[n], k);
 }
 
 unsigned lanes_ready(const struct core *c)

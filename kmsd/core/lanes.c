@@ -12,7 +12,8 @@ static const struct {
     enum frame_type type;
     unsigned ticks;
 } PATIENCE[] = {
-    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_GENERATE, 1200},
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
+    {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100
 
@@ -168,8 +169,15 @@ static void pump(struct core *c, enum child_role role)
     struct lane_queue *q = queue_of(c, role);
     struct lane *l;
 
-    while (q->first && (l = pick(c, role)))
-        lane_give(c, l, dequeue(q));
+    while (q->first && (l = pick(c, role))) {
+        struct lane_op *op = dequeue(q);
+        struct err e = {0};
+
+        if (op->wanted && op->wanted(c, op->rq, &e))
+            finish(c, op, NULL, &e);
+        else
+            lane_give(c, l, op);
+    }
 }
 
 void lanes_settle(struct core *c)
@@ -243,6 +251,9 @@ int lane_answer(struct core *c, struct lane *l, const struct frame *f)
         l->state = LANE_DOWN; /* it exits after this answer */
     if (op->type == FRAME_PROBE || op->type == FRAME_LOAD) {
         (op->type == FRAME_PROBE ? lane_probed : lane_loaded)(c, l, !class);
+        op_free(op);
+    } else if (op->type == FRAME_UNLOAD) {
+        lane_unloaded(c, l, !class);
         op_free(op);
     } else if (class) {
         answer_error(c, op, class);

@@ -7,15 +7,18 @@
 static void send(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
-    size_t mark = frame_begin(&frame, FRAME_REPLY, rq->id);
+    size_t mark;
 
     metrics_answered(c, rq, head->status);
+    mark = frame_begin(&frame, FRAME_REPLY, rq->id);
     frame_put_u64(&frame, TAG_STATUS, head->status);
     frame_put_str(&frame, TAG_REQUEST_ID, rq->req);
     if (head->content_type)
         frame_put_str(&frame, TAG_CONTENT_TYPE, head->content_type);
     if (head->location)
         frame_put_str(&frame, TAG_LOCATION, head->location);
+    if (head->link)
+        frame_put_str(&frame, TAG_LINK, head->link);
     if (head->retry_after)
         frame_put_u64(&frame, TAG_RETRY_AFTER, head->retry_after);
     frame_put(&frame, TAG_BODY, body);
@@ -34,6 +37,10 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
 
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
+    if (rq->batch) {
+        batch_answer(c, rq, head->status, body);
+        return;
+    }
     if (!rq->answered)
         send(c, rq, head, body);
     request_free(c, rq);
@@ -84,14 +91,14 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
     reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
 }
 
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line)
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload)
 {
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
     struct err e = {0};
-    unsigned status = 200;
-    json_t *body = record ? answer_of(c, record, line, &status) : NULL;
+    unsigned status;
 
-    if (body) {
-        reply_json(c, rq, status, body);
+    if (record && !answer_put(c, record, line, payload, &status, &text)) {
+        reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/json"}, buf_span(&text));
         return;
     }
     err_set(&e, ERR_INTERNAL, "the recorded answer could not be rebuilt");
@@ -103,7 +110,7 @@ void reply_record(struct core *c, struct request *rq, struct span line)
     struct err e = {0};
     JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
 
-    reply_sealed(c, rq, record, line);
+    reply_sealed(c, rq, record, line, span_of(NULL, 0));
 }
 
 static char *last_line(const struct core *c, size_t *len)

@@ -6,13 +6,22 @@
 #define JSON_BODY (64u << 10)
 
 static const struct route ROUTES[] = {
-    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, SIGN_BODY_MAX, NULL, sign_handle},
+    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, BATCH_BODY_MAX, NULL, sign_handle},
     {DOOR_BOTH, "GET", "/v1/whoami", "read.api", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, whoami_show},
     {DOOR_BOTH, "GET", "/v1/status", "read.api", POLICY_STATUS_READ, 0, 0, NULL, status_show},
+    {DOOR_ADMIN, "GET", "/v1/audit/records", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_records},
+    {DOOR_ADMIN, "GET", "/v1/audit/records/{}", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_record},
+    {DOOR_ADMIN, "GET", "/v1/audit/blobs/{}", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_blob},
     {DOOR_BOTH, "GET", "/v1/keys", "read.api", POLICY_KEY_LIST, 0, 0, NULL, keys_list},
     {DOOR_BOTH, "GET", "/v1/keys/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_show},
     {DOOR_BOTH, "GET", "/v1/keys/{}/public", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_public},
     {DOOR_ADMIN, "POST", "/v1/keys", "key.create", POLICY_KEY_CREATE, ROUTE_SIGNED, JSON_BODY, NULL, keys_create},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/suspend", "key.suspend", POLICY_KEY_SUSPEND, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/resume", "key.resume", POLICY_KEY_RESUME, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/retire", "key.retire", POLICY_KEY_RETIRE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/destroy", "key.destroy", POLICY_KEY_DESTROY, ROUTE_SIGNED, JSON_BODY, NULL, keylife_destroy},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/restore", "key.restore", POLICY_KEY_RESTORE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
+    {DOOR_ADMIN, "POST", "/v1/keys/{}/compromise", "key.compromise", POLICY_KEY_COMPROMISE, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "GET", "/v1/operations/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, operation_show},
     {DOOR_ADMIN, "POST", "/v1/nonce", "nonce.create", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, nonce_handle},
     {DOOR_ADMIN, "GET", "/v1/policy", "read.api", POLICY_POLICY_READ, 0, 0, NULL, policy_show},

@@ -1,10 +1,11 @@
 /* Counts keys and identities by their states, for metrics and the status. */
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "base/timefmt.h"
 #include "kmsd/core/internal.h"
 
-const char *const tally_key_states[TALLY_KEY_STATES + 1] = {"creating", "active", NULL};
+const char *const tally_key_states[TALLY_KEY_STATES + 1] = {"creating", "active", "suspended", "retired", "destroying", "destroyed", NULL};
 const char *const tally_found[TALLY_FOUND + 1] = {"present", "missing", "duplicate", "unknown", NULL};
 const char *const tally_kinds[TALLY_KINDS + 1] = {"ci", "service", "human", NULL};
 
@@ -22,10 +23,11 @@ static void count(int64_t *counts, const char *const *words, const char *word)
 static bool count_key(void *ctx, struct key *k)
 {
     const struct counting *n = ctx;
-    const char *found = k->active ? reconcile_word(n->c, k) : NULL;
+    const char *found = key_on_token(k) ? reconcile_word(n->c, k) : NULL;
 
-    count(n->t->keys, tally_key_states, k->active ? "active" : "creating");
-    count(n->t->found, tally_found, found ? found : "unknown");
+    count(n->t->keys, tally_key_states, k->active ? key_state_name(k->state) : "creating");
+    if (key_on_token(k))
+        count(n->t->found, tally_found, found ? found : "unknown");
     return true;
 }
 

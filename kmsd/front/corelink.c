@@ -91,6 +91,7 @@ static int on_reply(const struct frame *f)
     take_text(f, TAG_CONTENT_TYPE, rq->reply.content_type, sizeof rq->reply.content_type);
     take_text(f, TAG_REQUEST_ID, rq->reply.request_id, sizeof rq->reply.request_id);
     take_text(f, TAG_LOCATION, rq->reply.location, sizeof rq->reply.location);
+    take_text(f, TAG_LINK, rq->reply.link, sizeof rq->reply.link);
     rq->reply.body = BUF_INIT(FRAME_MAX);
     buf_put(&rq->reply.body, f->field[TAG_BODY].data, f->field[TAG_BODY].len);
     rq->answered = true;

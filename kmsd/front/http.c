@@ -22,6 +22,8 @@ static enum MHD_Result respond(struct http_request *rq, const struct reply *r, b
         MHD_add_response_header(response, "X-Request-Id", r->request_id);
     if (r->location[0])
         MHD_add_response_header(response, "Location", r->location);
+    if (r->link[0])
+        MHD_add_response_header(response, "Link", r->link);
     if (r->retry_after) {
         BUF_AUTO seconds = BUF_INIT(32);
 

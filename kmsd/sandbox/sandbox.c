@@ -17,7 +17,7 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-static const char *const ROLE[] = {"core", "front", "health", "lane-sign", "lane-admin", "supervisor"};
+static const char *const ROLE[] = {"core", "front", "health", "lane-sign", "lane-admin", "supervisor", "reader"};
 
 /* Landlock holds for the thread that asked, and for those it starts later. */
 static bool single_thread(void)

@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "kmsd/settings.h"
 
-enum sandbox_role { SANDBOX_CORE, SANDBOX_FRONT, SANDBOX_HEALTH, SANDBOX_LANE_SIGN, SANDBOX_LANE_ADMIN, SANDBOX_SUPERVISOR };
+enum sandbox_role { SANDBOX_CORE, SANDBOX_FRONT, SANDBOX_HEALTH, SANDBOX_LANE_SIGN, SANDBOX_LANE_ADMIN, SANDBOX_SUPERVISOR, SANDBOX_READER };
 
 /* "seccomp+landlock7", "seccomp", "landlock7", "none" (the kernel gives nothing), "off" (by the settings, or a build for sanitizers). */
 #define SANDBOX_LEVEL 32

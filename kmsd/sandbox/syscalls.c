@@ -33,6 +33,9 @@ static const int FILES[] = {
 /* A door: connections come to the socket it was given, it makes none. */
 static const int DOOR[] = {S(accept), S(accept4), S(setsockopt), S(getsockname), S(getpeername), S(sendfile), S(sendmmsg), S(recvmmsg), S(epoll_create1), END};
 
+/* A database gives its side files the owner of the file, where root opened it. */
+static const int DATABASE[] = {S(fchown), END};
+
 /* A PKCS#11 module is foreign code: it may speak to its daemon or appliance, share memory with it, and have threads. */
 static const int MODULE[] = {
     S(socket), S(socketpair), S(connect), S(bind), S(listen), S(accept), S(accept4), S(setsockopt), S(getsockname), S(getpeername), S(sendmmsg), S(recvmmsg),
@@ -70,6 +73,7 @@ static const struct role {
     [SANDBOX_HEALTH] = {SCMP_ACT_KILL_PROCESS, {BASIC, DOOR}, {NULL}, NO_FILES, false},
     [SANDBOX_LANE_SIGN] = {SCMP_ACT_ERRNO(ENOSYS), {BASIC, FILES, MODULE}, {HOSTILE, EXECUTE}, NULL, true},
     [SANDBOX_LANE_ADMIN] = {SCMP_ACT_ERRNO(ENOSYS), {BASIC, FILES, MODULE}, {HOSTILE, EXECUTE}, NULL, true},
+    [SANDBOX_READER] = {SCMP_ACT_KILL_PROCESS, {BASIC, FILES, NULL, DATABASE}, {NULL}, NULL, false},
     [SANDBOX_SUPERVISOR] = {SCMP_ACT_ALLOW, {NULL}, {HOSTILE}, NULL, true}, /* its children inherit this, modules included */
 };
 

@@ -103,6 +103,13 @@ static void core(struct walls *w, const struct settings *s)
     add_parent(w, RW, s->anchor);
 }
 
+/* Beside the log it has the directory of its index, and no other. */
+static void reader(struct walls *w, const struct settings *s)
+{
+    add(w, WALL_READ, s->audit_dir);
+    add_parent(w, RW, s->index);
+}
+
 int walls_of(enum sandbox_role role, const struct settings *s, struct walls *w, struct err *e)
 {
     memset(w, 0, sizeof *w);
@@ -110,6 +117,7 @@ int walls_of(enum sandbox_role role, const struct settings *s, struct walls *w, 
     case SANDBOX_CORE: core(w, s); break;
     case SANDBOX_LANE_SIGN: lane(w, s, false); break;
     case SANDBOX_LANE_ADMIN: lane(w, s, true); break;
+    case SANDBOX_READER: reader(w, s); break;
     case SANDBOX_FRONT:
     case SANDBOX_HEALTH:
     case SANDBOX_SUPERVISOR: break;

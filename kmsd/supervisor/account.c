@@ -14,6 +14,7 @@ static const char *name_of(const struct settings *s, enum child_role role)
     case CHILD_FRONT_HEALTH: return s->user_front;
     case CHILD_LANE_ADMIN:
     case CHILD_LANE_SIGN: return s->user_token;
+    case CHILD_READER: return *s->user_reader ? s->user_reader : s->user_core;
     }
     return "";
 }

@@ -8,7 +8,7 @@
 
 const char *child_name(enum child_role role)
 {
-    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health"};
+    static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health", "reader"};
 
     return names[role];
 }

@@ -39,6 +39,8 @@ static void describe_end(int status, char *out, size_t size)
     memcpy(out, buf_str(&b), b.len + 1);
 }
 
+#define CORE_END_US INT64_C(100000)
+
 static int exit_code(int status)
 {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -96,6 +98,8 @@ static int64_t pause_of(struct child *c, int status, int64_t now)
 {
     int64_t pause = backoff_next(&c->backoff, c->started, now);
 
+    if (!exit_code(status) && pause < CORE_END_US)
+        return CORE_END_US; /* its socket was closed: most likely the core ends, and then all start anew together */
     return exit_code(status) == LANE_EXIT_TOKEN && pause > TOKEN_PAUSE_MAX_US ? TOKEN_PAUSE_MAX_US : pause;
 }
 

@@ -192,6 +192,7 @@ static int set_up(struct supervisor *s, struct err *e)
     add_child(s, CHILD_FRONT_ADMIN, 0);
     if (health)
         add_child(s, CHILD_FRONT_HEALTH, 0);
+    add_child(s, CHILD_READER, 0);
     add_child(s, CHILD_LANE_ADMIN, 0);
     for (unsigned n = 0; n < settings_lanes(&s->settings); n++)
         add_child(s, CHILD_LANE_SIGN, n);

@@ -11,7 +11,8 @@
 static const char *program_of(enum child_role role)
 {
     static const char *const names[] = {[CHILD_CORE] = "kmsd-core",        [CHILD_FRONT_CI] = "kmsd-front",   [CHILD_FRONT_ADMIN] = "kmsd-front",
-                                        [CHILD_LANE_ADMIN] = "kmsd-token", [CHILD_LANE_SIGN] = "kmsd-token", [CHILD_FRONT_HEALTH] = "kmsd-front"};
+                                        [CHILD_LANE_ADMIN] = "kmsd-token", [CHILD_LANE_SIGN] = "kmsd-token", [CHILD_FRONT_HEALTH] = "kmsd-front",
+                                        [CHILD_READER] = "kmsd-reader"};
 
     return names[role];
 }
@@ -32,7 +33,7 @@ static pid_t spawn(struct supervisor *s, struct child *c, int socket_fd, struct 
         argv[n++] = "--door";
         argv[n++] = (const char *const[]){"ci", "admin", "health"}[door];
         listen_fd = s->listen[door];
-    } else if (c->role != CHILD_CORE) {
+    } else if (c->role == CHILD_LANE_ADMIN || c->role == CHILD_LANE_SIGN) {
         argv[n++] = "--lane";
         argv[n++] = c->role == CHILD_LANE_ADMIN ? "admin" : "sign";
         argv[n++] = "--index";

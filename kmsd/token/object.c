@@ -216,3 +216,22 @@ int object_count(struct token *t, struct span id, size_t *out, struct fault *f)
     free(hits.list);
     return bad;
 }
+
+int objects_of_id(struct token *t, struct span id, struct object_index *out, struct fault *f)
+{
+    CK_ATTRIBUTE want[] = {{CKA_ID, unconst(id.data), id.len}};
+    size_t from = out->n;
+
+    return search(t, want, 1, out, f) || describe_all(t, out, from, f) ? -1 : 0;
+}
+
+void objects_forget(struct token *t, struct span id)
+{
+    struct object_index *index = t->objects;
+    size_t kept = 0;
+
+    for (size_t n = 0; n < index->n; n++)
+        if (!span_eq(span_of(index->list[n].id, index->list[n].id_len), id))
+            index->list[kept++] = index->list[n];
+    index->n = kept;
+}

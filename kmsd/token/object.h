@@ -34,6 +34,10 @@ int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct
 int object_find_label(struct token *t, const char *label, CK_KEY_TYPE type, struct object *out, struct fault *f) __attribute__((warn_unused_result));
 /* How many objects of whatever class carry this CKA_ID on the token now. */
 int object_count(struct token *t, struct span id, size_t *out, struct fault *f) __attribute__((warn_unused_result));
+/* Those objects themselves, appended to an index of the caller's. */
+int objects_of_id(struct token *t, struct span id, struct object_index *out, struct fault *f) __attribute__((warn_unused_result));
+/* The index does not know objects of this CKA_ID any more; one that is looked for again is searched on the token. */
+void objects_forget(struct token *t, struct span id);
 /* [{"class","id","label","type"}] of every object on the token now. */
 int objects_list(struct token *t, json_t **out, struct fault *f) __attribute__((warn_unused_result));
 

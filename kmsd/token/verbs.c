@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "kmsd/token/anchor.h"
+#include "kmsd/token/destroy.h"
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
 #include "kmsd/token/latch.h"
@@ -70,6 +71,22 @@ static int verb_load(struct lane *l, const struct frame *in, struct buf *out, st
         return fault_set(f, LANE_KEY, "a lane holds at most %d keys", LANE_KEYS_MAX);
     }
     *at = k;
+    return 0;
+}
+
+/* Keys are looked up by their id: the last one may take the place. Nor do handles of its objects stay, which may be void soon. */
+static int verb_unload(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    struct key *k = loaded(l, in->field[TAG_KEY_ID]);
+
+    (void)out;
+    (void)f;
+    objects_forget(&l->token, in->field[TAG_KEY_ID]);
+    if (!k)
+        return 0;
+    key_clear(k);
+    *k = l->keys[--l->n_keys];
+    l->keys[l->n_keys] = (struct key){0};
     return 0;
 }
 
@@ -168,6 +185,26 @@ static int verb_generate(struct lane *l, const struct frame *in, struct buf *out
     return 0;
 }
 
+static int verb_destroy(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
+{
+    const struct method *m = method_find(in->field[TAG_ALGORITHM], in->field[TAG_SCHEME]);
+    BUF_AUTO text = BUF_INIT(4096);
+    JSON_AUTO *proof = NULL;
+    char label[OBJECT_LABEL_MAX];
+
+    if (!m)
+        return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
+    if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label))
+        return fault_set(f, LANE_INPUT, "a key id has %d bytes, a label fewer than %d", KEY_ID_LEN, OBJECT_LABEL_MAX);
+    if (label_for(label, m->name, f) || destroy_key(&l->token, m->algorithm, in->field[TAG_KEY_ID], label, in->field[TAG_SPKI], &proof, f))
+        return -1;
+    json_canonical(&text, proof);
+    if (buf_ok(&text))
+        return no_memory(f);
+    frame_put(out, TAG_PROOF, buf_span(&text));
+    return 0;
+}
+
 static int verb_list(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
     BUF_AUTO text = BUF_INIT(FRAME_MAX - 1024);
@@ -209,11 +246,13 @@ struct verb {
 };
 static const struct verb verbs[] = {
     {FRAME_LOAD, true, false, true, verb_load},
+    {FRAME_UNLOAD, true, false, false, verb_unload},
     {FRAME_SIGN, true, false, false, verb_sign},
     {FRAME_PUBLIC, true, true, true, verb_public},
     {FRAME_RANDOM, true, true, true, verb_random},
     {FRAME_PROBE, true, true, false, verb_probe},
     {FRAME_GENERATE, false, true, false, verb_generate},
+    {FRAME_DESTROY, false, true, true, verb_destroy},
     {FRAME_LIST, false, true, true, verb_list},
     {FRAME_ISSUE, false, true, false, verb_issue},
     {FRAME_ANCHOR, false, true, true, verb_anchor},

@@ -11,14 +11,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "system")]
 import kms  # noqa: E402
-from service import Service  # noqa: E402
+from service import PARTS, Service  # noqa: E402
 from table import show  # noqa: E402
 
 RUNS = 2
 # How long each measurement lasts, in seconds, at the usual scale.
 RAW, SINGLE, MANY, BATCH, FRESH, RSA = 1.5, 3, 4, 3, 4, 4
 CONNECTIONS = 64
-PROCESSES = ("front", "core", "disk", "lanes", "others")
 
 
 def share(part, whole):
@@ -76,13 +75,13 @@ def figures(got):
         "rsa4096_of_raw": share(got["rsa"] and got["rsa"]["per_s"], got["rsa_raw"] and got["rsa_raw"]["per_s"]),
         "p50_1_us": one["p50_us"], "p99_1_us": one["p99_us"], "sign_us": stages["sign_us"], "verify_us": stages["verify_us"],
         "fdatasync_us": stages["fdatasync_us"], "p50_1_of_sum": share(one["p50_us"], least),
-        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PROCESSES},
+        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PARTS},
         "cpu_us_load_generator_64": round(many["cpu_us_load"], 1),
         "syncs_per_signature_64": share(counted.get("groups"), many["signatures"]),
         "records_per_group_64": share(counted.get("records"), counted.get("groups")),
         "stages_64_us": {name: counted[name] for name in ("queue", "lane", "sync") if name in counted},
         "newconn_per_s": round(fresh["per_s"]), "newconn_p50_us": fresh["p50_us"], "newconn_cpu_us": round(fresh["cpu_us"]),
-        "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PROCESSES},
+        "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PARTS},
         "errors": sum(part["errors"] for part in (many, one, fresh, got["batch"], got["rsa"]) if part),
     }
 

@@ -48,4 +48,4 @@ def show(result, out):
             print(f"\n{title}", file=out)
             continue
         spread = result["spread"].get(name)
-        print(f"  {title:40} {text(result[name], unit):>14}{f'   ±{spread / 2:.0%}' if spread is not None else ''}", file=out)
+        print(f"  {title:40} {text(result[name], unit):>14}{f'   ±{spread / 2:.0%}' if spread is not None and len(result['runs']) > 1 else ''}", file=out)

@@ -85,7 +85,7 @@ void sim_free(struct sim *s)
 }
 
 struct totals {
-    unsigned long steps, kills, acknowledged, refused, keys, faults, snapshots, clock_steps;
+    unsigned long steps, kills, acknowledged, refused, batches, keys, faults, snapshots, clock_steps;
 };
 
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
@@ -131,6 +131,7 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     t->steps += s->steps;
     t->kills += s->kills;
     t->refused += s->refused;
+    t->batches += s->batches;
     t->keys += s->keys_made;
     t->faults += s->faults;
     t->snapshots += s->snapshot_starts;
@@ -154,8 +155,8 @@ int main(int argc, char **argv)
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);
-    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults (%lu recorded steps of the clock), %lu acknowledged (%lu of them keys), %lu refused: %s\n",
-           count, t.steps, t.kills, t.snapshots, t.faults, t.clock_steps, t.acknowledged, t.keys, t.refused,
+    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults (%lu recorded steps of the clock), %lu acknowledged (%lu of them keys), %lu batches, %lu refused: %s\n",
+           count, t.steps, t.kills, t.snapshots, t.faults, t.clock_steps, t.acknowledged, t.keys, t.batches, t.refused,
            failed ? "BROKEN" : "all promises held");
     return failed;
 }

@@ -160,6 +160,16 @@ static void see_line(struct sim *s, struct sim_model *m, const char *line, size_
     m->seq++;
 }
 
+struct span sim_line(const struct sim *s, int64_t seq)
+{
+    const char *at = (const char *)s->durable.data, *end = at + s->durable.len, *lf;
+
+    for (; at < end && (lf = memchr(at, '\n', (size_t)(end - at))); at = lf + 1)
+        if (!seq--)
+            return span_of(at, (size_t)(lf - at));
+    return span_of(NULL, 0);
+}
+
 void sim_model_clear(struct sim_model *m)
 {
     json_decref(m->keys);

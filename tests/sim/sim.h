@@ -12,6 +12,7 @@
 #define SIM_SNAPSHOT_RECORDS 15
 #define SIM_PEOPLE 3      /* 0: CI "ci-a", 1: CI "ci-b", 2: the administrator */
 #define SIM_IDEMS 64
+#define SIM_ITEMS 5       /* of a batch */
 #define SIM_ROOM (336u << 10) /* little more than the core wants to have */
 #define SIM_POLICIES 2    /* 0 lets both CI identities sign, 1 only ci-a */
 
@@ -35,7 +36,10 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM };
+enum sim_kind { SIM_SIGN, SIM_BATCH, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM };
+struct sim_release {
+    unsigned version, name, digest;
+};
 struct sim_request {
     bool used;
     enum sim_kind kind;
@@ -44,6 +48,8 @@ struct sim_request {
     uint64_t id;
     unsigned asked;       /* step */
     bool any;             /* whatever comes is an answer */
+    struct sim_release item[SIM_ITEMS];
+    unsigned n_items;
 };
 /* One lane as the world has it. */
 enum sim_lane_mode {
@@ -125,9 +131,9 @@ struct sim {
     bool any;                  /* requests of a fuzzer come too, for any release */
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
-    struct sim_idem idem[SIM_IDEMS];
+    struct sim_idem idem[SIM_IDEMS], idem_item[SIM_IDEMS][SIM_ITEMS];
     struct sim_model model;
-    unsigned signed_ok, refused, kills, steps, changes, keys_made, faults;
+    unsigned signed_ok, batches, refused, kills, steps, changes, keys_made, faults;
     char failure[512];
 };
 uint64_t sim_random(struct sim *s, uint64_t below);
@@ -169,6 +175,8 @@ void sim_snapshot_step(struct sim *s);     /* the one under way reaches the disk
 void sim_snapshot_lose(struct sim *s);
 /* The state from the newest snapshot that the durable log names and the records behind it, which must be `whole`, the fold of everything; or `whole`. Takes it over. */
 struct state *sim_snapshot_start(struct sim *s, struct state *whole, const struct blob_source *blobs);
+/* The durable line of that record; NULL data = there is none. */
+struct span sim_line(const struct sim *s, int64_t seq);
 /* oracle.c: reads the durable log with a model of its own. */
 void sim_check(struct sim *s);             /* what has become durable since the last time */
 void sim_check_all(struct sim *s);         /* from the first byte */

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -SE
-"""Stands in for kmsd-core, kmsd-front and kmsd-token: reports how it was started, speaks the control protocol, ends as a file of the instance says.
+"""Stands in for the processes of kmsd: reports how it was started, speaks the control protocol, ends as a file of the instance says.
 
 It ends at the end of file on descriptor 3 (with DIR/<process>.stubborn: long after), so that a descriptor leaked by the supervisor shows."""
 import json
@@ -22,7 +22,7 @@ def option(name):
 
 def who():
     program = os.path.basename(sys.argv[0]).removeprefix("kmsd-")
-    return {"core": "core", "front": "front-" + option("--door"), "token": "lane-" + option("--lane")}[program]
+    return {"core": "core", "front": "front-" + option("--door"), "token": "lane-" + option("--lane"), "reader": "reader"}[program]
 
 
 DIR, NAME = os.path.dirname(option("--settings")), who()
@@ -74,7 +74,7 @@ def parse(body):
 
 
 def core(control):
-    """Collects what the supervisor sends; READY at the fourth child; DIR/core.kill asks for the end of a lane."""
+    """Collects what the supervisor sends; READY at the fifth child; DIR/core.kill asks for the end of a lane."""
     data, passed, children = b"", {}, 0
     while True:
         request = wish("kill")
@@ -99,7 +99,7 @@ def core(control):
                 if fd is not None:
                     os.close(fd)
             report(**told)
-            if children == 4 and told["event"] == "CHILD" and wish("silent") is None:
+            if children == 5 and told["event"] == "CHILD" and wish("silent") is None:
                 control.sendall(frame(READY))
             if told["event"] == "STOP":
                 return

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KMSD_BUILD", ROOT / "build"))
 BIN = BUILD / "bin"
 START_SECONDS = 90
-PROCESSES = 6 + min(os.cpu_count(), 8)  # supervisor, core, three doors, administrative lane, a signing lane for each processor
+PROCESSES = 7 + min(os.cpu_count(), 8)  # supervisor, core, three doors, reader, administrative lane, a signing lane for each processor
 REQUEST_SECONDS = 30
 
 

@@ -352,7 +352,7 @@ def test_lists_are_followed(ctl, fake):
     assert [k["name"] for k in json.loads(ctl("key", "list").stdout)["items"]] == ["a", "b"]
     assert [rq.path for rq in fake.requests] == ["/v1/keys?limit=100", "/v1/keys?limit=100&after=a"]
     fake.script = list(pages)
-    assert ctl("key", "list", "-o", "table").stdout.splitlines()[0].split() == ["NAME", "VERSION", "ALGORITHM", "SCHEME", "STATE", "CREATED"]
+    assert ctl("key", "list", "-o", "table").stdout.splitlines()[0].split() == ["NAME", "VERSION", "ALGORITHM", "SCHEME", "STATE", "COMPROMISED", "CREATED"]
     fake.script = [fs.answer(200, {"items": [{"name": "a"}], "next": "a"})] * 3
     done = ctl("key", "list")
     assert done.returncode == 1 and "does not come to an end" in done.stderr

@@ -25,7 +25,7 @@ def test_a_healthy_service(kms):
     kms.wait(lambda: ready(kms)["ready"], 5, "readiness")
     state = ready(kms)
     assert state["lanes"]["sign"]["ready"] == state["lanes"]["sign"]["total"] > 0 and state["lanes"]["admin"] == {"ready": 1, "total": 1}
-    assert state["log"] == "ok" and not state["sealed"] and not state["stopping"] and state["sandbox"]
+    assert state["log"] == "ok" and state["reader"] and not state["sealed"] and not state["stopping"] and state["sandbox"]
     assert kms.health("/readyz", "HEAD")[1] == b""
 
 

@@ -198,6 +198,8 @@ def disabled(kms):
 
 def live_sign(kms, body):
     """The digest example asks a key of its own, which the development policy knows."""
+    if "items" in body:
+        return None, {"items": [live_sign(kms, one)[1] for one in body["items"]]}
     members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
     if body["digest"]["alg"] != "sha384":
         return None, {**body, **members}
@@ -210,6 +212,15 @@ def operation(kms):
     return kms.signed("POST", "/v1/keys", {"name": fresh("openapi-operation"), "algorithm": "p256", "scheme": "statement"}).request_id
 
 
+def key(kms, *changes):
+    """A new key that went through these changes."""
+    name = fresh("openapi-life")
+    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status == 201
+    for change in changes:
+        assert kms.signed("POST", f"/v1/keys/{name}/{change}", {"reason": "x"}).status == 200
+    return name
+
+
 # What replaces the example's own names, so that the request makes sense to this instance; a path with a value in it takes the place of the pattern.
 LIVE = {
     "sign": live_sign,
@@ -217,6 +228,12 @@ LIVE = {
     "keys-create": lambda kms, body: (None, {**body, "name": fresh("openapi")}),
     "keys-show": lambda kms, body: ("/v1/keys/" + kms.ci_env["KMS_SIGN_KEY"], None),
     "keys-public": lambda kms, body: (f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public", None),
+    "keys-suspend": lambda kms, body: (f"/v1/keys/{key(kms)}/suspend", body),
+    "keys-resume": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/resume", body),
+    "keys-retire": lambda kms, body: (f"/v1/keys/{key(kms)}/retire", body),
+    "keys-destroy": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend')}/destroy", body),
+    "keys-restore": lambda kms, body: (f"/v1/keys/{key(kms, 'suspend', 'destroy')}/restore", body),
+    "keys-compromise": lambda kms, body: (f"/v1/keys/{key(kms)}/compromise", body),
     "policy-apply": lambda kms, body: (None, kms.request("admin", "GET", "/v1/policy").json["policy"]),
     "identities-create": lambda kms, body: (None, {**body, **{m: v for m, v in {
         "name": fresh("openapi"), "certificate": certificate(kms), "spiffe": f"spiffe://example.org/{fresh('x')}", "dns": fresh("x") + ".example.org",
@@ -226,9 +243,12 @@ LIVE = {
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
     "identities-renew": lambda kms, body: (f"/v1/identities/{identity(kms)}/credentials", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
+    "audit-record": lambda kms, body: ("/v1/audit/records/0", None),
+    "audit-blob": lambda kms, body: ("/v1/audit/blobs/" + kms.records(event="log.genesis")[0]["policy"], None),
     "time-confirm": lambda kms, body: (None, {**body, "seq": kms.records(event="time.step")[-1]["seq"]}),
 }
 QUERIES = {"keys-list": ["?limit=1", "?limit=200&after=a"], "identities-list": ["?limit=1", "?after=a"],
+           "audit-records": ["?limit=1", "?format=jsonl&limit=3", "?order=desc&since=2026-01-01&until=2999-01-01T00:00:00Z", "?event=sign.release&outcome=ok"],
            "keys-public": ["?format=pem", "?format=jwk", "?format=ssh"]}
 
 

@@ -16,8 +16,9 @@ from kms import BIN
 
 HERE = Path(__file__).resolve().parent
 KMSD = BIN / "kmsd"
-ROLES = {"front-ci": 1, "front-admin": 2, "lane-admin": 3, "lane-sign": 4}
+ROLES = {"front-ci": 1, "front-admin": 2, "lane-admin": 3, "lane-sign": 4, "reader": 6}
 EVERYBODY = {"core", *ROLES}
+ALL = len(EVERYBODY)
 SETTINGS = """version: 1
 instance: test.example
 listen: {ci: '127.0.0.1:0', admin: '127.0.0.1:0', health: 'off'}
@@ -55,7 +56,7 @@ class Directory:
         (self.dir / "audit").mkdir(parents=True)
         self.libexec.mkdir()
         (self.dir / "tokens").mkdir()
-        for name in ("core", "front", "token"):
+        for name in ("core", "front", "token", "reader"):
             shutil.copy(HERE / "fake_child.py", self.libexec / f"kmsd-{name}")
             (self.libexec / f"kmsd-{name}").chmod(0o755)
         (self.dir / "kmsd.yaml").write_text(SETTINGS)
@@ -124,14 +125,14 @@ def instance(tmp_path):
 @pytest.fixture
 def running(instance):
     instance.daemon = instance.start()
-    wait(lambda: len(instance.reports("start")) == 5, what="the start of every child")
+    wait(lambda: len(instance.reports("start")) == ALL, what="the start of every child")
     return instance
 
 
 def test_children_get_what_they_need(running):
     common = ["--settings", str(running.dir / "kmsd.yaml"), "--parent", str(running.daemon.pid)]
     expected = {"core": [], "front-ci": ["--door", "ci"], "front-admin": ["--door", "admin"],
-                "lane-admin": ["--lane", "admin", "--index", "0"], "lane-sign": ["--lane", "sign", "--index", "0"]}
+                "lane-admin": ["--lane", "admin", "--index", "0"], "lane-sign": ["--lane", "sign", "--index", "0"], "reader": []}
     for name, more in expected.items():
         start, = running.starts(name)
         assert start["argv"] == common + more
@@ -148,14 +149,14 @@ def test_stop(running, number):
     assert running.daemon.wait(10) == 0
     assert len(running.reports("STOP", "core")) == 1
     wait(lambda: not running.living(), 2, "the end of all children")
-    assert len(running.reports("start")) == 5, "nothing is started again while stopping"
+    assert len(running.reports("start")) == ALL, "nothing is started again while stopping"
 
 
 def test_hangup_renews_the_doors(running):
     """Both are replaced at once, nobody else; the core hears that it was meant."""
     before = running.pids()
     running.daemon.send_signal(signal.SIGHUP)
-    wait(lambda: len(running.reports("start")) == 7, what="the start of two doors")
+    wait(lambda: len(running.reports("start")) == ALL + 2, what="the start of two doors")
     after = running.pids()
     assert {name for name in before if before[name] != after[name]} == {"front-ci", "front-admin"}
     assert [r["reason"] for r in running.reports("CHILD_GONE", "core")] == ["renewed"] * 2
@@ -209,9 +210,9 @@ def test_listening_goes_on_while_a_front_is_away(running):
 def test_core_end_restarts_all(running):
     before = running.pids()
     running.kill("core")
-    wait(lambda: len(running.reports("start")) == 10 and not set(running.pids().values()) & set(before.values()), what="a new set")
+    wait(lambda: len(running.reports("start")) == 2 * ALL and not set(running.pids().values()) & set(before.values()), what="a new set")
     wait(lambda: running.living() == set(running.pids().values()), what="the end of the old set")
-    told = wait(lambda: len(t := running.reports("CHILD", "core", pid=running.pid("core"))) == 4 and t)
+    told = wait(lambda: len(t := running.reports("CHILD", "core", pid=running.pid("core"))) == len(ROLES) and t)
     assert {r["child"] for r in told} == {running.pid(name) for name in ROLES}
 
 
@@ -220,20 +221,20 @@ def test_children_that_hang_are_killed(running):
     before = running.pid("front-ci")
     os.kill(running.pid("core"), signal.SIGKILL)
     wait(lambda: not alive(before), 3, "the end of the old front")
-    wait(lambda: len(running.reports("start")) == 10)
+    wait(lambda: len(running.reports("start")) == 2 * ALL)
     running.daemon.terminate()
     assert running.daemon.wait(6) == 0
     wait(lambda: not running.living(), 2, "the end of all children")
 
 
-@pytest.mark.parametrize("program, name, starts", [("kmsd-token", "lane-sign", 6), ("kmsd-core", "core", 10), ("kmsd-front", "core", 10)])
+@pytest.mark.parametrize("program, name, starts", [("kmsd-token", "lane-sign", ALL + 1), ("kmsd-core", "core", 2 * ALL), ("kmsd-front", "core", 2 * ALL)])
 def test_failed_start_is_tried_again(running, program, name, starts):
     """A program that is away for a moment, or a fork that fails, must not leave the instance without that process."""
     (running.libexec / program).chmod(0o644)
     os.kill(running.pid(name), signal.SIGKILL)
     wait(lambda: f"{program}: Permission denied" in running.log)
     (running.libexec / program).chmod(0o755)
-    wait(lambda: len(running.living()) == 5 and len(running.reports("start")) == starts, what="a whole set")
+    wait(lambda: len(running.living()) == ALL and len(running.reports("start")) == starts, what="a whole set")
 
 
 def test_kill_frame(running):
@@ -241,7 +242,7 @@ def test_kill_frame(running):
     running.wish("core.kill", json.dumps({"role": ROLES["lane-sign"], "index": 0, "pid": running.pid("lane-admin")}))
     wait(lambda: not (running.dir / "core.kill").exists())
     time.sleep(0.3)
-    assert len(running.reports("start")) == 5, "a pid that is not that child's"
+    assert len(running.reports("start")) == ALL, "a pid that is not that child's"
     running.wish("core.kill", json.dumps({"role": ROLES["lane-sign"], "index": 0, "pid": pid}))
     wait(lambda: len(running.starts("lane-sign")) == 2)
     assert not alive(pid)
@@ -316,7 +317,7 @@ def test_second_daemon_is_refused(running):
     second = subprocess.run([KMSD, "run", "--settings", running.dir / "kmsd.yaml"], env=env, capture_output=True, text=True, timeout=20)
     assert second.returncode == 1 and f"process {running.daemon.pid}" in second.stderr and "another kmsd" in second.stderr
     assert time.monotonic() - begun < 7
-    assert running.daemon.poll() is None and len(running.reports("start")) == 5
+    assert running.daemon.poll() is None and len(running.reports("start")) == ALL
 
 
 def test_restart_waits_for_the_one_that_ends(running):
@@ -324,10 +325,10 @@ def test_restart_waits_for_the_one_that_ends(running):
     running.daemon.send_signal(signal.SIGSTOP)
     second = running.start(wait_ready=False)
     time.sleep(0.5)
-    assert second.poll() is None and len(running.reports("start")) == 5
+    assert second.poll() is None and len(running.reports("start")) == ALL
     running.daemon.kill()
     running.daemon.wait()
-    wait(lambda: len(running.reports("start")) == 10)
+    wait(lambda: len(running.reports("start")) == 2 * ALL)
     second.terminate()
     assert second.wait(10) == 0
 

@@ -29,7 +29,7 @@ def split():
     settings = kms.dir / "kmsd.yaml"
     settings.write_text(settings.read_text() + "users:\n" + "".join(f"  {who}: {name}\n" for who, name in USERS.items()))
     settings.chmod(0o644)
-    for who, names in {"core": ["audit", "snapshots", "anchor"], "front": ["tls"], "token": ["tokens", "pin-keys", "pin-checkpoint"]}.items():
+    for who, names in {"core": ["audit", "snapshots", "anchor", "index"], "front": ["tls"], "token": ["tokens", "pin-keys", "pin-checkpoint"]}.items():
         for name in names:
             path = kms.dir / name
             path.mkdir(exist_ok=True) if name == "snapshots" else None
@@ -52,7 +52,7 @@ def test_each_process_has_its_account(split):
     assert started.returncode == 0, started.stderr.decode() + (kms.dir / "kmsd.log").read_text()
     try:
         kms.env, kms.ci_env = kms._read_env("env"), kms._read_env("ci.env")
-        wanted = {"kmsd-core": "core", "kmsd-front": "front", "kmsd-token": "token"}
+        wanted = {"kmsd-core": "core", "kmsd-front": "front", "kmsd-token": "token", "kmsd-reader": "core"}
         children = kms.children()
         for pid, argv in children.items():
             status = Path(f"/proc/{pid}/status").read_text()

@@ -43,7 +43,7 @@ def test_the_level_is_told(kms, landlock):
     answer = kms.request("admin", "GET", "/v1/status")
     assert answer.status == 200 and answer.json["sandbox"] == level(landlock), answer
     told = re.findall(r"event=sandbox role=(\S+) walls=(\S+)", (kms.dir / "kmsd.log").read_text())
-    assert {role for role, _ in told} == {"supervisor", "core", "front", "health", "lane-admin", "lane-sign"}
+    assert {role for role, _ in told} == {"supervisor", "core", "front", "health", "lane-admin", "lane-sign", "reader"}
     assert {got for role, got in told if role != "supervisor"} == {level(landlock)}
 
 

@@ -103,6 +103,22 @@ static void finds_places(void **state)
     assert_int_equal(logscan_seek(dir, SEGMENTS * RECORDS + 1, &place, &e), -1);
 }
 
+static void finds_lines(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    for (uint64_t seq = 0; seq < SEGMENTS * RECORDS; seq++) {
+        BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+        size_t from = records_offset(&g, seq);
+
+        assert_int_equal(logscan_line(dir, seq, &line, &e), 0);
+        assert_true(span_eq(buf_span(&line), span_of(g.lines.data + from, records_offset(&g, seq + 1) - from - 1)));
+    }
+    BUF_AUTO none = BUF_INIT(RECORD_LINE_MAX);
+    assert_int_equal(logscan_line(dir, SEGMENTS * RECORDS, &none, &e), -1);
+}
+
 static int count(void *ctx, const json_t *record, struct span line, struct err *e)
 {
     (void)line;
@@ -233,7 +249,7 @@ static void refuses_what_is_no_directory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_places),       cmocka_unit_test(reads_from_places), cmocka_unit_test(segments_must_join),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_places), cmocka_unit_test(finds_lines),      cmocka_unit_test(reads_from_places), cmocka_unit_test(segments_must_join),
                                        cmocka_unit_test(finds_the_newest), cmocka_unit_test(refuses_what_is_no_directory)};
 
     return cmocka_run_group_tests(tests, make, clean);

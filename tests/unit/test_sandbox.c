@@ -61,9 +61,12 @@ static int make(void **state)
     memset(&settings, 0, sizeof settings);
     memcpy(settings.dir, dir, sizeof dir);
     put(settings.audit_dir, "audit", true);
+    put(unused, "audit/0.jsonl", false);
     put(settings.snapshots_dir, "snapshots", true);
     put(unused, "anchor", true);
     put(settings.anchor, "anchor/anchor", false);
+    put(unused, "index", true);
+    put(settings.index, "index/state.db", false);
     put(unused, "tokens", true);
     put(settings.tokens_lock, "tokens/lock", false);
     put(settings.keys.sync, "tokens/keys", true);
@@ -107,6 +110,8 @@ static int read_outside(void) { return reads(in("outside")); }
 static int write_outside(void) { return writes(in("outside")); }
 static int make_outside(void) { return writes(in("new")); }
 static int write_audit(void) { return writes(in("audit/1.jsonl")); }
+static int read_audit(void) { return reads(in("audit/0.jsonl")); }
+static int write_index(void) { return writes(in("index/state.db-wal")); }
 static int write_snapshot(void) { return writes(in("snapshots/1")); }
 static int rename_anchor(void) { return writes(in("anchor/new")) ? errno : rename(in("anchor/new"), in("anchor/anchor")) ? errno : 0; }
 static int write_token(void) { return writes(in("tokens/keys/object")); }
@@ -199,6 +204,7 @@ static int result_of(enum sandbox_role role, int (*attempt)(void))
 #define F (1u << SANDBOX_FRONT | 1u << SANDBOX_HEALTH)
 #define L (1u << SANDBOX_LANE_SIGN | 1u << SANDBOX_LANE_ADMIN)
 #define U (1u << SANDBOX_SUPERVISOR)
+#define R (1u << SANDBOX_READER)
 
 /* What happens to whom. Rows marked `files` or newer need that version of Landlock. */
 static const struct {
@@ -207,41 +213,45 @@ static const struct {
     unsigned roles;
     int expected, landlock;
 } ROWS[] = {
-    {"open /etc/passwd", read_passwd, C | F | L, EACCES, 1},
-    {"read a file of the instance", read_outside, C | F | L, EACCES, 1},
-    {"write a file of the instance", write_outside, C | F | L, EACCES, 1},
-    {"make a file in the instance", make_outside, C | F | L, EACCES, 1},
-    {"write into /tmp", read_tmp, C | F | L, EACCES, 1},
+    {"open /etc/passwd", read_passwd, C | F | L | R, EACCES, 1},
+    {"read a file of the instance", read_outside, C | F | L | R, EACCES, 1},
+    {"write a file of the instance", write_outside, C | F | L | R, EACCES, 1},
+    {"make a file in the instance", make_outside, C | F | L | R, EACCES, 1},
+    {"write into /tmp", read_tmp, C | F | L | R, EACCES, 1},
     {"write the log", write_audit, C, 0, 0},
-    {"write the log", write_audit, F | L, EACCES, 1},
+    {"write the log", write_audit, F | L | R, EACCES, 1},
+    {"read the log", read_audit, C | R, 0, 0},
+    {"write the index", write_index, R, 0, 0},
+    {"write the index", write_index, C | F | L, EACCES, 1},
+    {"write a snapshot", write_snapshot, R, EACCES, 1},
     {"write a snapshot", write_snapshot, C, 0, 0},
     {"replace the anchor", rename_anchor, C, 0, 0},
-    {"replace the anchor", rename_anchor, F | L, EACCES, 1},
+    {"replace the anchor", rename_anchor, F | L | R, EACCES, 1},
     {"write the token", write_token, L, 0, 0},
-    {"write the token", write_token, C | F, EACCES, 1},
+    {"write the token", write_token, C | F | R, EACCES, 1},
     {"leave the mark of a refused PIN", write_latch, L, 0, 0},
     {"read the PIN again", read_pin, L, 0, 0},
-    {"read the PIN", read_pin, C | F, EACCES, 1},
-    {"write the PIN", write_pin, C | F | L, EACCES, 1},
-    {"execute", run_program, C | F | L, KILLED, 0},
+    {"read the PIN", read_pin, C | F | R, EACCES, 1},
+    {"write the PIN", write_pin, C | F | L | R, EACCES, 1},
+    {"execute", run_program, C | F | L | R, KILLED, 0},
     {"execute", run_program, U, 0, 0},
-    {"fork", fork_process, C | F, KILLED, 0},
+    {"fork", fork_process, C | F | R, KILLED, 0},
     {"fork", fork_process, L, ENOSYS, 0},
     {"fork", fork_process, U, 0, 0},
-    {"connect", call_home, C | F, KILLED, 0},
+    {"connect", call_home, C | F | R, KILLED, 0},
     {"connect", call_home, L, EACCES, 4},
-    {"ptrace", trace, C | F | L | U, KILLED, 0},
-    {"process_vm_readv", look_into, C | F | L | U, KILLED, 0},
-    {"mount", mount_something, C | F | L | U, KILLED, 0},
-    {"bpf", load_bpf, C | F | L | U, KILLED, 0},
-    {"io_uring", ring, C | F | L | U, KILLED, 0},
-    {"new code", new_code, C | F, KILLED, 0},
+    {"ptrace", trace, C | F | L | U | R, KILLED, 0},
+    {"process_vm_readv", look_into, C | F | L | U | R, KILLED, 0},
+    {"mount", mount_something, C | F | L | U | R, KILLED, 0},
+    {"bpf", load_bpf, C | F | L | U | R, KILLED, 0},
+    {"io_uring", ring, C | F | L | U | R, KILLED, 0},
+    {"new code", new_code, C | F | R, KILLED, 0},
     {"new code", new_code, L, 0, 0},
-    {"signal another process", signal_parent, C | F, KILLED, 0},
+    {"signal another process", signal_parent, C | F | R, KILLED, 0},
     {"signal another process", signal_parent, L, EPERM, 6},
-    {"a thread", thread, C | F | L, 0, 0},
-    {"memory", memory, C | F | L | U, 0, 0},
-    {"write to stderr", say, C | F | L | U, 0, 0},
+    {"a thread", thread, C | F | L | R, 0, 0},
+    {"memory", memory, C | F | L | U | R, 0, 0},
+    {"write to stderr", say, C | F | L | U | R, 0, 0},
 };
 
 static void test_walls(void **state)
@@ -250,7 +260,7 @@ static void test_walls(void **state)
 
     (void)state;
     for (size_t n = 0; n < sizeof ROWS / sizeof *ROWS; n++)
-        for (unsigned role = SANDBOX_CORE; role <= SANDBOX_SUPERVISOR; role++) {
+        for (unsigned role = SANDBOX_CORE; role <= SANDBOX_READER; role++) {
             int got;
 
             if (!(ROWS[n].roles & (1u << role)) || landlock_version() < ROWS[n].landlock)

@@ -92,10 +92,11 @@ static void minimal(void **state)
     assert_string_equal(s.keys.sync, "");
     is_in_dir(s.audit_dir, "/audit");
     is_in_dir(s.anchor, "/anchor/anchor");
+    is_in_dir(s.index, "/index/state.db");
     assert_int_equal(s.connections, 1024);
     assert_int_equal(s.connections_per_peer, 256);
     assert_int_equal(s.request_seconds, 15);
-    assert_int_equal(s.body_bytes, 65536);
+    assert_int_equal(s.body_bytes, 1048576);
 }
 
 static void limits(void **state)
@@ -104,10 +105,11 @@ static void limits(void **state)
     struct err e = {0};
 
     (void)state;
-    put(WHOLE "anchor: /elsewhere/anchor\nlimits: {connections: 1, connections_per_peer: 65536, request_seconds: 300, body_bytes: 1024}\n");
+    put(WHOLE "anchor: /elsewhere/anchor\nreader: {index: /elsewhere/db}\nlimits: {connections: 1, connections_per_peer: 65536, request_seconds: 300, body_bytes: 1024}\n");
     assert_int_equal(settings_load(file, &s, &e), 0);
     assert_int_equal(s.connections, 1);
     assert_string_equal(s.anchor, "/elsewhere/anchor");
+    assert_string_equal(s.index, "/elsewhere/db");
     assert_int_equal(s.connections_per_peer, 65536);
     assert_int_equal(s.request_seconds, 300);
     assert_int_equal(s.body_bytes, 1024);

@@ -103,6 +103,10 @@ static bool same_key(void *ctx, void *node)
     assert_string_equal(a->created, b->created);
     assert_string_equal(a->key_id, b->key_id);
     assert_string_equal(a->keyid, b->keyid);
+    assert_true(a->state == b->state && a->before == b->before && a->erase_seq == b->erase_seq);
+    assert_string_equal(a->since, b->since);
+    assert_string_equal(a->compromised, b->compromised);
+    assert_string_equal(a->due, b->due);
     return true;
 }
 
@@ -112,6 +116,7 @@ static bool same_release(void *ctx, void *node)
 
     assert_non_null(b);
     assert_string_equal(a->digest, b->digest);
+    assert_string_equal(a->key, b->key);
     assert_string_equal(a->line, b->line);
     return true;
 }
@@ -280,8 +285,8 @@ static void altered_text(void **state)
 static const struct {
     const char *what, *with; /* the first occurrence is replaced */
 } EDITS[] = {
-    {"{\"format\":1,", "{\"format\":2,"},
-    {"{\"format\":1,", "{\"extra\":1,\"format\":1,"},
+    {"{\"format\":2,", "{\"format\":1,"},
+    {"{\"format\":2,", "{\"extra\":1,\"format\":2,"},
     {"\"kind\":\"snapshot\"", "\"kind\":\"genesis\""},
     {"\"kind\":\"genesis\"", "\"kind\":\"gnesis\""},
     {"\"kind\":\"genesis\"", "\"kind\":\"genesis\",\"kinds\":1"},
@@ -492,8 +497,8 @@ static void the_state_has_no_new_member(void **state)
     (void)state;
     assert_int_equal(sizeof(struct credential), 528);
     assert_int_equal(sizeof(struct identity), 2296);
-    assert_int_equal(sizeof(struct key), 312);
-    assert_int_equal(sizeof(struct release), 368);
+    assert_int_equal(sizeof(struct key), 424);
+    assert_int_equal(sizeof(struct release), 432);
     assert_int_equal(sizeof(struct mark), 336);
     assert_int_equal(sizeof(struct stored), 176);
     assert_int_equal(sizeof(struct state), 984);

@@ -39,7 +39,8 @@ static int hash_file(const char *path, size_t max, char out[static SHA256_HEX], 
 /* The programs beside this one, by name. */
 static int hash_programs(json_t *programs, struct err *e)
 {
-    static const char *const names[][2] = {{"kmsd-core", "kmsd_core"}, {"kmsd-front", "kmsd_front"}, {"kmsd-token", "kmsd_token"}};
+    static const char *const names[][2] = {{"kmsd-core", "kmsd_core"}, {"kmsd-front", "kmsd_front"}, {"kmsd-token", "kmsd_token"},
+                                           {"kmsd-reader", "kmsd_reader"}};
     char self[PATH_MAX], path[PATH_MAX], hash[SHA256_HEX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 

@@ -1,0 +1,190 @@
+/* Answers the core: pages of a search, a record, a body; whatever the index says is compared with the log. */
+#include <string.h>
+
+#include "audit/logdir.h"
+#include "audit/logscan.h"
+#include "base/enc.h"
+#include "base/fsutil.h"
+#include "kmsd/reader/reader.h"
+
+#define CATCH_UP_US INT64_C(500000)
+
+static void found(struct reader *r, uint64_t id, const char *type, struct span body, const uint64_t *next)
+{
+    struct buf *out = &r->stream.out;
+    size_t mark = frame_begin(out, FRAME_FOUND, id);
+
+    frame_put_str(out, TAG_CONTENT_TYPE, type);
+    if (next)
+        frame_put_u64(out, TAG_SEQ, *next);
+    frame_put(out, TAG_BODY, span_of(body.len ? body.data : (const uint8_t *)"", body.len));
+    frame_end(out, mark);
+}
+
+static void missed(struct reader *r, uint64_t id, enum err_code code, const char *why)
+{
+    struct buf *out = &r->stream.out;
+    size_t mark = frame_begin(out, FRAME_MISSED, id), n = strnlen(why, 200);
+
+    while (why[n] && n && ((uint8_t)why[n] & 0xC0) == 0x80)
+        n--; /* not through the middle of a character */
+    frame_put_u64(out, TAG_CODE, code);
+    frame_put(out, TAG_REASON, span_of(why, n));
+    frame_end(out, mark);
+}
+
+static void take_head(struct reader *r, const struct frame *f)
+{
+    uint64_t head = frame_u64(f, TAG_HEAD);
+
+    r->head = head > r->head ? head : r->head;
+}
+
+/* What is written into a page. */
+struct page {
+    struct reader *r;
+    const struct search *s;
+    struct buf body;
+    unsigned n;
+};
+
+/* 1 = the page has no room for it. */
+static int add_record(struct page *p, const struct place *place, struct err *e)
+{
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    char hash[SHA256_HEX];
+
+    if (place_read(p->r->settings->audit_dir, place, &line, e))
+        return -1;
+    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
+    if (!record || rec_int(record, "seq") != place->seq || !search_matches(p->s, record))
+        return err_set(e, ERR_INTERNAL, "record %llu is not what the index says", (unsigned long long)place->seq);
+    if (p->n && p->body.len + line.len + 256 > READER_BODY_MAX)
+        return 1;
+    if (p->s->lines) {
+        buf_put(&p->body, line.data, line.len);
+        buf_putc(&p->body, '\n');
+    } else {
+        hex_encode(place->hash, SHA256_LEN, hash);
+        buf_printf(&p->body, "%s{\"hash\":\"%s\",\"record\":", p->n ? "," : "", hash);
+        buf_put(&p->body, line.data, line.len);
+        buf_putc(&p->body, '}');
+    }
+    p->n++;
+    return 0;
+}
+
+static int write_page(struct page *p, struct index_page *found, struct err *e)
+{
+    int result = 0;
+
+    if (!p->s->lines)
+        buf_printf(&p->body, "{\"indexed\":%llu,\"items\":[", (unsigned long long)p->r->tail.next);
+    for (unsigned n = 0; n < found->n && !result; n++)
+        result = add_record(p, &found->place[n], e);
+    if (result < 0)
+        return -1;
+    if (result) {
+        found->more = true;
+        found->upto = found->place[p->n - 1].seq;
+    }
+    if (p->s->lines)
+        return buf_ok(&p->body);
+    if (found->more)
+        buf_printf(&p->body, "],\"next\":%llu}", (unsigned long long)found->upto);
+    else
+        buf_puts(&p->body, "],\"next\":null}");
+    return buf_ok(&p->body);
+}
+
+static void search(struct reader *r, uint64_t id, const struct search *s)
+{
+    static struct place places[SEARCH_LIMIT_MAX];
+    struct index_page at = {.place = places};
+    struct page page = {.r = r, .s = s, .body = BUF_INIT(READER_BODY_MAX + RECORD_LINE_MAX + 4096)};
+    struct err e = {0};
+    int result = index_find(r->index, s, r->tail.next, &at, &e);
+
+    if (!result && write_page(&page, &at, &e))
+        result = INDEX_SPOILT;
+    if (!result)
+        found(r, id, s->lines ? "application/jsonl" : "application/json", buf_span(&page.body), at.more ? &at.upto : NULL);
+    else if (result == INDEX_LATE)
+        missed(r, id, ERR_BUSY, "the search takes too long; narrow it by time or by another member");
+    else
+        missed(r, id, ERR_BUSY, "the index of the audit log cannot be used now");
+    buf_free(&page.body);
+    if (result == INDEX_SPOILT || result == INDEX_FAILED)
+        work_spoilt(r, e.detail);
+}
+
+static int on_search(struct reader *r, const struct frame *f)
+{
+    char query[SEARCH_QUERY_MAX + 1];
+    BUF_AUTO why = BUF_INIT(256);
+    struct search s;
+    struct err e = {0};
+
+    if (frame_text(f, TAG_QUERY, query, sizeof query) || search_parse(query, &s, &e))
+        return -1;
+    take_head(r, f);
+    work_catch_up(r, clock_boot_us() + CATCH_UP_US);
+    if (r->work == WORK_FOLLOW) {
+        search(r, f->id, &s);
+        return 0;
+    }
+    if (r->work == WORK_FAILED)
+        buf_puts(&why, "the index of the audit log cannot be used now; the log of the service says why");
+    else
+        buf_printf(&why, "the index of the audit log is being made: %llu of %llu records", (unsigned long long)(r->index ? r->tail.next : 0),
+                   (unsigned long long)r->head);
+    missed(r, f->id, ERR_BUSY, buf_str(&why));
+    return 0;
+}
+
+/* Out of the log itself: for this no index is needed. */
+static void on_record(struct reader *r, const struct frame *f)
+{
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    struct err e = {0};
+
+    take_head(r, f);
+    if (logscan_line(r->settings->audit_dir, frame_u64(f, TAG_SEQ), &line, &e))
+        missed(r, f->id, ERR_INTERNAL, e.detail);
+    else
+        found(r, f->id, "application/json", buf_span(&line), NULL);
+}
+
+static int on_blob(struct reader *r, const struct frame *f)
+{
+    BUF_AUTO body = BUF_INIT(READER_BLOB_MAX);
+    char sha256[SHA256_HEX], actual[SHA256_HEX];
+    struct err e = {0};
+
+    if (frame_text(f, TAG_HASH, sha256, sizeof sha256) || strlen(sha256) != SHA256_HEX - 1 || sha256[strspn(sha256, "0123456789abcdef")])
+        return -1;
+    if (logdir_blob_read(r->settings->audit_dir, sha256, &body, &e)) {
+        missed(r, f->id, ERR_NOT_FOUND, "the log has no body of that name");
+        return 0;
+    }
+    sha256_hex(body.len ? (const void *)body.data : "", body.len, actual);
+    if (strcmp(actual, sha256))
+        missed(r, f->id, ERR_INTERNAL, "the body of that name was altered");
+    else
+        found(r, f->id, "application/octet-stream", buf_span(&body), NULL);
+    return 0;
+}
+
+int answer_frame(struct reader *r, const struct frame *f)
+{
+    switch (f->type) {
+    case FRAME_HEAD:
+        take_head(r, f);
+        reader_tell(r, 0);
+        return 0;
+    case FRAME_SEARCH: return on_search(r, f);
+    case FRAME_RECORD: on_record(r, f); return 0;
+    case FRAME_BLOB: return on_blob(r, f);
+    default: return -1;
+    }
+}

@@ -1,0 +1,50 @@
+/* The process that answers about the past: what its files share. */
+#ifndef KMS_READER_READER_H
+#define KMS_READER_READER_H
+
+#include "base/stream.h"
+#include "kmsd/reader/fill.h"
+#include "kmsd/sandbox/sandbox.h"
+#include "kmsd/settings.h"
+
+#define READER_BODY_MAX (512u << 10) /* of a page; the core copies it between two signatures */
+#define READER_BLOB_MAX (FRAME_MAX - 4096u)
+
+enum work {
+    WORK_WAIT,                     /* for the core's first head */
+    WORK_OPEN,
+    WORK_LOAD,                     /* a new index is being filled */
+    WORK_FOLLOW,
+    WORK_FAILED                    /* tried again at retry_at */
+};
+struct reader {
+    const struct settings *settings;
+    struct stream stream;
+    char sandbox[SANDBOX_LEVEL];
+    enum work work;
+    struct index *index;
+    struct tail tail;
+    uint64_t head;                 /* records that are on disk, as the core said last */
+    uint64_t told;                 /* records in the index, as the core was told last */
+    int64_t told_at, retry_at, pause, rebuilt_at;
+    bool spoilt, gone;             /* the index is not to be opened but made anew; the core is gone */
+};
+
+/* work.c: the index */
+void work_step(struct reader *r);  /* one piece of what is to be done now, a fraction of a second; the checks and the end of a rebuild take longer */
+bool work_waits(const struct reader *r); /* is there nothing to do before a frame or retry_at? */
+void work_catch_up(struct reader *r, int64_t until); /* follows the log to the head, or until then */
+void work_spoilt(struct reader *r, const char *why);
+void work_end(struct reader *r);
+const char *work_word(const struct reader *r);
+/* answer.c: frames of the core. -1: one that does not belong here. */
+int answer_frame(struct reader *r, const struct frame *f) __attribute__((warn_unused_result));
+/* serve.c */
+int reader_serve(const struct settings *s); /* an exit code */
+void reader_tell(struct reader *r, uint64_t id); /* HEAD: where the index stands; id 0 answers one of the core's */
+/* rebuild.c */
+int reader_rebuild(const struct settings *s); /* an exit code */
+/* main.c: the lock of the index, and its directory where it is missing; the descriptor, or -1 */
+int reader_lock(const struct settings *s, struct err *e) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,30 @@
+/* The log as the reader sees it: lines in order up to what it was told is on disk, and single lines by their place. */
+#ifndef KMS_READER_TAIL_H
+#define KMS_READER_TAIL_H
+
+#include <limits.h>
+
+#include "kmsd/reader/row.h"
+
+/* Where the log is read on. */
+struct tail {
+    const char *dir;
+    int fd;                        /* of the segment, -1 = none open */
+    uint64_t segment, offset;      /* of the next line */
+    uint64_t next;                 /* its seq */
+    uint8_t prev[SHA256_LEN];      /* hash of the line before */
+    struct buf in;                 /* bytes of the segment, from offset on, behind `used` */
+    size_t used;
+};
+void tail_start(struct tail *t, const char *dir);
+/* Goes on behind a record whose line is still there, unchanged; -1 otherwise. */
+int tail_resume(struct tail *t, const char *dir, const struct place *last, struct err *e) __attribute__((warn_unused_result));
+void tail_end(struct tail *t);
+/* The next record, if its seq is below head: 1 (caller owns *record; the line is valid until the next call), 0 = there is none yet, -1 = the log is not what
+ * it should be there. */
+int tail_next(struct tail *t, uint64_t head, json_t **record, struct place *place, struct err *e) __attribute__((warn_unused_result));
+
+/* The line at a place, without LF, appended to out; -1 unless it is the very one. */
+int place_read(const char *dir, const struct place *p, struct buf *out, struct err *e) __attribute__((warn_unused_result));
+
+#endif
