@@ -17,6 +17,7 @@ static const struct {
     {"unseal", command_unseal, "let kmsd try a token's PIN again after it was refused"},
     {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
     {"change-pin", command_change_pin, "another PIN for a token, chosen at random"},
+    {"recover-admin", command_recover_admin, "let another administrator in where none is left"},
     {"renew-server", command_renew_server, "another certificate for the TLS key of the doors"},
     {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
