@@ -122,6 +122,7 @@ enum lane_exit {
     LANE_EXIT_SEALED = 77,  /* the token refused the PIN: no other attempt before `kmsd unseal` */
     LANE_EXIT_SETTINGS = 78
 };
+#define REASON_RENEWED "renewed" /* CHILD_GONE's reason for a door that hands over to another process as it was told to */
 #define REASON_SEALED "sealed" /* CHILD_GONE's reason for LANE_EXIT_SEALED */
 
 /* Why a lane failed, as the core must treat it. */

@@ -1,6 +1,10 @@
 """Certificates that are renewed: a job's and a person's own, another's, the server's."""
+import http.client
 import json
 import os
+import signal
+import ssl
+import threading
 import time
 
 import pytest
@@ -75,8 +79,8 @@ def test_the_new_one_after_a_restart_and_a_snapshot(own_kms):
     who = own_kms.new_identity("again", days=30)
     allow(own_kms, "again")
     new = client(own_kms, who, renew(own_kms, who), "again")
-    own_kms.kill(own_kms.child("kmsd-core"))
-    own_kms.wait(lambda: own_kms.health()[0] == 200, 15, "the service again")
+    own_kms.stop()
+    own_kms.start()
     for cert in (who, new):
         assert own_kms.request("ci", "GET", "/v1/whoami", cert=cert).json["identity"]["name"] == "again"
 
@@ -195,3 +199,104 @@ def test_kmsctl_for_another(kms, job):
     kms.kmsctl("renew", job.name, "--csr", request, "--cert-out", out, env=kms.env)
     assert kms.request("ci", "GET", "/v1/whoami", cert=Client(out, key)).json["identity"]["name"] == job.name
     assert os.stat(out).st_mode & 0o777 == 0o644
+
+
+# The server's
+
+def shown(kms, door="ci"):
+    """SHA-256 of the certificate that a door shows."""
+    with kms.connect(door) as connection:
+        return sha256(connection.http.sock.getpeercert(True))
+
+
+def supervisor(kms):
+    return int((kms.dir / "kmsd.pid").read_text())
+
+
+def ci_doors(kms):
+    return {pid for pid, argv in kms.children().items() if "ci" in argv}
+
+
+def hangup(kms):
+    kms.kill(supervisor(kms), signal.SIGHUP)
+
+
+def test_a_new_server_certificate(own_kms):
+    """Issued beside the running service, for the same key; taken on SIGHUP."""
+    kms = own_kms
+    old, key = (kms.dir / "tls/server.pem").read_text(), (kms.dir / "tls/server.key").read_text()
+    done = run(BIN / "kmsd", "renew-server", "--dir", kms.dir)
+    new = (kms.dir / "tls/server.pem").read_text()
+    assert b"systemctl reload" in done.stdout and new != old and (kms.dir / "tls/server.key").read_text() == key
+    run("openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", kms.dir / "tls/ca.pem", kms.dir / "tls/server.pem")
+    assert shown(kms) == der_hash(old)
+    hangup(kms)
+    for door in ("ci", "admin"):
+        kms.wait(lambda door=door: shown(kms, door) == der_hash(new), 10, "the new certificate")
+    assert kms.sign("1.0.0").status == 200 and not kms.records(event="daemon.child")
+    ends = {c["name"]: c["not_after"] for c in kms.request("admin", "GET", "/v1/status").json["certificates"]}
+    assert abs(end_of(kms.dir / "tls/server.pem") - time.mktime(time.strptime(ends["server-ci"][:19], "%Y-%m-%dT%H:%M:%S")) + time.timezone) < 1
+    audit(kms)
+
+
+def test_no_request_is_lost(own_kms):
+    """Clients that sign all the time, each with a connection that it keeps, while the doors are renewed five times."""
+    kms, answers, stop = own_kms, [], threading.Event()
+
+    def client_loop(number):
+        version, connection = 0, None
+        while not stop.is_set():
+            version += 1
+            body = kms.release(f"1.0.{version}", app=f"com.example.renew{number}")
+            for attempt in range(2):  # a connection that was idle may be closed: that is known before the request was read
+                try:
+                    connection = connection or kms.connect("ci")
+                    answer = connection.request("POST", "/v1/sign", body)
+                except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
+                    connection = None
+                    if attempt:
+                        answers.append("lost")
+                    continue
+                answers.append(answer.status)
+                if answer.headers.get("connection") == "close":
+                    connection = None
+                break
+    threads = [threading.Thread(target=client_loop, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    doors = set()
+    for _ in range(5):
+        doors |= ci_doors(kms)
+        hangup(kms)
+        kms.wait(lambda: ci_doors(kms) - doors, 15, "another door")
+        time.sleep(0.3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(doors) == 5 and len(answers) > 50 and set(answers) == {200}, {a: answers.count(a) for a in set(answers)}
+
+
+def test_files_that_the_doors_would_refuse(own_kms):
+    """A wrong certificate does not cost the doors that work."""
+    kms = own_kms
+    door, good = kms.child("kmsd-front", door="ci"), (kms.dir / "tls/server.pem").read_text()
+    (kms.dir / "tls/server.pem").write_text((kms.dir / "tls/ca.pem").read_text())
+    hangup(kms)
+    kms.wait(lambda: "the doors go on with the files that they have" in (kms.dir / "kmsd.log").read_text(), 10, "the refusal")
+    assert kms.child("kmsd-front", door="ci") == door and shown(kms) == der_hash(good)
+    (kms.dir / "tls/server.pem").write_text(good)
+
+
+def test_renew_server_refuses(own_kms):
+    kms = own_kms
+    before = (kms.dir / "tls/server.pem").read_text()
+    (kms.dir / "tokens/sealed").write_text("x\n")
+    done = run(BIN / "kmsd", "renew-server", "--dir", kms.dir, check=False)
+    assert done.returncode == 1 and b"unseal" in done.stderr
+    (kms.dir / "tokens/sealed").unlink()
+    (kms.dir / "tokens/keys/store").rename(kms.dir / "tokens/keys/away")
+    done = run(BIN / "kmsd", "renew-server", "--dir", kms.dir, check=False)
+    assert done.returncode == 1 and b"kmsd renew-server" in done.stderr, done.stderr
+    (kms.dir / "tokens/keys/away").rename(kms.dir / "tokens/keys/store")
+    assert (kms.dir / "tls/server.pem").read_text() == before
+    assert run(BIN / "kmsd", "renew-server", check=False).returncode == 2
