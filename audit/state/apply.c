@@ -25,7 +25,7 @@ static int take_b64(struct buf *out, const json_t *object, const char *member, s
     return b64_decode(out, text, strlen(text)) ? err_set(e, ERR_INTERNAL, "%s of a record is no base64", member) : 0;
 }
 
-static int add_credential(struct state *s, struct identity *i, const struct credential *c, struct err *e)
+int fold_add_credential(struct state *s, struct identity *i, const struct credential *c, struct err *e)
 {
     struct credential_ref *ref = calloc(1, sizeof *ref);
     BUF_AUTO id = BUF_INIT(CREDENTIAL_ID_MAX - 1);
@@ -61,7 +61,7 @@ int fold_add_identity(struct state *s, const json_t *j, const char *created, boo
     i->founder = founder;
     s->n_identities++;
     for (unsigned n = 0; n < i->n_credentials; n++)
-        if (add_credential(s, i, &i->credential[n], e))
+        if (fold_add_credential(s, i, &i->credential[n], e))
             return -1;
     return 0;
 }
@@ -264,6 +264,7 @@ static const struct {
     {"token.reconcile", "error", on_reconcile},
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
+    {"identity.renew", "ok", fold_renew},
     {"identity.disable", "ok", on_identity_switch},
     {"identity.enable", "ok", on_identity_switch},
     {"key.create", "intent", on_key_intent},

@@ -259,6 +259,7 @@ struct core {
     json_t *token;                 /* the lane that started last about its token, NULL = not known */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    uint64_t compromises;          /* keys that were marked so since the start */
     /* erase.c */
     struct {
         bool busy;                 /* the key is being removed from the token */
@@ -328,6 +329,7 @@ int identify(struct core *c, struct request *rq, struct err *e) __attribute__((w
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
 /* authorise.c: policy decision with the rule kept in rq */
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+int authorise_as(struct core *c, struct request *rq, enum policy_action action, struct err *e) __attribute__((warn_unused_result));
 /* The reason a person gives for a change: not empty. */
 int reason_check(const char *reason, struct err *e) __attribute__((warn_unused_result));
 /* evidence.c, nonce.c */
@@ -369,6 +371,7 @@ void reply(struct core *c, struct request *rq, const struct reply_head *head, st
 void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body);              /* takes body, frees rq */
 void reply_accepted(struct core *c, struct request *rq, const char *location, json_t *body);     /* 202; takes body, keeps rq: its other answer goes nowhere */
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
+json_t *problem_json(const struct err *e, const char *request_id);                               /* RFC 9457; caller owns */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
 /* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
@@ -386,9 +389,8 @@ void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
 void wait_leave(struct core *c, struct request *rq);
-/* Runs its handler, once nothing keeps it back any more. */
-void request_resume(struct core *c, struct request *rq);
-void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
+void wait_turn(struct core *c, struct request *rq); /* behind those that are due already; wake_waiters runs its handler */
+void wake_waiters(struct core *c);         /* after a flight_end or wait_turn: runs the handlers of those that are due */
 void waiters_expire(struct core *c);
 /* refuse.c */
 /* Where it cannot be recorded for lack of room, e says so instead. */
@@ -494,6 +496,18 @@ const char *reader_word(const struct core *c); /* "down", "starting", "silent", 
 int audit_records(struct core *c, struct request *rq, struct err *e);
 int audit_record(struct core *c, struct request *rq, struct err *e);
 int audit_blob(struct core *c, struct request *rq, struct err *e);
+/* enrol.c: certificates by the CA key */
+struct issue_request {
+    const char *csr, *kind, *name;
+    int64_t days;
+};
+/* Has the administrative lane issue one; rq waits for it. */
+int enrol_issue(struct core *c, struct request *rq, const struct issue_request *n,
+                void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e) __attribute__((warn_unused_result));
+void enrol_bind(struct credential *cr, const struct cert_facts *f);   /* the credential that an issued certificate is */
+int enrol_free(const struct core *c, const struct credential *cr, struct err *e) __attribute__((warn_unused_result)); /* does it belong to nobody? */
+int renew_own(struct core *c, struct request *rq, struct err *e);
+int identities_renew(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);

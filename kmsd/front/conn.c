@@ -208,6 +208,14 @@ static void end_late(struct conn *c)
     shut(c);
 }
 
+/* Whoever has just come may still ask. */
+void conn_drain(int64_t now)
+{
+    for (struct conn *c = front.conns; c; c = c->next)
+        if (!c->over && ((c->phase == PHASE_IDLE && c->served) || ((c->phase == PHASE_IDLE || c->phase == PHASE_HANDSHAKE) && now - c->since > SLOW_US)))
+            shut(c);
+}
+
 /* The library's own time limit counts from the last byte; ours counts for the whole request. */
 void conn_reap(int64_t now)
 {

@@ -51,6 +51,7 @@ struct conn {
     bool open;                    /* a request was handed to the HTTP library and is not over */
     bool begun;                   /* its handler was called */
     bool late;                    /* the request did not arrive in time: the rest of it is made up, the answer is 408 */
+    bool served;                  /* a request of it was answered */
     bool over;                    /* its socket is shut, the library will close it */
 };
 struct reply {
@@ -87,6 +88,11 @@ extern struct front front;
 struct conn *conn_of(gnutls_session_t session);
 void conn_notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code);
 void conn_reap(int64_t now);
+void conn_drain(int64_t now);     /* ends those that wait for nothing */
+/* drain.c */
+void drain_watch(void);           /* from here on SIGHUP asks for the gentle end */
+bool drain_asked(void);
+bool drain_done(int64_t now);     /* the process may end */
 void conn_phase(struct conn *c, enum conn_phase phase);
 /* tap.c */
 bool tap_late(struct conn *c);    /* ends a request that is arriving; false: nothing of it can be answered */

@@ -30,7 +30,7 @@ static enum MHD_Result respond(struct http_request *rq, const struct reply *r, b
         buf_printf(&seconds, "%llu", (unsigned long long)r->retry_after);
         MHD_add_response_header(response, "Retry-After", buf_str(&seconds));
     }
-    if (close)
+    if (close || drain_asked())
         MHD_add_response_header(response, "Connection", "close");
     if (rq->conn && !span_eq_str(headscan_part(&rq->conn->scan, HEADSCAN_METHOD), "HEAD")) /* to HEAD no body is sent */
         join_expect(rq->conn, r->body.len);
@@ -168,6 +168,7 @@ void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls
         core_forget(rq);
     if (rq->conn) {
         rq->conn->open = rq->conn->begun = false;
+        rq->conn->served = true;
         conn_phase(rq->conn, PHASE_IDLE);
     }
     buf_free(&rq->body);

@@ -1,6 +1,8 @@
 /* The login: one try of the PIN at a time, never one that the token cannot use. */
+#include <stdio.h>
 #include <time.h>
 
+#include "base/fsutil.h"
 #include "base/log.h"
 #include "kmsd/token/object.h"
 
@@ -11,11 +13,25 @@ static int pin_refused(const struct token *t, struct fault *f)
                      settings_token_name(t->settings), settings_pin_place(t->settings));
 }
 
+int token_pin_pending(const struct token_settings *s, char *out, size_t size)
+{
+    int n = snprintf(out, size, "%s.new", s->pin_file);
+
+    return n > 0 && (size_t)n < size ? 0 : -1;
+}
+
+/* While a change of the PIN has not come to its end nobody can tell which one the token has. */
 static int read_pin(const struct token *t, struct secret *pin, struct fault *f)
 {
     const struct token_settings *s = t->settings;
+    char pending[PATH_MAX];
     struct err e = {0};
 
+    if (*s->pin_file && !token_pin_pending(s, pending, sizeof pending) && file_exists(pending)) {
+        fault_set(f, LANE_HUMAN, "a change of the PIN of token %s was interrupted; stop the service and run kmsd change-pin again", settings_token_name(s));
+        f->untried = true;
+        return -1;
+    }
     if (!(*s->pin_credential ? secret_read_credential(pin, s->pin_credential, &e) : secret_read_file(pin, s->pin_file, &e)))
         return 0;
     fault_err(f, LANE_HUMAN, &e);
