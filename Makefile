@@ -59,6 +59,7 @@ help:
 
 ## make            build the programs into build/
 ## make lib        build libkms, the client library
+## make man        build the manual pages (needs scdoc)
 ## make deps       install what building and running need (Debian packages)
 ## make deps-test  install what the tests need besides
 ## make demo       from nothing to a signed and verified bundle
@@ -68,8 +69,10 @@ help:
 ## make check-tsan  system tests of the core with the thread sanitizer
 ## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
 ## make bench      signatures a second beside what the token does alone; a table and build/bench.json (3 minutes)
+## make bench-large how a service starts and what it holds with ten million records
 ## make fuzz       run every fuzzer for FUZZ_SECONDS (60)
-## make install    into DESTDIR and PREFIX
+## make install    into DESTDIR and PREFIX; make uninstall takes it away again
+## make deb        Debian packages, into build/deb
 ## make clean      remove build/
 
 $(B)/obj/%.o: %.c
@@ -120,7 +123,9 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $$(UNIT_OBJS_$$*) $(LIBCORE) $(LIBAUD
 
 include client/libkms.mk
 include tests/tests.mk
+include packaging/man/man.mk
 include packaging/install.mk
+include packaging/deb.mk
 
 clean:
 	rm -rf $(B)

@@ -2,7 +2,8 @@
 #include "audit/statement.h"
 
 #include "audit/record.h"
-#include "base/enc.h"
+
+#define STATEMENT_ROOM 1000 /* holds most of them */
 
 /* Where the members of the predicate come from, in the order in which the canonical form has them. */
 static const struct {
@@ -42,6 +43,7 @@ static void put_predicate(struct buf *out, const json_t *record, const char *ins
 /* Every signature has its payload built more than once: written straight away, without a tree in between. */
 int statement_payload(const json_t *record, const char *instance, struct buf *out, struct err *e)
 {
+    buf_expect(out, STATEMENT_ROOM);
     buf_puts(out, "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicate\":");
     put_predicate(out, record, instance);
     buf_puts(out, ",\"predicateType\":\"" STATEMENT_PREDICATE "\",\"subject\":[{\"digest\":{\"sha256\":");
@@ -54,17 +56,7 @@ int statement_payload(const json_t *record, const char *instance, struct buf *ou
 
 void statement_pae(struct span payload, struct buf *out)
 {
-    buf_printf(out, "DSSEv1 %zu %s %zu ", sizeof(STATEMENT_TYPE) - 1, STATEMENT_TYPE, payload.len);
+    buf_expect(out, payload.len + 64);
+    buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
     buf_put(out, payload.data, payload.len);
-}
-
-json_t *statement_envelope(struct span payload, const char *keyid, const char *signature_b64)
-{
-    BUF_AUTO b64 = BUF_INIT(256 << 10);
-
-    b64_encode(&b64, payload.data, payload.len);
-    if (buf_ok(&b64))
-        return NULL;
-    return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "payload", buf_str(&b64), "payloadType", STATEMENT_TYPE, "signatures", "keyid", keyid, "sig",
-                     signature_b64);
 }

@@ -11,7 +11,5 @@
 int statement_payload(const json_t *record, const char *instance, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* DSSE pre-authentication encoding of that payload, appended. */
 void statement_pae(struct span payload, struct buf *out);
-/* The DSSE envelope as a JSON object; caller owns. */
-json_t *statement_envelope(struct span payload, const char *keyid, const char *signature_b64);
 
 #endif

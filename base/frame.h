@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define FRAME_MAX (2u << 20)
+#define FRAME_MAX (8u << 20) /* the answer of a batch of 1,000 has up to 6 MiB */
 
 /* X(name, number): what a field holds. Text fields are UTF-8 without NUL; numbers are u64 big-endian. */
 #define FRAME_TAGS(X) \
@@ -122,6 +122,7 @@ enum lane_exit {
     LANE_EXIT_SEALED = 77,  /* the token refused the PIN: no other attempt before `kmsd unseal` */
     LANE_EXIT_SETTINGS = 78
 };
+#define REASON_RENEWED "renewed" /* CHILD_GONE's reason for a door that hands over to another process as it was told to */
 #define REASON_SEALED "sealed" /* CHILD_GONE's reason for LANE_EXIT_SEALED */
 
 /* Why a lane failed, as the core must treat it. */

@@ -64,7 +64,7 @@ static const struct row {
     {"limits.connections", NUMBER, AT(connections), 1, 65536, 1024, false, "connections a door holds"},
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
-    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 65536, false, "largest body at the ci door"},
+    {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 1048576, false, "largest body at the ci door; one sign request has 64 KiB at most, a batch 1 MiB"},
     {"log.format", LOG_FORMAT, 0, 0, 0, 0, 0, false, "how messages look: logfmt or json"},
     {"log.level", LOG_LEVEL, 0, 0, 0, 0, 0, false, "least urgent message that is written: info, warning or error"},
     {"sandbox", SANDBOX, 0, 0, 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
@@ -319,6 +319,28 @@ int settings_load(const char *file, struct settings *out, struct err *e)
     if (path_join(out->snapshots_dir, sizeof out->snapshots_dir, out->dir, "snapshots"))
         return err_set(e, ERR_BAD_REQUEST, "the path %s is too long", out->dir);
     return walk(&r, yaml_root(doc), "", e) || finish(&r, e) ? -1 : 0;
+}
+
+void settings_each(void (*each)(void *ctx, const struct settings_fact *fact), void *ctx)
+{
+    static const char *const values[] = {
+        [TEXT] = "text", [PATH] = "path", [NUMBER] = "number", [PATHS] = "list of paths", [ORIGIN] = "text of a-z 0-9 . and -", [WORD] = "word",
+        [FILE_NAME] = "name", [TOKEN_URI] = "URI", [KEYS_PATHS] = "list of paths", [CHECKPOINT_PATHS] = "list of paths", [SANDBOX] = "word"};
+
+    for (const struct row *row = SCHEMA; row < SCHEMA + N_ROWS; row++) {
+        BUF_AUTO text = BUF_INIT(256);
+        struct settings_fact fact = {.path = row->path, .help = row->help, .required = row->required, .has_default = row->kind == NUMBER,
+                                     .dflt = row->dflt};
+
+        buf_puts(&text, row->kind < sizeof values / sizeof *values && values[row->kind] ? values[row->kind] : "value");
+        if (row->kind == NUMBER)
+            buf_printf(&text, ", %llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
+        fact.values = buf_str(&text);
+        for (size_t n = 0; n < sizeof EITHER / sizeof *EITHER; n++)
+            if (!strcmp(EITHER[n][0], row->path))
+                fact.unless = EITHER[n][1];
+        each(ctx, &fact);
+    }
 }
 
 const char *settings_token_name(const struct token_settings *t)

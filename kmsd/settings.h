@@ -3,6 +3,7 @@
 #define KMS_KMSD_SETTINGS_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -65,6 +66,14 @@ const char *settings_pin_place(const struct token_settings *t);
 unsigned settings_lanes(const struct settings *s);
 /* The file beside tokens.lock that says that a token refused its PIN; as long as it is there no PIN is tried. */
 int settings_latch(const struct settings *s, char *out, size_t size) __attribute__((warn_unused_result));
+/* One row of the schema, for people: `values` says what it takes, such as "number, 1000 to 10000000"; `unless` names the setting that may stand instead. */
+struct settings_fact {
+    const char *path, *values, *help, *unless;
+    bool required, has_default;
+    uint64_t dflt;
+};
+/* Every setting in the order of the schema. */
+void settings_each(void (*each)(void *ctx, const struct settings_fact *fact), void *ctx);
 /* Writes a fresh kmsd.yaml (used by init and dev). listen_* may have port 0. */
 int settings_write(const char *file, const char *instance, const char *listen_ci, const char *listen_admin, const char *module, struct err *e) __attribute__((warn_unused_result));
 

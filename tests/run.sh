@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/.."
 B=${B:-build}
-parts=${*:-rules unit sim bugs fuzz system}
+parts=${*:-rules unit sim bugs fuzz system docs packaging}
 passed=0 failed=0
 ok() { passed=$((passed + 1)); printf 'ok    %s\n' "$1"; }
 bad() { failed=$((failed + 1)); printf 'FAIL  %s\n' "$1"; }
@@ -32,10 +32,13 @@ run_fuzz() {
         one "fuzz/$n" timeout 120 "$B/fuzz/$n" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 "$B/corpus/$n" $(ls -d "tests/fuzz/corpus/$n" 2>/dev/null)
     done
 }
-run_system() {
-    local log=$B/test-log/system out p f
+run_system() { run_pytest system 2400; }
+run_docs() { run_pytest docs 300; }
+run_packaging() { run_pytest packaging 900; }
+run_pytest() { # folder of tests/, seconds
+    local log=$B/test-log/$1 out p f
     mkdir -p "$B/test-log"
-    timeout 2400 /usr/bin/python3 -B -m pytest -q -p no:cacheprovider --maxfail=20 -rfEs --tb=short tests/system >"$log" 2>&1
+    timeout "$2" /usr/bin/python3 -B -m pytest -q -p no:cacheprovider --maxfail=20 -rfEs --tb=short "tests/$1" >"$log" 2>&1
     out=$?
     tail -n 60 "$log"
     p=$(grep -oE '[0-9]+ passed' "$log" | tail -n 1 | grep -oE '[0-9]+' || echo 0)

@@ -95,12 +95,14 @@ struct key *state_key(const struct state *s, const char *name)
 
 void mark_id(const char *app, const char *channel, char *out, size_t size)
 {
-    BUF_AUTO b = BUF_INIT(size - 1);
+    size_t a = strlen(app), n = strlen(channel);
 
-    buf_printf(&b, "%s\n%s", app, channel);
     out[0] = '\0';
-    if (!b.failed)
-        memcpy(out, b.data, b.len + 1);
+    if (a >= size || n >= size || a + 1 + n >= size)
+        return;
+    memcpy(out, app, a);
+    out[a] = '\n';
+    memcpy(out + a + 1, channel, n + 1);
 }
 
 struct mark *state_mark(const struct state *s, const char *app, const char *channel)

@@ -78,20 +78,9 @@ static json_t *answer_digest(const struct key *k, const json_t *record)
     return answer;
 }
 
-static json_t *answer_sign(const struct core *c, const json_t *record)
+static json_t *answer_signed_digest(const struct core *c, const json_t *record)
 {
-    const char *name = rec_str(rec_obj(record, "key"), "name");
-    const struct key *k = state_key(c->state, name);
-    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
-    struct err e = {0};
-
-    if (!strcmp(rec_str(record, "event"), "sign.digest"))
-        return answer_digest(k, record);
-    if (!k || statement_payload(record, c->state->instance, &payload, &e))
-        return NULL;
-    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "request_id", rec_str(record, "req"), "key", name, "key_version",
-                     (json_int_t)rec_int(rec_obj(record, "key"), "version"), "scheme", rec_str(record, "scheme"), "envelope",
-                     statement_envelope(buf_span(&payload), k->keyid, rec_str(record, "signature")));
+    return answer_digest(state_key(c->state, rec_str(rec_obj(record, "key"), "name")), record);
 }
 
 static json_t *answer_key(const struct core *c, const json_t *record)
@@ -146,6 +135,19 @@ static json_t *answer_identity(const struct core *c, const json_t *record)
     return answer;
 }
 
+static json_t *answer_renewed(const struct core *c, const json_t *record)
+{
+    const json_t *detail = rec_obj(record, "detail"), *credential = rec_obj(detail, "credential");
+    const char *b64 = rec_str(detail, "certificate_b64");
+    BUF_AUTO der = BUF_INIT(16384);
+
+    (void)c;
+    if (b64_decode(&der, b64, strlen(b64)))
+        return NULL;
+    return json_pack("{s:o, s:O, s:{s:s}, s:s}", "certificate", pem_json("CERTIFICATE", buf_span(&der)), "dropped", rec_obj(detail, "dropped"), "identity",
+                     "name", rec_str(detail, "name"), "not_after", rec_str(credential, "not_after"));
+}
+
 static json_t *answer_switch(const struct core *c, const json_t *record)
 {
     (void)c;
@@ -171,18 +173,52 @@ static const struct {
     unsigned status;
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
-    {"sign.release", 200, answer_sign}, {"sign.digest", 200, answer_sign}, {"key.create", 201, answer_key},
-    {"identity.create", 201, answer_identity}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
+    {"sign.digest", 200, answer_signed_digest}, {"key.create", 201, answer_key},
+    {"identity.create", 201, answer_identity}, {"identity.renew", 201, answer_renewed}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
     {"policy.apply", 200, answer_policy}, {"key.suspend", 200, answer_keylife}, {"key.resume", 200, answer_keylife},
     {"key.retire", 200, answer_keylife}, {"key.compromise", 200, answer_keylife}, {"key.destroy", 200, answer_keylife},
     {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
 };
 
-json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status)
+static void put_member(struct buf *out, const char *before, const char *text)
+{
+    buf_puts(out, before);
+    json_canonical_string(out, text);
+}
+
+/* By far the most frequent answer is written straight away, in the canonical form that the others get from their tree. */
+static int put_release(const struct core *c, const json_t *record, const char *hash, struct span payload, struct buf *out)
+{
+    const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
+    BUF_AUTO built = BUF_INIT(RECORD_LINE_MAX);
+    struct err e = {0};
+
+    if (!k || (!payload.len && statement_payload(record, c->state->instance, &built, &e)))
+        return -1;
+    if (!payload.len)
+        payload = buf_span(&built);
+    buf_expect(out, 2 * payload.len + 512);
+    buf_puts(out, "{\"envelope\":{\"payload\":\"");
+    b64_encode(out, payload.data, payload.len);
+    buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");
+    put_member(out, "\"keyid\":", k->keyid);
+    put_member(out, ",\"sig\":", rec_str(record, "signature"));
+    put_member(out, "}]},\"key\":", k->name);
+    buf_puts(out, ",\"key_version\":");
+    json_canonical(out, rec_obj(rec_obj(record, "key"), "version"));
+    put_member(out, ",\"record\":{\"hash\":", hash);
+    buf_puts(out, ",\"seq\":");
+    json_canonical(out, rec_obj(record, "seq"));
+    put_member(out, "},\"request_id\":", rec_str(record, "req"));
+    put_member(out, ",\"scheme\":", rec_str(record, "scheme"));
+    buf_putc(out, '}');
+    return buf_ok(out);
+}
+
+static int put_other(const struct core *c, const json_t *record, const char *hash, unsigned *status, struct buf *out)
 {
     const char *event = rec_str(record, "event");
-    char hash[SHA256_HEX];
-    json_t *body = NULL;
+    JSON_AUTO *body = NULL;
 
     for (size_t n = 0; n < sizeof ANSWERS / sizeof *ANSWERS && !body; n++)
         if (!strcmp(event, ANSWERS[n].event)) {
@@ -190,8 +226,20 @@ json_t *answer_of(const struct core *c, const json_t *record, struct span line, 
             *status = ANSWERS[n].status;
         }
     if (!body)
-        return NULL;
-    sha256_hex(line.data, line.len, hash);
+        return -1;
     json_object_set_new(body, "record", record_head(rec_int(record, "seq"), hash));
-    return body;
+    json_canonical(out, body);
+    return buf_ok(out);
+}
+
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out)
+{
+    char hash[SHA256_HEX];
+
+    if (rec_int(record, "seq") + 1 == c->state->chain.next_seq)
+        memcpy(hash, c->state->head, sizeof hash); /* of the newest record it is known */
+    else
+        sha256_hex(line.data, line.len, hash);
+    *status = 200;
+    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, payload, out);
 }

@@ -107,7 +107,7 @@ json_t *record_change(struct core *c, const struct request *rq, const char *even
     return record;
 }
 
-static struct after *after_new(struct core *c)
+static struct after *after_new(struct core *c, unsigned weight)
 {
     struct after *a = calloc(1, sizeof *a);
 
@@ -119,7 +119,8 @@ static struct after *after_new(struct core *c)
     else
         c->after_first = a;
     c->after_last = a;
-    c->n_after++;
+    a->weight = weight;
+    c->n_after += weight;
     return a;
 }
 
@@ -129,7 +130,7 @@ static void run_due(struct core *c)
 
     while ((a = c->after_first) && a->seq <= c->durable) {
         c->after_first = a->next;
-        c->n_after--;
+        c->n_after -= a->weight;
         if (!c->after_first)
             c->after_last = NULL;
         metrics_released(c, a);
@@ -150,7 +151,7 @@ void after_reply(struct core *c, struct request *rq, struct buf *frame)
         c->io.send(c->io.ctx, rq->door, 0, frame);
         return;
     }
-    a = after_new(c);
+    a = after_new(c, 1 + batch_size(rq->items));
     a->door = rq->door;
     a->front_epoch = rq->front_epoch;
     a->arrived = rq->arrived;
@@ -163,7 +164,7 @@ void after_reply(struct core *c, struct request *rq, struct buf *frame)
 
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq)
 {
-    struct after *a = after_new(c);
+    struct after *a = after_new(c, 1);
 
     a->fn = fn;
     a->rq = rq;

@@ -130,13 +130,14 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
     }
     if (f->type != FRAME_REQUEST)
         return -1;
-    for (const struct request *o = c->requests; o; o = o->next)
-        if (o->door == role && o->id == f->id && o->front_epoch == c->front[role == CHILD_FRONT_ADMIN].epoch)
-            return -1;
+    /* Its numbers go up: none stands for two. */
+    if (f->id <= c->front[role == CHILD_FRONT_ADMIN].last_id)
+        return -1;
     rq = request_new(c, role, f, &e);
     if (!rq)
         return -1;
-    if (c->n_requests + c->n_after > IN_FLIGHT_MAX) {
+    c->front[role == CHILD_FRONT_ADMIN].last_id = f->id;
+    if (c->n_requests + c->n_items + c->n_after > IN_FLIGHT_MAX) {
         /* Rests on no record: it need not wait for a disk that hangs, behind the many that do. */
         err_set(&e, ERR_BUSY, "too many requests are being worked on");
         rq->at_once = true;
@@ -209,7 +210,7 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     struct lane *l;
 
     clock_see(c, now_us);
-    if (!up) {
+    if (!up && (!reason || strcmp(reason, REASON_RENEWED))) {
         metrics_child_end(c, role);
         record_child(c, role, index, reason);
     }
@@ -225,6 +226,7 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
         c->front[role == CHILD_FRONT_ADMIN].up = up;
         c->front[role == CHILD_FRONT_ADMIN].hello = false;
         c->front[role == CHILD_FRONT_ADMIN].epoch++;
+        c->front[role == CHILD_FRONT_ADMIN].last_id = 0;
         return;
     }
     l = lane_of(c, role, index);

@@ -11,11 +11,13 @@
 #define IDEM_MAX 128
 #define TARGET_MAX 2048
 #define SIGN_BODY_MAX (64u << 10)
+#define BATCH_BODY_MAX (1u << 20)
+#define BATCH_ITEMS_MAX 1000
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16
 #define NONCES_MAX 4096
-#define WAITERS_MAX 1024
+#define WAITERS_MAX 4096
 #define WAIT_TIME (10 * TIME_SECOND_US)
 #define IN_FLIGHT_MAX 8192
 #define REFUSALS_A_MINUTE 10
@@ -28,6 +30,7 @@
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
+struct batch;
 struct lane_op;
 struct known_cert;
 
@@ -55,6 +58,17 @@ struct route {
     int (*handle)(struct core *c, struct request *rq, struct err *e);
 };
 
+/* Requests that wait, oldest first. */
+struct wait_list {
+    struct request *first, *last;
+};
+/* A request's place among those in flight whose hash is the same. */
+struct flight_link {
+    struct request *next, **from;
+};
+#define FLIGHT_LINKS 3
+#define FLIGHT_BUCKETS 1024
+
 struct request {
     struct request *prev, *next;   /* list of all live requests */
     enum child_role door;
@@ -78,10 +92,15 @@ struct request {
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
     char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
-    bool in_flight, waiting;
-    struct request *flight_prev, *flight_next; /* list of those in flight */
-    struct request *blocker;       /* the one in flight that it waits for */
+    bool in_flight;
+    struct flight_link flight[FLIGHT_LINKS];
+    struct wait_list waiters;      /* for what becomes of this one */
+    struct wait_list *waits_in;    /* NULL = it does not wait */
+    struct request *wait_prev, *wait_next;
     int64_t wait_until;
+    struct batch *items;           /* of a batch */
+    struct batch *batch;           /* that this is an item of, NULL = it came alone */
+    unsigned index;                /* its place there */
     uint64_t intent_seq;
     char key_id[KEY_ID_HEX];
 };
@@ -90,6 +109,7 @@ struct request {
 struct after {
     struct after *next;
     uint64_t seq;                  /* needs durable_seq >= seq */
+    unsigned weight;               /* how many requests it answers */
     enum child_role door;
     uint64_t front_epoch;
     struct buf frame;              /* reply to send; empty = none */
@@ -221,14 +241,15 @@ struct core {
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
     struct after *after_first, *after_last;
-    unsigned n_after;
+    unsigned n_after;              /* requests that they answer */
     /* children */
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
     char sandbox[SANDBOX_TEXT];    /* the weakest level that any process of this instance told */
-    struct { bool up, hello; uint64_t epoch; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
+    struct { bool up, hello; uint64_t epoch, last_id; int64_t not_after; } front[2]; /* not_after: of the certificate that it shows, 0 = not known */
     struct lane lane[CORE_LANES_MAX];
     unsigned n_lanes;
+    bool rsa;                      /* an RSA key was loaded since the start: the token may take long for one signature */
     struct lane_queue queue[LANE_QUEUES];
     struct anchor_copy anchor;
     struct core_reader reader;
@@ -239,6 +260,7 @@ struct core {
     json_t *token;                 /* the lane that started last about its token, NULL = not known */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    uint64_t compromises;          /* keys that were marked so since the start */
     /* erase.c */
     struct {
         bool busy;                 /* the key is being removed from the token */
@@ -249,8 +271,11 @@ struct core {
     } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
-    struct request *requests, *flights;
-    unsigned n_requests, n_waiting;
+    struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
+    unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
+    unsigned n_waiting;
+    struct wait_list due;          /* no longer kept back */
+    bool waking;
     struct nonce *nonces;
     unsigned n_nonces;
     void *refusals;
@@ -281,6 +306,8 @@ void walls_note(struct core *c, const char *level);
 void walls_hello(struct core *c, const struct frame *f);
 /* request.c */
 struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e);
+/* Item n of the batch that rq brought: as if it had come alone. NULL = out of memory. */
+struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
@@ -303,6 +330,7 @@ int identify(struct core *c, struct request *rq, struct err *e) __attribute__((w
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
 /* authorise.c: policy decision with the rule kept in rq */
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+int authorise_as(struct core *c, struct request *rq, enum policy_action action, struct err *e) __attribute__((warn_unused_result));
 /* The reason a person gives for a change: not empty. */
 int reason_check(const char *reason, struct err *e) __attribute__((warn_unused_result));
 /* evidence.c, nonce.c */
@@ -344,12 +372,13 @@ void reply(struct core *c, struct request *rq, const struct reply_head *head, st
 void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body);              /* takes body, frees rq */
 void reply_accepted(struct core *c, struct request *rq, const char *location, json_t *body);     /* 202; takes body, keeps rq: its other answer goes nowhere */
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
+json_t *problem_json(const struct err *e, const char *request_id);                               /* RFC 9457; caller owns */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* As reply_record, where the record of the line is at hand. */
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line);
-/* answer.c: the body (caller owns) and status of the answer that a recorded success gets. */
-json_t *answer_of(const struct core *c, const json_t *record, struct span line, unsigned *status);
+/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
+void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
+/* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
+int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
@@ -360,7 +389,9 @@ void flight_begin(struct core *c, struct request *rq);
 void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
-void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
+void wait_leave(struct core *c, struct request *rq);
+void wait_turn(struct core *c, struct request *rq); /* behind those that are due already; wake_waiters runs its handler */
+void wake_waiters(struct core *c);         /* after a flight_end or wait_turn: runs the handlers of those that are due */
 void waiters_expire(struct core *c);
 /* refuse.c */
 /* Where it cannot be recorded for lack of room, e says so instead. */
@@ -466,6 +497,18 @@ const char *reader_word(const struct core *c); /* "down", "starting", "silent", 
 int audit_records(struct core *c, struct request *rq, struct err *e);
 int audit_record(struct core *c, struct request *rq, struct err *e);
 int audit_blob(struct core *c, struct request *rq, struct err *e);
+/* enrol.c: certificates by the CA key */
+struct issue_request {
+    const char *csr, *kind, *name;
+    int64_t days;
+};
+/* Has the administrative lane issue one; rq waits for it. */
+int enrol_issue(struct core *c, struct request *rq, const struct issue_request *n,
+                void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e) __attribute__((warn_unused_result));
+void enrol_bind(struct credential *cr, const struct cert_facts *f);   /* the credential that an issued certificate is */
+int enrol_free(const struct core *c, const struct credential *cr, struct err *e) __attribute__((warn_unused_result)); /* does it belong to nobody? */
+int renew_own(struct core *c, struct request *rq, struct err *e);
+int identities_renew(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
@@ -486,6 +529,11 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e);
 int time_confirm(struct core *c, struct request *rq, struct err *e);
 int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
+/* batch.c: rq's JSON has `items`. Takes rq over when it returns 0. */
+int batch_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+void batch_answer(struct core *c, struct request *item, unsigned status, struct span body); /* frees item */
+unsigned batch_size(const struct batch *b); /* NULL: 0 */
+void batch_free(struct core *c, struct batch *b);
 /* sign_request.c */
 int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
 

@@ -9,6 +9,7 @@
 #define TOKEN_MAX 16384
 #define LOAD_TIME (10 * TIME_SECOND_US)
 #define START_TICKS 200  /* from its start to HELLO or AWAY; lanes start one after another */
+#define RSA_TICKS 15     /* as long as a TPM may take for an RSA signature, twice, is no sign of a lane that hangs */
 #define PROBE_TICKS 10   /* a lane with nothing to do shows so often that it still could */
 #define AWAY_TICKS 100   /* one that waits for its token speaks up at least this often */
 
@@ -55,6 +56,7 @@ static void load(struct core *c, struct lane *l, const struct key *k)
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
     frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
     frame_end(&op->frame, mark);
+    c->rsa = c->rsa || !strncmp(k->algorithm, "rsa-", 4);
     lane_give(c, l, op);
 }
 
@@ -190,8 +192,11 @@ void lane_probed(struct core *c, struct lane *l, bool well)
     c->io.proved(c->io.ctx, l->role, l->index);
 }
 
-static unsigned patience(const struct lane *l)
+/* All lanes share the token: one that signs with a curve waits while the token computes for another. */
+static unsigned patience(const struct core *c, const struct lane *l)
 {
+    if (l->first && c->rsa && l->first->patience < RSA_TICKS)
+        return RSA_TICKS;
     if (l->first)
         return l->first->patience;
     return l->state == LANE_STARTING ? START_TICKS : l->state == LANE_AWAY ? AWAY_TICKS : 0;
@@ -207,7 +212,7 @@ void lanes_tick(struct core *c)
         l->silent++;
         if (l->state == LANE_READY && !l->first && l->silent >= PROBE_TICKS)
             probe(c, l);
-        else if (patience(l) && l->silent > patience(l))
+        else if (patience(c, l) && l->silent > patience(c, l))
             lane_end(c, l, "deadline");
     }
     lanes_expire(c);

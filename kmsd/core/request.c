@@ -49,6 +49,14 @@ static int read_fields(struct request *rq, const struct frame *f, struct err *e)
     return 0;
 }
 
+static void enter(struct core *c, struct request *rq)
+{
+    rq->next = c->requests;
+    if (c->requests)
+        c->requests->prev = rq;
+    c->requests = rq;
+}
+
 struct request *request_new(struct core *c, enum child_role door, const struct frame *f, struct err *e)
 {
     uint8_t id[16];
@@ -69,26 +77,49 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
         (void)read_fields(rq, f, e);
     sha256_hex(rq->cert.data, rq->cert.len, rq->cred);
     sha256_hex(rq->body.len ? (const void *)rq->body.data : "", rq->body.len, rq->body_sha256);
-    rq->next = c->requests;
-    if (c->requests)
-        c->requests->prev = rq;
-    c->requests = rq;
+    enter(c, rq);
     c->n_requests++;
     return rq;
+}
+
+struct request *request_item(struct core *c, struct request *rq, unsigned n)
+{
+    uint8_t id[16];
+    struct request *item = malloc(sizeof *item);
+
+    if (!item)
+        return NULL;
+    *item = *rq;
+    item->prev = item->next = NULL;
+    item->json = item->draft = item->evidence = NULL;
+    item->body = item->kms_signature = BUF_INIT(0);
+    item->cert = BUF_INIT(rq->cert.max);
+    buf_put(&item->cert, rq->cert.data, rq->cert.len);
+    item->query = "";
+    item->items = NULL;
+    item->batch = rq->items;
+    item->index = n;
+    c->io.random(c->io.ctx, id, sizeof id);
+    hex_encode(id, sizeof id, item->req);
+    enter(c, item);
+    if (!buf_ok(&item->cert))
+        return item;
+    request_free(c, item);
+    return NULL;
 }
 
 void request_free(struct core *c, struct request *rq)
 {
     flight_end(c, rq);
-    if (rq->waiting)
-        c->n_waiting--;
+    wait_leave(c, rq);
+    batch_free(c, rq->items);
     if (rq->next)
         rq->next->prev = rq->prev;
     if (rq->prev)
         rq->prev->next = rq->next;
     else
         c->requests = rq->next;
-    c->n_requests--;
+    c->n_requests -= !rq->batch;
     buf_free(&rq->cert);
     buf_free(&rq->body);
     buf_free(&rq->kms_signature);

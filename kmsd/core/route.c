@@ -6,7 +6,7 @@
 #define JSON_BODY (64u << 10)
 
 static const struct route ROUTES[] = {
-    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, SIGN_BODY_MAX, NULL, sign_handle},
+    {DOOR_CI, "POST", "/v1/sign", "sign.release", POLICY_SIGN, 0, BATCH_BODY_MAX, NULL, sign_handle},
     {DOOR_BOTH, "GET", "/v1/whoami", "read.api", POLICY_STATUS_READ, ROUTE_OPEN, 0, NULL, whoami_show},
     {DOOR_BOTH, "GET", "/v1/status", "read.api", POLICY_STATUS_READ, 0, 0, NULL, status_show},
     {DOOR_ADMIN, "GET", "/v1/audit/records", "read.api", POLICY_AUDIT_READ, 0, 0, NULL, audit_records},
@@ -32,6 +32,8 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/identities", "identity.create", POLICY_IDENTITY_CREATE, ROUTE_SIGNED, JSON_BODY, NULL, identities_create},
     {DOOR_ADMIN, "POST", "/v1/identities/{}/disable", "identity.disable", POLICY_IDENTITY_DISABLE, ROUTE_SIGNED, JSON_BODY, NULL, identities_disable},
     {DOOR_ADMIN, "POST", "/v1/identities/{}/enable", "identity.enable", POLICY_IDENTITY_ENABLE, ROUTE_SIGNED, JSON_BODY, NULL, identities_enable},
+    {DOOR_ADMIN, "POST", "/v1/identities/{}/credentials", "identity.renew", POLICY_RENEW, ROUTE_SIGNED, JSON_BODY, NULL, identities_renew},
+    {DOOR_CI, "POST", "/v1/renew", "identity.renew", POLICY_RENEW, 0, JSON_BODY, NULL, renew_own},
     {DOOR_ADMIN, "POST", "/v1/releases/withdraw", "release.withdraw", POLICY_RELEASE_WITHDRAW, ROUTE_SIGNED, JSON_BODY, NULL, releases_withdraw},
     {DOOR_ADMIN, "POST", "/v1/time/confirm", "time.confirm", POLICY_TIME_CONFIRM, ROUTE_SIGNED, JSON_BODY, NULL, time_confirm},
 };

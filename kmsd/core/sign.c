@@ -97,11 +97,10 @@ static json_t *draft(struct core *c, struct request *rq, const struct key *k)
     return record;
 }
 
-/* What the lane is given, as a function of the record: the statement in its pre-authentication encoding, or the digest. */
-static int input_of(const struct core *c, const json_t *record, struct buf *out, struct err *e)
+/* What the lane is given, as a function of the record: the statement in its pre-authentication encoding (payload then is the statement), or the digest. */
+static int input_of(const struct core *c, const json_t *record, struct buf *payload, struct buf *out, struct err *e)
 {
     const char *digest = rec_str(rec_obj(record, "digest"), "hex");
-    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     uint8_t bytes[SCHEME_DIGEST_MAX];
 
     if (strcmp(rec_str(record, "event"), "sign.release")) {
@@ -109,14 +108,14 @@ static int input_of(const struct core *c, const json_t *record, struct buf *out,
             return err_set(e, ERR_INTERNAL, "the record holds no digest");
         buf_put(out, bytes, strlen(digest) / 2);
     } else {
-        if (statement_payload(record, c->state->instance, &payload, e))
+        if (statement_payload(record, c->state->instance, payload, e))
             return -1;
-        statement_pae(buf_span(&payload), out);
+        statement_pae(buf_span(payload), out);
     }
     return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement could not be built") : 0;
 }
 
-static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct err *e)
+static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct buf *payload, struct err *e)
 {
     BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(INPUT_MAX);
     char hash[SHA256_HEX];
@@ -130,7 +129,7 @@ static int record_signature(struct core *c, struct request *rq, const struct fra
         return verdict < 0 ? -1 : err_set(e, ERR_BUSY, "the same release was signed meanwhile; ask again for its signature");
     record_text(rq->draft, "rule", rq->rule);
     record_text(rq->draft, "policy", rq->policy);
-    if (input_of(c, rq->draft, &again, e))
+    if (input_of(c, rq->draft, payload, &again, e))
         return -1;
     sha256_hex(again.data, again.len, hash);
     if (strcmp(hash, rq->input_sha256))
@@ -142,16 +141,17 @@ static int record_signature(struct core *c, struct request *rq, const struct fra
 
 static void on_signed(struct core *c, struct request *rq, const struct frame *result, struct err *e)
 {
+    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     const struct mark *m;
 
-    if (!result || !frame_has(result, TAG_OUTPUT) || record_signature(c, rq, result, e)) {
+    if (!result || !frame_has(result, TAG_OUTPUT) || record_signature(c, rq, result, &payload, e)) {
         request_refuse(c, rq, e);
         return;
     }
     c->metrics.signatures++;
     flight_end(c, rq);
     m = state_mark(c->state, rq->sign.app, rq->sign.channel);
-    reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line)); /* sealed in place */
+    reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line), buf_span(&payload)); /* sealed in place */
     wake_waiters(c);
 }
 
@@ -162,12 +162,12 @@ static int still_wanted(struct core *c, struct request *rq, struct err *e)
 
 static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
 {
-    BUF_AUTO input = BUF_INIT(INPUT_MAX);
+    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX), input = BUF_INIT(INPUT_MAX);
     struct lane_op *op;
     uint8_t id[KEY_ID_LEN];
     size_t mark;
 
-    if (input_of(c, rq->draft, &input, e))
+    if (input_of(c, rq->draft, &payload, &input, e))
         return -1;
     sha256_hex(input.data, input.len, rq->input_sha256);
     if (hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
@@ -176,6 +176,7 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     op->wanted = still_wanted;
+    buf_expect(&op->frame, input.len + 128);
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
@@ -230,8 +231,14 @@ static int consider(struct core *c, struct request *rq, struct err *e)
 int sign_handle(struct core *c, struct request *rq, struct err *e)
 {
     if (!rq->json) {
-        rq->json = json_read_object(rq->body.data, rq->body.len, SIGN_BODY_MAX, e);
-        if (!rq->json || sign_request_parse(rq->json, &rq->sign, e))
+        rq->json = json_read_object(rq->body.data, rq->body.len, BATCH_BODY_MAX, e);
+        if (!rq->json)
+            return -1;
+        if (json_object_get(rq->json, "items"))
+            return batch_begin(c, rq, e);
+        if (rq->body.len > SIGN_BODY_MAX)
+            return err_set(e, ERR_TOO_LARGE, "the body has %zu bytes, a sign request may have %u", rq->body.len, SIGN_BODY_MAX);
+        if (sign_request_parse(rq->json, &rq->sign, e))
             return -1;
     }
     return consider(c, rq, e);

@@ -11,14 +11,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "system")]
 import kms  # noqa: E402
-from service import Service  # noqa: E402
+from service import PARTS, Service  # noqa: E402
 from table import show  # noqa: E402
 
 RUNS = 2
 # How long each measurement lasts, in seconds, at the usual scale.
 RAW, SINGLE, MANY, BATCH, FRESH, RSA = 1.5, 3, 4, 3, 4, 4
 CONNECTIONS = 64
-PROCESSES = ("front", "core", "disk", "lanes", "others")
 
 
 def share(part, whole):
@@ -36,6 +35,14 @@ def rsa(service):
         return None, None
     raw = service.raw(RAW, "--pss", key="bench-rsa")
     return raw, service.load(CONNECTIONS, RSA, key="bench-rsa")
+
+
+def without_sync(scale):
+    """The same service, but nothing waits for the disk: what durability costs. None where the programs load no library before a sanitizer's."""
+    if b"__asan_init" in (kms.BIN / "kmsd").read_bytes():
+        return None
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=kms.BUILD) as directory, Service(directory, scale, "nosync.so") as service:
+        return service.load(1, SINGLE), service.load(CONNECTIONS, MANY)
 
 
 def one_run(service):
@@ -56,6 +63,7 @@ def one_run(service):
     got["raw"].append(service.raw(RAW))
     got["base"].append(service.raw(RAW, "--verify"))
     got["rsa_raw"], got["rsa"] = rsa(service)
+    got["nosync"] = without_sync(service.scale)
     return got
 
 
@@ -76,13 +84,14 @@ def figures(got):
         "rsa4096_of_raw": share(got["rsa"] and got["rsa"]["per_s"], got["rsa_raw"] and got["rsa_raw"]["per_s"]),
         "p50_1_us": one["p50_us"], "p99_1_us": one["p99_us"], "sign_us": stages["sign_us"], "verify_us": stages["verify_us"],
         "fdatasync_us": stages["fdatasync_us"], "p50_1_of_sum": share(one["p50_us"], least),
-        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PROCESSES},
+        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PARTS},
         "cpu_us_load_generator_64": round(many["cpu_us_load"], 1),
         "syncs_per_signature_64": share(counted.get("groups"), many["signatures"]),
         "records_per_group_64": share(counted.get("records"), counted.get("groups")),
         "stages_64_us": {name: counted[name] for name in ("queue", "lane", "sync") if name in counted},
+        "nosync_p50_1_us": got["nosync"] and got["nosync"][0]["p50_us"], "nosync_singles_64_per_s": got["nosync"] and round(got["nosync"][1]["per_s"]),
         "newconn_per_s": round(fresh["per_s"]), "newconn_p50_us": fresh["p50_us"], "newconn_cpu_us": round(fresh["cpu_us"]),
-        "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PROCESSES},
+        "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PARTS},
         "errors": sum(part["errors"] for part in (many, one, fresh, got["batch"], got["rsa"]) if part),
     }
 

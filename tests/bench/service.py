@@ -8,15 +8,17 @@ import kms
 
 PROGRAMS = kms.BUILD / "tests" / "bench"
 WARMUP_MS = 500
+PARTS = ("front", "core", "disk", "lanes", "reader", "others")
 # What /metrics calls them.
 COUNTERS = {"groups": "kmsd_log_groups_total", "records": "kmsd_log_records_total"}
-STAGES = {"queue": "kmsd_sign_queue_seconds", "lane": "kmsd_sign_lane_seconds", "sync": "kmsd_log_sync_seconds"}
+STAGES = {"queue": ("kmsd_sign_stage_seconds", "queue"), "lane": ("kmsd_sign_stage_seconds", "lane"), "sync": ("kmsd_log_sync_seconds", "")}
 
 
 class Service:
-    def __init__(self, directory, scale):
+    def __init__(self, directory, scale, preload=None):
+        """preload: a library that its processes load before all others."""
         self.dir, self.scale, self.apps, self.first_error = Path(directory), scale, 0, ""
-        self.instance = kms.Instance(self.dir / "instance")
+        self.instance = kms.Instance(self.dir / "instance", environment={"LD_PRELOAD": str(PROGRAMS / preload)} if preload else None)
 
     def __enter__(self):
         self.instance.start()
@@ -43,15 +45,15 @@ class Service:
 
     def allow(self, key):
         """Lets the CI identity sign with that key too."""
-        text = self.instance.request("admin", "GET", "/v1/policy").body.decode()
+        text = self.instance.request("admin", "GET", "/v1/policy").json["policy"]
         answer = self.instance.signed("PUT", "/v1/policy", text.replace("keys: [release]", f"keys: [release, {key}]"), {"Content-Type": "application/yaml"})
         assert answer.status == 200, answer
 
     # what it costs
 
     def cpu(self):
-        """Microseconds that each part of it has used: the ci door's front, the core, its disk thread, the signing lanes, all others."""
-        used = dict.fromkeys(("front", "core", "disk", "lanes", "others"), 0.0)
+        """Microseconds that each part of it has used: the ci door's front, the core, its disk thread, the signing lanes, the reader, all others."""
+        used = dict.fromkeys(PARTS, 0.0)
         for pid, argv in self.instance.children().items():
             words = set(zip(argv, argv[1:]))
             for task in Path("/proc", str(pid), "task").iterdir():
@@ -59,6 +61,8 @@ class Service:
                     name = "front"
                 elif argv[0].endswith("kmsd-core"):
                     name = "core" if task.name == str(pid) else "disk"
+                elif argv[0].endswith("kmsd-reader"):
+                    name = "reader"
                 else:
                     name = "lanes" if ("--lane", "sign") in words else "others"
                 used[name] += int((task / "schedstat").read_text().split()[0]) / 1000
@@ -71,11 +75,12 @@ class Service:
             return {}
         found = {}
         for line in body.decode().splitlines():
-            match = re.fullmatch(r"([a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+)", line)
+            match = re.fullmatch(r'([a-z_]+)(?:\{stage="([a-z]+)"\})? ([0-9.e+-]+)', line)
             if match:
-                found[match[1]] = found.get(match[1], 0.0) + float(match[2])
-        got = {name: found[metric] for name, metric in COUNTERS.items() if metric in found}
-        return got | {name: (found[f"{metric}_sum"], found[f"{metric}_count"]) for name, metric in STAGES.items() if f"{metric}_count" in found}
+                found[match[1], match[2] or ""] = float(match[3])
+        got = {name: found[metric, ""] for name, metric in COUNTERS.items() if (metric, "") in found}
+        return got | {name: (found[f"{metric}_sum", stage], found[f"{metric}_count", stage]) for name, (metric, stage) in STAGES.items()
+                      if (f"{metric}_count", stage) in found}
 
     # load
 

@@ -26,6 +26,8 @@ ROWS = (
     ("  p50", "newconn_p50_us", "us"),
     ("  processor time", "newconn_cpu_us", "us"),
     ("  share of each process", "newconn_share", ""),
+    ("without the log's sync, 64 connections", "nosync_singles_64_per_s", "/s"),
+    ("  one connection, p50", "nosync_p50_1_us", "us"),
     ("the service, RSA-4096", None, None),
     ("64 connections", "rsa4096_per_s", "/s"),
     ("  of C_Sign", "rsa4096_of_raw", ""),
@@ -48,4 +50,4 @@ def show(result, out):
             print(f"\n{title}", file=out)
             continue
         spread = result["spread"].get(name)
-        print(f"  {title:40} {text(result[name], unit):>14}{f'   ±{spread / 2:.0%}' if spread is not None else ''}", file=out)
+        print(f"  {title:40} {text(result[name], unit):>14}{f'   ±{spread / 2:.0%}' if spread is not None and len(result['runs']) > 1 else ''}", file=out)

@@ -5,6 +5,8 @@
 #include "base/enc.h"
 #include "tests/sim/sim.h"
 
+#define PROBLEM "urn:kmsd:problem:"
+
 static const char *const CI_NAME[] = {"ci-a", "ci-b"};
 
 static struct sim_request *free_slot(struct sim *s)
@@ -39,10 +41,10 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
     if (r->idem) {
         BUF_AUTO key = BUF_INIT(64);
 
-        buf_printf(&key, "idem-%u-%u", r->person, r->idem);
+        buf_printf(&key, "%s-%u-%u", r->kind == SIM_BATCH ? "batch" : "idem", r->person, r->idem);
         frame_put_str(&frame, TAG_IDEMPOTENCY, buf_str(&key));
     }
-    if (r->kind != SIM_SIGN && r->kind != SIM_NONCE) {
+    if (r->kind != SIM_SIGN && r->kind != SIM_BATCH && r->kind != SIM_NONCE) {
         sha256_hex(body.data, body.len, hash);
         JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "body_sha256", hash, "instance", core_state(s->core)->instance, "method", method, "nonce",
                                  s->nonce, "path", target);
@@ -56,17 +58,43 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
         sim_fail(s, "the core refused a front's frame: %s", e.detail);
 }
 
+static void put_release(struct buf *body, const char *key, unsigned version, unsigned name, unsigned number)
+{
+    char digest[SHA256_HEX];
+    uint8_t seed = (uint8_t)number;
+
+    sha256_hex(&seed, 1, digest);
+    buf_printf(body, "{\"key\":\"%s\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
+               key[0] ? key : "release", version, name, digest);
+}
+
 static void ask_sign(struct sim *s, struct sim_request *r)
 {
     BUF_AUTO body = BUF_INIT(2048);
-    char digest[SHA256_HEX];
-    uint8_t seed = (uint8_t)r->digest;
 
     r->kind = SIM_SIGN;
     r->door = CHILD_FRONT_CI;
-    sha256_hex(&seed, 1, digest);
-    buf_printf(&body, "{\"key\":\"release\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
-               r->version, r->name, digest);
+    put_release(&body, r->key, r->version, r->name, r->digest);
+    send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
+}
+
+/* Releases near the one that r asks for: of this version and the next, the same one among them now and then. Under a key they follow from it alone. */
+static void ask_batch(struct sim *s, struct sim_request *r)
+{
+    BUF_AUTO body = BUF_INIT(8192);
+
+    r->kind = SIM_BATCH;
+    r->door = CHILD_FRONT_CI;
+    r->n_items = r->idem ? 1 + r->idem % SIM_ITEMS : 1 + (unsigned)sim_random(s, SIM_ITEMS);
+    buf_puts(&body, "{\"items\":[");
+    for (unsigned n = 0; n < r->n_items; n++) {
+        unsigned dice = r->idem ? r->idem * 7 + n : (unsigned)sim_random(s, 1000);
+
+        r->item[n] = (struct sim_release){r->version + dice % 5 / 4, (r->name + dice / 5) % 4, dice % 11 == 0 ? !r->digest : r->digest};
+        buf_puts(&body, n ? "," : "");
+        put_release(&body, r->key, r->item[n].version, r->item[n].name, r->item[n].digest);
+    }
+    buf_puts(&body, "]}");
     send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
 }
 
@@ -82,6 +110,73 @@ void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned nam
     ask_sign(s, r);
 }
 
+static void ask_nonce(struct sim *s, struct sim_request *r)
+{
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_NONCE;
+    send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
+}
+
+static void send_life(struct sim *s, struct sim_request *r, const char *verb, unsigned delay)
+{
+    BUF_AUTO path = BUF_INIT(128);
+    BUF_AUTO body = BUF_INIT(256);
+
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_LIFE;
+    s->lives++;
+    buf_printf(&path, "/v1/keys/%s/%s", r->key, verb);
+    buf_puts(&body, "{\"reason\":\"sim\"");
+    if (!strcmp(verb, "destroy"))
+        buf_printf(&body, ",\"delay_seconds\":%u", delay);
+    buf_puts(&body, "}");
+    send(s, r, "POST", buf_str(&path), "application/json", buf_span(&body));
+}
+
+static void send_confirm(struct sim *s, struct sim_request *r)
+{
+    BUF_AUTO body = BUF_INIT(256);
+
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_CONFIRM;
+    buf_printf(&body, "{\"seq\":%llu,\"reason\":\"sim\"}", (unsigned long long)s->model.step);
+    send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
+}
+
+/* A slot for a signed request, with a nonce to sign. */
+static struct sim_request *with_nonce(struct sim *s)
+{
+    struct sim_request *r = free_slot(s);
+
+    if (!r)
+        abort();
+    *r = (struct sim_request){0};
+    ask_nonce(s, r);
+    for (unsigned n = 0; n < 4 && !s->nonce[0]; n++)
+        sim_disk_step(s);
+    r = free_slot(s);
+    if (!r)
+        abort();
+    *r = (struct sim_request){0};
+    return r;
+}
+
+void sim_confirm(struct sim *s)
+{
+    send_confirm(s, with_nonce(s));
+}
+
+void sim_order(struct sim *s, const char *key, const char *verb, unsigned delay)
+{
+    struct sim_request *r = with_nonce(s);
+
+    (void)snprintf(r->key, sizeof r->key, "%s", key);
+    send_life(s, r, verb, delay);
+}
+
 static void ask_change(struct sim *s, struct sim_request *r)
 {
     BUF_AUTO path = BUF_INIT(128);
@@ -89,8 +184,7 @@ static void ask_change(struct sim *s, struct sim_request *r)
     r->door = CHILD_FRONT_ADMIN;
     r->person = 2;
     if (!s->nonce[0]) {
-        r->kind = SIM_NONCE;
-        send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
+        ask_nonce(s, r);
         return;
     }
     s->changes++;
@@ -102,12 +196,14 @@ static void ask_change(struct sim *s, struct sim_request *r)
         send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
         return;
     }
-    if (s->model.step && !sim_random(s, 4)) {
-        BUF_AUTO body = BUF_INIT(256);
+    if (sim_random(s, 2)) {
+        const char *verb = sim_pick_life(s, r);
 
-        r->kind = SIM_CONFIRM;
-        buf_printf(&body, "{\"seq\":%llu,\"reason\":\"sim\"}", (unsigned long long)s->model.step);
-        send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
+        send_life(s, r, verb, 1 + (unsigned)sim_random(s, 3));
+        return;
+    }
+    if (s->model.step && !sim_random(s, 4)) {
+        send_confirm(s, r);
         return;
     }
     if (!sim_random(s, 8)) {
@@ -130,6 +226,29 @@ static void ask_change(struct sim *s, struct sim_request *r)
     send(s, r, "POST", buf_str(&path), "application/json", span_str("{\"reason\":\"sim\"}"));
 }
 
+/* One Idempotency-Key names one body: the rest of the request follows from it. */
+static void choose_by_idem(struct sim_request *r, unsigned idem)
+{
+    r->idem = idem;
+    r->person = idem % 2;
+    r->version = 1 + idem / 4;
+    r->name = idem % 3;
+    r->digest = idem % 2;
+    if (idem % 4 == 3)
+        (void)snprintf(r->key, sizeof r->key, "k%u", idem / 4 % SIM_KEYS);
+}
+
+void sim_ask_again(struct sim *s, unsigned idem)
+{
+    struct sim_request *r = free_slot(s);
+
+    if (!r)
+        abort();
+    *r = (struct sim_request){0};
+    choose_by_idem(r, idem);
+    ask_sign(s, r);
+}
+
 void sim_client_step(struct sim *s)
 {
     struct sim_request *r = free_slot(s);
@@ -137,7 +256,7 @@ void sim_client_step(struct sim *s)
     if (!r)
         return;
     *r = (struct sim_request){0};
-    if (!sim_random(s, 6)) {
+    if (!sim_random(s, 4)) {
         ask_change(s, r);
         return;
     }
@@ -145,19 +264,19 @@ void sim_client_step(struct sim *s)
     r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
     r->name = (unsigned)sim_random(s, 3);
     r->digest = (unsigned)sim_random(s, 2);
-    /* One key names one body: the rest of the request follows from it. */
     if (!sim_random(s, 3)) {
-        r->idem = 1 + s->signed_ok % (SIM_IDEMS - 1);
-        r->person = r->idem % 2;
-        r->version = 1 + r->idem / 4;
-        r->name = r->idem % 3;
-        r->digest = r->idem % 2;
+        choose_by_idem(r, 1 + s->signed_ok % (SIM_IDEMS - 1));
+    } else if (!sim_random(s, 4)) {
+        (void)snprintf(r->key, sizeof r->key, "k%u", (unsigned)sim_random(s, sim_random(s, 8) ? SIM_KEYS : 12));
     }
-    ask_sign(s, r);
+    if (sim_random(s, 4))
+        ask_sign(s, r);
+    else
+        ask_batch(s, r);
 }
 
 /* An acknowledgement is a promise: its record must be durable now and for ever. */
-static void acknowledge(struct sim *s, const struct sim_request *r, const json_t *body)
+static void acknowledge(struct sim *s, struct sim_idem *idem, const json_t *body)
 {
     const json_t *record = json_object_get(body, "record");
     BUF_AUTO seq = BUF_INIT(32);
@@ -168,15 +287,58 @@ static void acknowledge(struct sim *s, const struct sim_request *r, const json_t
         return;
     }
     json_object_set(s->acknowledged, buf_str(&seq), json_object_get(record, "hash"));
-    if (r->idem) {
-        struct sim_idem *i = &s->idem[r->idem];
+    if (idem) {
         const char *hash = json_string_value(json_object_get(record, "hash"));
 
-        if (i->answered && strcmp(i->hash, hash))
+        if (idem->answered && strcmp(idem->hash, hash))
             sim_fail(s, "a request repeated under its Idempotency-Key was answered with another record");
-        i->answered = true;
-        memcpy(i->hash, hash, SHA256_HEX);
+        idem->answered = true;
+        memcpy(idem->hash, hash, SHA256_HEX);
     }
+}
+
+/* The record that an item was answered with must be of the release that the item asked for. */
+static void check_place(struct sim *s, const struct sim_release *asked, const json_t *body)
+{
+    struct span line = sim_line(s, json_integer_value(json_object_get(json_object_get(body, "record"), "seq")));
+    struct err e = {0};
+    JSON_AUTO *record = line.data ? json_read_object(line.data, line.len, line.len, &e) : NULL;
+    BUF_AUTO want = BUF_INIT(64), got = BUF_INIT(256);
+
+    buf_printf(&want, "1.0.%u n%u", asked->version, asked->name);
+    buf_printf(&got, "%s %s", json_string_value(json_object_get(json_object_get(record, "artifact"), "version")),
+               json_string_value(json_object_get(json_object_get(record, "detail"), "name")));
+    if (!record || strcmp(buf_str(&want), buf_str(&got)))
+        sim_fail(s, "an item of a batch that asked for %s was answered with %s", buf_str(&want), buf_str(&got));
+}
+
+static void hear_batch(struct sim *s, const struct sim_request *r, const json_t *body)
+{
+    const json_t *items = json_object_get(body, "items");
+    unsigned failed = 0;
+
+    if (json_array_size(items) != r->n_items)
+        sim_fail(s, "a batch of %u was answered with %zu items", r->n_items, json_array_size(items));
+    s->batches++;
+    for (unsigned n = 0; n < r->n_items && !s->failure[0]; n++) {
+        const json_t *item = json_array_get(items, n), *problem = json_object_get(item, "problem");
+        const char *type = json_string_value(json_object_get(problem, "type"));
+        struct sim_request one = {.kind = SIM_SIGN, .person = r->person, .version = r->item[n].version, .name = r->item[n].name, .asked = r->asked};
+
+        memcpy(one.key, r->key, sizeof one.key);
+        if (!problem) {
+            s->signed_ok++;
+            sim_heard_life(s, &one, item);
+            acknowledge(s, r->idem ? &s->idem_item[r->idem][n] : NULL, item);
+            check_place(s, &r->item[n], item);
+            continue;
+        }
+        failed++;
+        s->refused++;
+        sim_explain(s, &one, type ? type + sizeof PROBLEM - 1 : "");
+    }
+    if (json_integer_value(json_object_get(body, "failed")) != failed)
+        sim_fail(s, "a batch says that %lld items failed, not %u", (long long)json_integer_value(json_object_get(body, "failed")), failed);
 }
 
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
@@ -201,7 +363,11 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
             const char *type = json_string_value(json_object_get(body, "type"));
 
             s->refused++;
-            sim_explain(s, r, type ? type + sizeof "urn:kmsd:problem:" - 1 : "");
+            sim_explain(s, r, type ? type + sizeof PROBLEM - 1 : "");
+            return;
+        }
+        if (r->kind == SIM_BATCH) {
+            hear_batch(s, r, body);
             return;
         }
         if (r->kind == SIM_NONCE) {
@@ -217,7 +383,8 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
         }
         s->signed_ok += r->kind == SIM_SIGN;
         s->keys_made += r->kind == SIM_KEY;
-        acknowledge(s, r, body);
+        sim_heard_life(s, r, body);
+        acknowledge(s, r->idem ? &s->idem[r->idem] : NULL, body);
         return;
     }
     sim_fail(s, "a reply came for a request that nobody made");

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from apitest import new_source, refused
-from kms import b64, pae, run, sha256
+from kms import b64, canonical, pae, run, sha256
 
 _numbers = itertools.count(1)
 
@@ -62,6 +62,16 @@ def test_same_request_gets_the_stored_answer(kms, app):
     again = signed(kms, "1.0.0", app=app, size=6)
     assert again.body == first.body and again.request_id != first.request_id
     assert len(kms.records(event="sign.release", outcome="ok")) == count
+
+
+def test_answers_are_canonical(kms, app):
+    for claim in (None, 'quoted "text", \\ and \u00e4\u20ac\U0001f600'):
+        members = {"claim": claim} if claim else {}
+        first = signed(kms, "1.0.0", app=app, name=f"n{len(members)}", **members)
+        again = signed(kms, "1.0.0", app=app, name=f"n{len(members)}", **members)
+        assert canonical(first.json) == first.body == again.body
+        assert canonical(statement(first)) == b64(first.json["envelope"]["payload"])
+        assert statement(first)["predicate"].get("source_claimed") == claim
 
 
 @pytest.mark.parametrize("first, second", [("1.0.0", "1.0.0+build.2"), ("1.0.0+a", "1.0.0+b"), ("1.0.0+a", "1.0.0")])

@@ -11,8 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from apitest import new_source
-from kms import ROOT, run
+from kms import ROOT, Instance, run
 from prom import Metrics, promtool
+
+
+@pytest.fixture(scope="module")
+def kms(tmp_path_factory):
+    """One of its own: what other tests leave behind would be warned of and counted."""
+    with Instance(tmp_path_factory.mktemp("own") / "dir") as instance:
+        yield instance
 
 
 def scrape(kms):

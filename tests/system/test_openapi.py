@@ -198,6 +198,8 @@ def disabled(kms):
 
 def live_sign(kms, body):
     """The digest example asks a key of its own, which the development policy knows."""
+    if "items" in body:
+        return None, {"items": [live_sign(kms, one)[1] for one in body["items"]]}
     members = {m: v for m, v in kms.release("1.4.0", app=fresh("com.example.openapi")).items() if m != "digest"}
     if body["digest"]["alg"] != "sha384":
         return None, {**body, **members}
@@ -239,6 +241,7 @@ LIVE = {
     "identities-show": lambda kms, body: ("/v1/identities/" + kms.admin.name, None),
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
+    "identities-renew": lambda kms, body: (f"/v1/identities/{identity(kms)}/credentials", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
     "audit-record": lambda kms, body: ("/v1/audit/records/0", None),
     "audit-blob": lambda kms, body: ("/v1/audit/blobs/" + kms.records(event="log.genesis")[0]["policy"], None),

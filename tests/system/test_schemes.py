@@ -53,6 +53,19 @@ def prepared(tmp_path_factory):
         token.close()
 
 
+def destroyed(admin, key_id, spki, algorithm, scheme):
+    """The label says for which scheme a key was made: under another nothing is removed."""
+    key = {"KEY_ID": key_id, "SPKI": spki, "ALGORITHM": algorithm, "LABEL": f"kmsd:release:{algorithm}.{scheme}:1"}
+    before = admin.ok("LIST")["OBJECTS"]
+    for other in SCHEMES:
+        if other != scheme and algorithm in SCHEMES[other]:
+            admin.refused(KEY, "DESTROY", SCHEME=other, **key)
+    assert admin.ok("LIST")["OBJECTS"] == before
+    proof = json.loads(admin.ok("DESTROY", SCHEME=scheme, **key)["PROOF"])
+    assert proof["left"] == 0 and proof["private"] == proof["public"] == 1
+    assert key_id.hex().encode() not in admin.ok("LIST")["OBJECTS"]
+
+
 @pytest.fixture(scope="module", params=each(True))
 def made(request, prepared):
     """A key, loaded into a signing lane that started after it was made."""
@@ -62,6 +75,7 @@ def made(request, prepared):
     with token.lane("sign") as sign:
         sign.load(key_id, spki, algorithm, scheme)
         yield sign, key_id, spki, birth, algorithm, scheme
+    destroyed(admin, key_id, spki, algorithm, scheme)
 
 
 def test_signs_what_openssl_verifies(made, tmp_path):

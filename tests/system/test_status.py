@@ -3,8 +3,17 @@ import json
 import re
 import time
 
+import pytest
+
 from clock import Clock
 from kms import Instance
+
+
+@pytest.fixture(scope="module")
+def kms(tmp_path_factory):
+    """One of its own: what other tests leave behind would be warned of and counted."""
+    with Instance(tmp_path_factory.mktemp("own") / "dir") as instance:
+        yield instance
 
 
 def document(kms):

@@ -1,4 +1,6 @@
 """A real kmsd whose release keys live in a TPM (tpm2-pkcs11 over tpm2-abrmd over swtpm): the TPM is killed and comes back, again and again."""
+import base64
+import hashlib
 import os
 import signal
 import time
@@ -6,6 +8,7 @@ import time
 import pytest
 
 from kms import BIN, Instance, run
+from lane import judged
 from tokens import Missing, Tpm, wait_for
 
 ROUNDS = int(os.environ.get("KMS_TPM_ROUNDS", "3"))
@@ -116,3 +119,34 @@ def test_tpm_in_lockout_seals(kms, tpm):
     tpm.run("tpm2_dictionarylockout", "-c")
     run(BIN / "kmsd", "unseal", "--dir", kms.dir)
     kms.wait(lambda: sign(kms, "1.2.0").status == 200, 20, "a signature")
+
+
+def made(kms, name, algorithm, scheme):
+    """The last answer about the creation of a key: itself, or that of its operation."""
+    answer = kms.signed("POST", "/v1/keys", {"name": name, "algorithm": algorithm, "scheme": scheme})
+    if answer.status != 202:
+        return answer
+    shown = []
+    kms.wait(lambda: shown.append(kms.request("admin", "GET", answer.headers["location"])) or shown[-1].json["state"] != "running", 60, "the operation")
+    return shown[-1]
+
+
+def test_keys_that_a_tpm_makes_and_does_not_make(kms, tmp_path):
+    """RSA with PSS it does; what it does not is said to the caller, and the service goes on."""
+    policy = kms.request("admin", "GET", "/v1/policy").json["policy"]
+    rule = "    - {name: sign-pss, allow: [sign.digest], keys: [pss], apps: ['*'], channels: ['*']}\n"
+    allowed = policy.replace("  example-ci:\n", "  example-ci:\n" + rule, 1)
+    assert allowed != policy and kms.signed("PUT", "/v1/policy", allowed, {"Content-Type": "application/yaml"}).status == 200
+    kms.wait(lambda: sign(kms, "1.0.0").status == 200, 20, "a signature")  # every lane is through its start
+    kms.wait(lambda: all(lane["state"] == "ready" for lane in kms.request("admin", "GET", "/v1/status").json["lanes"]), 20, "the lanes")
+    for algorithm, scheme in (("ed25519", "statement"), ("rsa-4096", "statement"), ("rsa-2048", "digest-pkcs1")):
+        answer = made(kms, f"no-{algorithm}", algorithm, scheme)
+        assert (answer.status, answer.slug) == (409, "token-unable"), answer
+    assert made(kms, "pss", "rsa-2048", "digest").status in (200, 201)
+    digest = hashlib.sha256(b"another bundle").digest()
+    body = {**kms.release("2.0.0"), "key": "pss", "digest": {"alg": "sha256", "hex": digest.hex()}}
+    answers = []
+    kms.wait(lambda: answers.append(kms.request("ci", "POST", "/v1/sign", body)) or answers[-1].status == 200, 20, "a digest signature")
+    spki = base64.b64decode("".join(kms.request("admin", "GET", "/v1/keys/pss").json["public_key"].splitlines()[1:-1]))
+    assert judged(tmp_path, spki, "rsa-2048", "digest", digest, base64.b64decode(answers[-1].json["signature"]))
+    run(BIN / "kms-audit", "verify", kms.dir)

@@ -121,8 +121,8 @@ static void refuses_frames(void **state)
 
     (void)state;
     assert_int_equal(frame_next(span_of("\x00\x00\x00\x08", 4), &len), -1);
-    assert_int_equal(frame_next(span_of("\x00\x20\x00\x01", 4), &len), -1);
-    assert_int_equal(frame_next(span_of("\x00\x20\x00\x00", 4), &len), 0);
+    assert_int_equal(frame_next(span_of("\x00\x80\x00\x01", 4), &len), -1);
+    assert_int_equal(frame_next(span_of("\x00\x80\x00\x00", 4), &len), 0);
     assert_int_equal(frame_next((struct span){0}, &len), 0);
     assert_int_equal(frame_parse(span_of("\x00\x00\x00\x09\x33\0\0\0\0\0\0\0\1", 13), &f, &e), 0);
     assert_int_equal(frame_parse(span_of("\x00\x00\x00\x09\x33\0\0\0\0\0\0\0\1\0", 14), &f, &e), -1);

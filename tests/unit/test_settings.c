@@ -96,7 +96,7 @@ static void minimal(void **state)
     assert_int_equal(s.connections, 1024);
     assert_int_equal(s.connections_per_peer, 256);
     assert_int_equal(s.request_seconds, 15);
-    assert_int_equal(s.body_bytes, 65536);
+    assert_int_equal(s.body_bytes, 1048576);
 }
 
 static void limits(void **state)

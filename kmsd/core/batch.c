@@ -1,0 +1,193 @@
+/* Many sign requests in one: each item is a request of its own, signed, refused and recorded as one that came alone; only its answer goes to its place in
+ * the batch. Items begin in their order, a window of them at a time, so that a large batch leaves others their turn. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "kmsd/core/internal.h"
+
+#define BATCH_WINDOW 256
+#define ITEM_FAILED "{\"problem\":{\"detail\":\"The service is out of memory\",\"status\":500,\"title\":\"Internal error\",\"type\":\"urn:kmsd:problem:internal\"}}"
+
+struct batch_answer {
+    char *text;
+    size_t len;
+};
+struct batch {
+    struct request *rq;            /* brought the items; answered when the last of them is */
+    const json_t *items;           /* in rq's JSON tree */
+    unsigned n, begun, live, failed;
+    uint64_t compromises;          /* of the core, when it began */
+    bool filling;
+    struct batch_answer answer[];
+};
+
+unsigned batch_size(const struct batch *b)
+{
+    return b ? b->n : 0;
+}
+
+void batch_free(struct core *c, struct batch *b)
+{
+    if (!b)
+        return;
+    c->n_items -= b->n;
+    for (unsigned n = 0; n < b->n; n++)
+        free(b->answer[n].text);
+    free(b);
+}
+
+/* A signature that waited for the rest of its batch while its key was marked compromised is not given any more. */
+static void withhold(struct core *c, struct batch *b, struct batch_answer *a)
+{
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
+    struct err e = {0};
+    JSON_AUTO *answer = a->text ? json_read_object(a->text, a->len, FRAME_MAX, &e) : NULL;
+    const struct key *k = state_key(c->state, rec_str(answer, "key"));
+
+    if (!k || !k->compromised[0] || !keylife_usable(k, &e))
+        return;
+    JSON_AUTO *place = json_pack("{s:o}", "problem", problem_json(&e, rec_str(answer, "request_id")));
+
+    refusal_count(c, b->rq->identity, b->rq->cred, b->rq->src, err_slug(e.code), 1);
+    json_canonical(&text, place);
+    free(a->text);
+    a->text = buf_steal(&text, &a->len);
+    b->failed++;
+}
+
+static void finish(struct core *c, struct batch *b)
+{
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
+
+    for (unsigned n = 0; c->compromises != b->compromises && n < b->n; n++)
+        withhold(c, b, &b->answer[n]);
+    buf_printf(&text, "{\"failed\":%u,\"items\":[", b->failed);
+    for (unsigned n = 0; n < b->n; n++) {
+        const struct batch_answer *a = &b->answer[n];
+
+        buf_puts(&text, n ? "," : "");
+        if (a->text)
+            buf_put(&text, a->text, a->len);
+        else
+            buf_puts(&text, ITEM_FAILED);
+    }
+    buf_puts(&text, "]}");
+    reply(c, b->rq, &(struct reply_head){.status = 200, .content_type = "application/json"}, buf_span(&text));
+}
+
+/* What the item would be as the body of a request: its RFC 8785 form, and KEY:index where the batch has the Idempotency-Key KEY. */
+static int set_body(struct request *item, const struct batch *b, unsigned n, struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(BATCH_BODY_MAX), key = BUF_INIT(IDEM_MAX);
+
+    json_canonical(&text, item->json);
+    if (buf_ok(&text))
+        return err_set(e, ERR_BAD_REQUEST, "the item has no canonical form");
+    if (text.len > SIGN_BODY_MAX)
+        return err_set(e, ERR_TOO_LARGE, "the item has %zu bytes, a sign request may have %u", text.len, SIGN_BODY_MAX);
+    sha256_hex(text.data, text.len, item->body_sha256);
+    if (!b->rq->idem[0])
+        return 0;
+    buf_printf(&key, "%s:%u", b->rq->idem, n);
+    if (buf_ok(&key))
+        return err_set(e, ERR_INTERNAL, "the item's Idempotency-Key is too long");
+    memcpy(item->idem, buf_str(&key), key.len + 1);
+    return 0;
+}
+
+static void begin_item(struct core *c, struct batch *b, unsigned n)
+{
+    struct request *item = request_item(c, b->rq, n);
+    struct err e = {0};
+
+    if (!item)
+        return; /* its place says so */
+    b->live++;
+    item->json = json_incref(json_array_get(b->items, n));
+    if (c->stopping)
+        err_set(&e, ERR_BUSY, "the service is stopping");
+    else if (!json_is_object(item->json))
+        err_set(&e, ERR_BAD_REQUEST, "items[%u] must be an object", n);
+    else if (!set_body(item, b, n, &e) && !sign_request_parse(item->json, &item->sign, &e)) {
+        wait_turn(c, item);
+        return;
+    }
+    request_refuse(c, item, &e);
+}
+
+/* An item that is answered at once comes back here; so the outermost call does the work. None overtakes those that wait already. */
+static void fill(struct core *c, struct batch *b)
+{
+    if (b->filling)
+        return;
+    b->filling = true;
+    while (b->begun < b->n && b->live < BATCH_WINDOW) {
+        begin_item(c, b, b->begun++);
+        if (b->live == BATCH_WINDOW || b->begun == b->n)
+            wake_waiters(c);
+    }
+    b->filling = false;
+    if (!b->live && b->begun == b->n)
+        finish(c, b);
+}
+
+void batch_answer(struct core *c, struct request *item, unsigned status, struct span body)
+{
+    struct batch *b = item->batch;
+    struct batch_answer *a = &b->answer[item->index];
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
+
+    if (status / 100 == 2) {
+        buf_put(&text, body.data, body.len);
+    } else {
+        b->failed++;
+        buf_puts(&text, "{\"problem\":");
+        buf_put(&text, body.data, body.len);
+        buf_putc(&text, '}');
+    }
+    if (body.len)
+        a->text = buf_steal(&text, &a->len);
+    b->live--;
+    request_free(c, item);
+    fill(c, b);
+}
+
+static int check(const struct core *c, struct request *rq, const json_t **items, struct err *e)
+{
+    struct json_reader r;
+    size_t n;
+
+    if (json_begin(&r, rq->json, "", e) || json_get_array(&r, "items", BATCH_ITEMS_MAX, items, e) || json_done(&r, e))
+        return -1;
+    n = json_array_size(*items);
+    if (!n)
+        return err_set(e, ERR_BAD_REQUEST, "items is empty");
+    if (strlen(rq->idem) > IDEM_MAX - 4)
+        return err_set(e, ERR_BAD_REQUEST, "the Idempotency-Key of a batch may have %d characters: that of an item is KEY:index", IDEM_MAX - 4);
+    if (c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
+        rq->at_once = true;
+        return err_set(e, ERR_BUSY, "too many requests are being worked on");
+    }
+    return 0;
+}
+
+int batch_begin(struct core *c, struct request *rq, struct err *e)
+{
+    const json_t *items;
+    struct batch *b;
+
+    if (check(c, rq, &items, e))
+        return -1;
+    b = calloc(1, sizeof *b + json_array_size(items) * sizeof *b->answer);
+    if (!b)
+        return err_set(e, ERR_BUSY, "the service is out of memory");
+    b->rq = rq;
+    b->items = items;
+    b->compromises = c->compromises;
+    b->n = (unsigned)json_array_size(items);
+    rq->items = b;
+    c->n_items += b->n;
+    fill(c, b);
+    return 0;
+}
