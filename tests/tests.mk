@@ -25,9 +25,13 @@ test-unit: $(UNIT)
 	@tests/run.sh unit
 test-system: all longlog-program token-modules bench-programs
 	@tests/run.sh system
+# What the documents tell their readers to type, typed.
+test-docs: all
+	@tests/run.sh docs
 # The Debian packages, installed on a clean machine.
 test-package: all
-	@tests/run.sh packaging
+	@packaging/deps.sh $(DEPS_TEST) buildah
+	@KMS_CONTAINER=1 tests/run.sh packaging
 test-sim: sim-program
 	@tests/run.sh sim
 
@@ -103,4 +107,4 @@ check-valgrind:
 	@$(MAKE) --no-print-directory B=build/memcheck HARDEN='-O1 -g -DKMSD_SANITIZED' GCC_ONLY= all unit-programs sim-program
 	@tests/memcheck.sh build/memcheck
 
-.PHONY: test-package check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak
+.PHONY: test-docs test-package check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak

@@ -112,6 +112,7 @@ int check_run(struct check *c, struct err *e)
 
 void check_free(struct check *c)
 {
+    policy_free(c->policy);
     workers_free(c->workers); /* before the keys they work with */
     state_free(&c->state);
     map_free(&c->blobs, NULL);

@@ -17,6 +17,7 @@ struct batch {
     struct request *rq;            /* brought the items; answered when the last of them is */
     const json_t *items;           /* in rq's JSON tree */
     unsigned n, begun, live, failed;
+    uint64_t compromises;          /* of the core, when it began */
     bool filling;
     struct batch_answer answer[];
 };
@@ -36,10 +37,31 @@ void batch_free(struct core *c, struct batch *b)
     free(b);
 }
 
+/* A signature that waited for the rest of its batch while its key was marked compromised is not given any more. */
+static void withhold(struct core *c, struct batch *b, struct batch_answer *a)
+{
+    BUF_AUTO text = BUF_INIT(FRAME_MAX);
+    struct err e = {0};
+    JSON_AUTO *answer = a->text ? json_read_object(a->text, a->len, FRAME_MAX, &e) : NULL;
+    const struct key *k = state_key(c->state, rec_str(answer, "key"));
+
+    if (!k || !k->compromised[0] || !keylife_usable(k, &e))
+        return;
+    JSON_AUTO *place = json_pack("{s:o}", "problem", problem_json(&e, rec_str(answer, "request_id")));
+
+    refusal_count(c, b->rq->identity, b->rq->cred, b->rq->src, err_slug(e.code), 1);
+    json_canonical(&text, place);
+    free(a->text);
+    a->text = buf_steal(&text, &a->len);
+    b->failed++;
+}
+
 static void finish(struct core *c, struct batch *b)
 {
     BUF_AUTO text = BUF_INIT(FRAME_MAX);
 
+    for (unsigned n = 0; c->compromises != b->compromises && n < b->n; n++)
+        withhold(c, b, &b->answer[n]);
     buf_printf(&text, "{\"failed\":%u,\"items\":[", b->failed);
     for (unsigned n = 0; n < b->n; n++) {
         const struct batch_answer *a = &b->answer[n];
@@ -162,6 +184,7 @@ int batch_begin(struct core *c, struct request *rq, struct err *e)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     b->rq = rq;
     b->items = items;
+    b->compromises = c->compromises;
     b->n = (unsigned)json_array_size(items);
     rq->items = b;
     c->n_items += b->n;

@@ -164,11 +164,13 @@ void erase_tick(struct core *c)
     if (c->erase.busy || c->stopping || !c->begun || c->durable <= c->start_seq || c->clock.boot < c->erase.again || !lane_works(c) || anchor_check(c, &e) ||
         room_check(c, &e) || !(k = next_key(c)))
         return;
-    if (!k->erase_seq && commit(c, record_of(k, "intent", json_pack("{s:s}", "key_id", k->key_id)), &e)) {
-        commit_lost(c, "key.erase", &e);
-        c->erase.again = c->clock.boot + AGAIN_MIN;
-        return;
-    }
     memcpy(c->erase.key, k->name, sizeof c->erase.key);
-    c->erase.busy = !after_call(c, erase, NULL);
+    c->erase.busy = true;
+    if (k->erase_seq) { /* durable since an earlier try */
+        erase(c, NULL);
+    } else if (commit(c, record_of(k, "intent", json_pack("{s:s}", "key_id", k->key_id)), &e) || after_call(c, erase, NULL)) {
+        commit_lost(c, "key.erase", &e);
+        c->erase.busy = false;
+        c->erase.again = c->clock.boot + AGAIN_MIN;
+    }
 }

@@ -259,6 +259,7 @@ struct core {
     json_t *token;                 /* the lane that started last about its token, NULL = not known */
     json_t *token_keys;            /* name → "missing" or "duplicate"; a key without is present. NULL = the token was not looked through yet */
     bool listing;
+    uint64_t compromises;          /* keys that were marked so since the start */
     /* erase.c */
     struct {
         bool busy;                 /* the key is being removed from the token */
@@ -370,6 +371,7 @@ void reply(struct core *c, struct request *rq, const struct reply_head *head, st
 void reply_json(struct core *c, struct request *rq, unsigned status, json_t *body);              /* takes body, frees rq */
 void reply_accepted(struct core *c, struct request *rq, const char *location, json_t *body);     /* 202; takes body, keeps rq: its other answer goes nowhere */
 void reply_problem(struct core *c, struct request *rq, const struct err *e);                     /* frees rq */
+json_t *problem_json(const struct err *e, const char *request_id);                               /* RFC 9457; caller owns */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
 /* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */

@@ -121,6 +121,7 @@ static int change(struct core *c, struct request *rq, const char *reason, int64_
     if (commit(c, record, e))
         return -1;
     tell_lanes(c, k, signs);
+    c->compromises += rq->route->action == POLICY_KEY_COMPROMISE;
     reply_committed(c, rq);
     return 0;
 }

@@ -38,6 +38,7 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
     if (rq->batch) {
+        metrics_answered(c, rq, head->status);
         batch_answer(c, rq, head->status, body);
         return;
     }
@@ -72,23 +73,31 @@ void reply_json(struct core *c, struct request *rq, unsigned status, json_t *bod
     reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/json"}, buf_span(&text));
 }
 
-void reply_problem(struct core *c, struct request *rq, const struct err *e)
+json_t *problem_json(const struct err *e, const char *request_id)
 {
-    BUF_AUTO text = BUF_INIT(16384), type = BUF_INIT(256), detail = BUF_INIT(4096);
-    unsigned status = err_status(e->code);
+    BUF_AUTO type = BUF_INIT(256), detail = BUF_INIT(4096);
+    unsigned status = err_status(e->code), retry = e->retry_after ? e->retry_after : status == 503 ? 1 : 0;
+    json_t *problem;
 
     buf_printf(&type, "urn:kmsd:problem:%s", err_slug(e->code));
     buf_printf(&detail, "%s%s%s", e->detail, e->detail[0] ? ". " : "", err_cure(e->code));
-    JSON_AUTO *problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", buf_str(&type), "title", err_title(e->code), "status", (int)status, "detail",
-                                   buf_str(&detail), "request_id", rq->req);
-    unsigned retry = e->retry_after ? e->retry_after : status == 503 ? 1 : 0;
-
-    c->metrics.refusals[e->code < ERR_COUNT ? e->code : ERR_INTERNAL]++;
+    problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", buf_str(&type), "title", err_title(e->code), "status", (int)status, "detail", buf_str(&detail),
+                        "request_id", request_id);
     record_text(problem, "rule", e->rule);
     if (retry)
         json_object_set_new(problem, "retry_after", json_integer(retry));
+    return problem;
+}
+
+void reply_problem(struct core *c, struct request *rq, const struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(16384);
+    JSON_AUTO *problem = problem_json(e, rq->req);
+    unsigned retry = (unsigned)json_integer_value(json_object_get(problem, "retry_after"));
+
+    c->metrics.refusals[e->code < ERR_COUNT ? e->code : ERR_INTERNAL]++;
     json_canonical(&text, problem);
-    reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
+    reply(c, rq, &(struct reply_head){.status = err_status(e->code), .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
 }
 
 void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload)

@@ -18,6 +18,7 @@ static const struct {
     {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
     {"change-pin", command_change_pin, "another PIN for a token, chosen at random"},
     {"recover-admin", command_recover_admin, "let another administrator in where none is left"},
+    {"rebuild-index", command_rebuild_index, "make the index of the audit log anew, while the service is stopped"},
     {"renew-server", command_renew_server, "another certificate for the TLS key of the doors"},
     {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
@@ -28,7 +29,7 @@ static void usage(FILE *to)
 {
     fputs("usage: kmsd COMMAND [options]\n\ncommands:\n", to);
     for (size_t n = 0; n < N_COMMANDS; n++)
-        fprintf(to, "  %-13s %s\n", COMMANDS[n].name, COMMANDS[n].help);
+        fprintf(to, "  %-14s %s\n", COMMANDS[n].name, COMMANDS[n].help);
     fputs("\nkmsd COMMAND --help tells the options of a command; kmsd --version the version.\n", to);
 }
 

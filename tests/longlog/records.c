@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/timefmt.h"
+
 #define BOOT "0123456789abcdef0123456789abcdef"
 #define LINES_MAX (256u << 20)
 
@@ -191,9 +193,91 @@ static void key_change(struct records *g)
     } else {
         record_text(record, "reason", "token_unavailable");
     }
+    if (g->keys < RECORDS_KEYS)
+        g->key[g->keys].made = !strcmp(outcome, "ok");
     g->keys++;
     g->intent = 0;
     add(g, record);
+}
+
+static const char *const STATES[] = {"active", "suspended", "retired", "destroying", "destroyed"};
+
+static json_t *life_record(struct records *g, unsigned n, const char *event, const char *outcome, json_t *detail)
+{
+    bool erase = !strcmp(event, "key.erase");
+    json_t *record = erase ? record_new(event, outcome, &actor_system, "") : base(g, event, outcome, 0);
+
+    if (!erase) {
+        person(g, record, "POST", "/v1/keys/x/change");
+        record_text(record, "reason", "so");
+    }
+    json_object_set_new(record, "key", json_pack("{s:o, s:i}", "name", numbered("key-", n), "version", 1));
+    json_object_set_new(record, "detail", detail);
+    return record;
+}
+
+/* The removal of a key whose destruction was ordered: begun when it is due, then done. */
+static void erase(struct records *g, unsigned n)
+{
+    struct records_key *k = &g->key[n];
+    json_t *record;
+
+    if (k->erase) {
+        record = life_record(g, n, "key.erase", "ok", json_pack("{s:s, s:i, s:i, s:i}", "key_id", BOOT, "left", 0, "private", 1, "public", 1));
+        json_object_set_new(record, "intent_seq", json_integer((json_int_t)k->erase));
+        k->state = KEY_DESTROYED;
+        k->before = KEY_ACTIVE;
+        add(g, record);
+    } else if (k->due <= g->now && !g->step) {
+        k->erase = g->chain.next_seq;
+        add(g, life_record(g, n, "key.erase", "intent", json_pack("{s:s}", "key_id", BOOT)));
+    }
+}
+
+static void change_life(struct records *g, unsigned n, const char *event, enum key_state to)
+{
+    json_t *detail = json_pack("{s:s}", "state", STATES[to]);
+    struct records_key *k = &g->key[n];
+    char due[TIME_TEXT];
+
+    if (to == KEY_DESTROYING && k->state != to) {
+        k->before = k->state;
+        k->due = g->now + 10 * g->pace + (int64_t)records_random(g, (uint64_t)(10 * g->pace));
+        time_format(k->due, due);
+        json_object_set_new(detail, "due", json_string(due));
+    }
+    k->state = to;
+    add(g, life_record(g, n, event, "ok", detail));
+}
+
+static void life_change(struct records *g)
+{
+    unsigned first = (unsigned)records_random(g, RECORDS_KEYS), n;
+    struct records_key *k;
+
+    for (n = 0; n < RECORDS_KEYS && !g->key[(first + n) % RECORDS_KEYS].made; n++)
+        ;
+    if (n == RECORDS_KEYS)
+        return;
+    n = (first + n) % RECORDS_KEYS;
+    k = &g->key[n];
+    if (!k->compromised && !records_random(g, 8)) {
+        k->compromised = true;
+        change_life(g, n, "key.compromise", k->state > KEY_RETIRED ? k->state : KEY_RETIRED);
+        k->before = k->state == KEY_DESTROYING ? KEY_RETIRED : KEY_ACTIVE;
+    } else if (k->state == KEY_ACTIVE) {
+        bool suspend = records_random(g, 3);
+
+        change_life(g, n, suspend ? "key.suspend" : "key.retire", suspend ? KEY_SUSPENDED : KEY_RETIRED);
+    } else if (k->state == KEY_SUSPENDED && records_random(g, 2)) {
+        change_life(g, n, "key.resume", KEY_ACTIVE);
+    } else if (k->state == KEY_SUSPENDED || k->state == KEY_RETIRED) {
+        change_life(g, n, "key.destroy", KEY_DESTROYING);
+    } else if (k->state == KEY_DESTROYING && !k->erase && !records_random(g, 4)) {
+        change_life(g, n, "key.restore", k->before);
+    } else if (k->state == KEY_DESTROYING) {
+        erase(g, n);
+    }
 }
 
 static void policy_change(struct records *g)
@@ -293,10 +377,12 @@ void records_add(struct records *g, unsigned n)
             withdraw(g);
         else if (dice < 80 || g->traffic_only)
             refusal(g);
-        else if (dice < 90)
+        else if (dice < 87)
             identity_change(g);
-        else if (dice < 96)
+        else if (dice < 91)
             key_change(g);
+        else if (dice < 96)
+            life_change(g);
         else if (dice < 97)
             token_change(g);
         else if (dice < 98)

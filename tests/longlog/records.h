@@ -6,10 +6,18 @@
 
 #define RECORDS_CHANNELS 8
 #define RECORDS_POLICIES 2
+#define RECORDS_KEYS 64
 
 struct records_channel {
     unsigned version, names; /* of the newest version */
     bool withdrawn;
+};
+/* What became of a key. */
+struct records_key {
+    bool made, compromised;
+    enum key_state state, before;
+    int64_t due;
+    uint64_t erase;
 };
 struct records {
     uint64_t rng;
@@ -21,6 +29,7 @@ struct records {
     unsigned principals, batch; /* one log may be made longer several times: each time with apps of its own */
     struct records_channel channel[RECORDS_CHANNELS];
     unsigned identities, keys;
+    struct records_key key[RECORDS_KEYS];
     uint64_t intent;           /* open intent, 0 = none */
     uint64_t step;             /* unconfirmed time.step, 0 = none */
     char policy_sha256[RECORDS_POLICIES][SHA256_HEX];

@@ -10,7 +10,13 @@ mark-moved-at-reservation|kmsd/core/sign.c|s/^    flight_begin(c, rq);/    fligh
 no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!identify_again(c, rq, e))/if (0)/;s/verdict = decide(c, rq, &line, e);/verdict = 0;/}
 snapshot-forgets-who-is-disabled|audit/state/snapshot.c|s/(int)i->enabled/1/
 periods-on-the-wall-clock|kmsd/core/clock.c|s/c->clock.boot = boot_us;/c->clock.boot = c->now;/
-steps-recorded-again|kmsd/core/clock.c|s/^    c->clock.offset = wall_us - boot_us;//'
+steps-recorded-again|kmsd/core/clock.c|s/^    c->clock.offset = wall_us - boot_us;//
+key-not-looked-at-again|kmsd/core/sign.c|/^static int decide/,/^}/s/if (keylife_usable(k, e))/if (!rq->input_sha256[0] \&\& keylife_usable(k, e))/
+compromised-answers-given|kmsd/core/sign.c|/^static int consider/,/^}/s/if (k && keylife_usable(k, e))/if (0)/
+lanes-keep-a-stopped-key|kmsd/core/keylife.c|/^static void tell_lanes/,/^}/s/lanes_unload_key(c, k)/(void)0/
+removed-before-the-log-says-so|kmsd/core/erase.c|s/.. after_call(c, erase, NULL)) {/|| (erase(c, NULL), 0)) {/
+removal-forgotten-by-a-restart|kmsd/core/erase.c|s/return k->erase_seq ||/return k->erase_seq == 0 \&\&/
+removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/'
 # Compiles the file with the bug in it.
 plant() { # name file edit
     mkdir -p "$out/$1"

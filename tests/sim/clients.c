@@ -58,14 +58,14 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
         sim_fail(s, "the core refused a front's frame: %s", e.detail);
 }
 
-static void put_release(struct buf *body, unsigned version, unsigned name, unsigned number)
+static void put_release(struct buf *body, const char *key, unsigned version, unsigned name, unsigned number)
 {
     char digest[SHA256_HEX];
     uint8_t seed = (uint8_t)number;
 
     sha256_hex(&seed, 1, digest);
-    buf_printf(body, "{\"key\":\"release\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
-               version, name, digest);
+    buf_printf(body, "{\"key\":\"%s\",\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"name\":\"n%u\",\"digest\":{\"alg\":\"sha256\",\"hex\":\"%s\"}}",
+               key[0] ? key : "release", version, name, digest);
 }
 
 static void ask_sign(struct sim *s, struct sim_request *r)
@@ -74,7 +74,7 @@ static void ask_sign(struct sim *s, struct sim_request *r)
 
     r->kind = SIM_SIGN;
     r->door = CHILD_FRONT_CI;
-    put_release(&body, r->version, r->name, r->digest);
+    put_release(&body, r->key, r->version, r->name, r->digest);
     send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
 }
 
@@ -92,7 +92,7 @@ static void ask_batch(struct sim *s, struct sim_request *r)
 
         r->item[n] = (struct sim_release){r->version + dice % 5 / 4, (r->name + dice / 5) % 4, dice % 11 == 0 ? !r->digest : r->digest};
         buf_puts(&body, n ? "," : "");
-        put_release(&body, r->item[n].version, r->item[n].name, r->item[n].digest);
+        put_release(&body, r->key, r->item[n].version, r->item[n].name, r->item[n].digest);
     }
     buf_puts(&body, "]}");
     send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
@@ -110,6 +110,73 @@ void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned nam
     ask_sign(s, r);
 }
 
+static void ask_nonce(struct sim *s, struct sim_request *r)
+{
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_NONCE;
+    send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
+}
+
+static void send_life(struct sim *s, struct sim_request *r, const char *verb, unsigned delay)
+{
+    BUF_AUTO path = BUF_INIT(128);
+    BUF_AUTO body = BUF_INIT(256);
+
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_LIFE;
+    s->lives++;
+    buf_printf(&path, "/v1/keys/%s/%s", r->key, verb);
+    buf_puts(&body, "{\"reason\":\"sim\"");
+    if (!strcmp(verb, "destroy"))
+        buf_printf(&body, ",\"delay_seconds\":%u", delay);
+    buf_puts(&body, "}");
+    send(s, r, "POST", buf_str(&path), "application/json", buf_span(&body));
+}
+
+static void send_confirm(struct sim *s, struct sim_request *r)
+{
+    BUF_AUTO body = BUF_INIT(256);
+
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_CONFIRM;
+    buf_printf(&body, "{\"seq\":%llu,\"reason\":\"sim\"}", (unsigned long long)s->model.step);
+    send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
+}
+
+/* A slot for a signed request, with a nonce to sign. */
+static struct sim_request *with_nonce(struct sim *s)
+{
+    struct sim_request *r = free_slot(s);
+
+    if (!r)
+        abort();
+    *r = (struct sim_request){0};
+    ask_nonce(s, r);
+    for (unsigned n = 0; n < 4 && !s->nonce[0]; n++)
+        sim_disk_step(s);
+    r = free_slot(s);
+    if (!r)
+        abort();
+    *r = (struct sim_request){0};
+    return r;
+}
+
+void sim_confirm(struct sim *s)
+{
+    send_confirm(s, with_nonce(s));
+}
+
+void sim_order(struct sim *s, const char *key, const char *verb, unsigned delay)
+{
+    struct sim_request *r = with_nonce(s);
+
+    (void)snprintf(r->key, sizeof r->key, "%s", key);
+    send_life(s, r, verb, delay);
+}
+
 static void ask_change(struct sim *s, struct sim_request *r)
 {
     BUF_AUTO path = BUF_INIT(128);
@@ -117,8 +184,7 @@ static void ask_change(struct sim *s, struct sim_request *r)
     r->door = CHILD_FRONT_ADMIN;
     r->person = 2;
     if (!s->nonce[0]) {
-        r->kind = SIM_NONCE;
-        send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
+        ask_nonce(s, r);
         return;
     }
     s->changes++;
@@ -130,12 +196,14 @@ static void ask_change(struct sim *s, struct sim_request *r)
         send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
         return;
     }
-    if (s->model.step && !sim_random(s, 4)) {
-        BUF_AUTO body = BUF_INIT(256);
+    if (sim_random(s, 2)) {
+        const char *verb = sim_pick_life(s, r);
 
-        r->kind = SIM_CONFIRM;
-        buf_printf(&body, "{\"seq\":%llu,\"reason\":\"sim\"}", (unsigned long long)s->model.step);
-        send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
+        send_life(s, r, verb, 1 + (unsigned)sim_random(s, 3));
+        return;
+    }
+    if (s->model.step && !sim_random(s, 4)) {
+        send_confirm(s, r);
         return;
     }
     if (!sim_random(s, 8)) {
@@ -158,6 +226,29 @@ static void ask_change(struct sim *s, struct sim_request *r)
     send(s, r, "POST", buf_str(&path), "application/json", span_str("{\"reason\":\"sim\"}"));
 }
 
+/* One Idempotency-Key names one body: the rest of the request follows from it. */
+static void choose_by_idem(struct sim_request *r, unsigned idem)
+{
+    r->idem = idem;
+    r->person = idem % 2;
+    r->version = 1 + idem / 4;
+    r->name = idem % 3;
+    r->digest = idem % 2;
+    if (idem % 4 == 3)
+        (void)snprintf(r->key, sizeof r->key, "k%u", idem / 4 % SIM_KEYS);
+}
+
+void sim_ask_again(struct sim *s, unsigned idem)
+{
+    struct sim_request *r = free_slot(s);
+
+    if (!r)
+        abort();
+    *r = (struct sim_request){0};
+    choose_by_idem(r, idem);
+    ask_sign(s, r);
+}
+
 void sim_client_step(struct sim *s)
 {
     struct sim_request *r = free_slot(s);
@@ -165,7 +256,7 @@ void sim_client_step(struct sim *s)
     if (!r)
         return;
     *r = (struct sim_request){0};
-    if (!sim_random(s, 6)) {
+    if (!sim_random(s, 4)) {
         ask_change(s, r);
         return;
     }
@@ -173,13 +264,10 @@ void sim_client_step(struct sim *s)
     r->version = 1 + s->signed_ok / 4 + (unsigned)sim_random(s, 3);
     r->name = (unsigned)sim_random(s, 3);
     r->digest = (unsigned)sim_random(s, 2);
-    /* One key names one body: the rest of the request follows from it. */
     if (!sim_random(s, 3)) {
-        r->idem = 1 + s->signed_ok % (SIM_IDEMS - 1);
-        r->person = r->idem % 2;
-        r->version = 1 + r->idem / 4;
-        r->name = r->idem % 3;
-        r->digest = r->idem % 2;
+        choose_by_idem(r, 1 + s->signed_ok % (SIM_IDEMS - 1));
+    } else if (!sim_random(s, 4)) {
+        (void)snprintf(r->key, sizeof r->key, "k%u", (unsigned)sim_random(s, sim_random(s, 8) ? SIM_KEYS : 12));
     }
     if (sim_random(s, 4))
         ask_sign(s, r);
@@ -237,8 +325,10 @@ static void hear_batch(struct sim *s, const struct sim_request *r, const json_t 
         const char *type = json_string_value(json_object_get(problem, "type"));
         struct sim_request one = {.kind = SIM_SIGN, .person = r->person, .version = r->item[n].version, .name = r->item[n].name, .asked = r->asked};
 
+        memcpy(one.key, r->key, sizeof one.key);
         if (!problem) {
             s->signed_ok++;
+            sim_heard_life(s, &one, item);
             acknowledge(s, r->idem ? &s->idem_item[r->idem][n] : NULL, item);
             check_place(s, &r->item[n], item);
             continue;
@@ -293,6 +383,7 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
         }
         s->signed_ok += r->kind == SIM_SIGN;
         s->keys_made += r->kind == SIM_KEY;
+        sim_heard_life(s, r, body);
         acknowledge(s, r->idem ? &s->idem[r->idem] : NULL, body);
         return;
     }

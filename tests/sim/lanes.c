@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/state/keylife.h"
 #include "base/enc.h"
 #include "tests/sim/sim.h"
 
@@ -25,6 +26,45 @@ static void forget(struct sim *s, const struct sim_lane *l)
         }
 }
 
+/* A lane has the keys that it was told to load since it started, and not to drop: in the order of the frames, whatever it answers when. */
+static void see_keys(struct sim *s, unsigned index, const struct buf *frame)
+{
+    char id[KEY_ID_HEX];
+    struct frame f;
+    struct err e = {0};
+
+    if (frame_parse(buf_span(frame), &f, &e) || f.field[TAG_KEY_ID].len != KEY_ID_LEN)
+        return;
+    hex_encode(f.field[TAG_KEY_ID].data, KEY_ID_LEN, id);
+    if (f.type == FRAME_LOAD)
+        json_object_set_new(s->loaded[index], id, json_true());
+    if (f.type == FRAME_UNLOAD)
+        json_object_del(s->loaded[index], id);
+    if (f.type == FRAME_SIGN && !json_object_get(s->loaded[index], id))
+        sim_fail(s, "a lane is asked to sign with a key that it was told to drop, or never to load");
+}
+
+struct loaded {
+    struct sim *s;
+    const json_t *ids;
+};
+
+static bool may_be_loaded(void *ctx, struct key *k)
+{
+    struct loaded *l = ctx;
+
+    if (json_object_get(l->ids, k->key_id) && !key_signs(k))
+        sim_fail(l->s, "promise 2: a lane keeps key %s, which must not sign", k->name);
+    return true;
+}
+
+void sim_lanes_check(struct sim *s)
+{
+    for (unsigned n = 0; n < SIM_LANES; n++)
+        if (s->lane[n].mode != SIM_ENDS)
+            state_each_key(core_state(s->core), "", may_be_loaded, &(struct loaded){s, s->loaded[n]});
+}
+
 static void say(struct sim *s, struct sim_lane *l, const struct frame *f)
 {
     if (core_on_frame(s->core, l->role, l->index, f, s->now))
@@ -39,6 +79,10 @@ static void say_hello(struct sim *s, struct sim_lane *l)
 
 static void start(struct sim *s, struct sim_lane *l)
 {
+    if (l->role == CHILD_LANE_SIGN) {
+        json_decref(s->loaded[l->index]);
+        s->loaded[l->index] = json_object();
+    }
     core_on_child(s->core, l->role, l->index, true, "", s->now);
     if (sim_random(s, 8)) {
         say_hello(s, l);
@@ -76,6 +120,8 @@ void sim_lane_take(struct sim *s, enum child_role role, unsigned index, const st
 {
     if (lane(s, role, index)->mode == SIM_ENDS)
         return;
+    if (role == CHILD_LANE_SIGN)
+        see_keys(s, index, frame);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++) {
         struct sim_lane_job *j = &s->job[n];
 
@@ -126,6 +172,47 @@ static void generate(struct sim *s, const struct frame *in)
     sim_token_add(s, id, label);
 }
 
+void sim_token_remove(struct sim *s, const char *key_id, const char *class)
+{
+    for (size_t n = json_array_size(s->objects); n-- > 0;) {
+        const json_t *o = json_array_get(s->objects, n);
+
+        if (!strcmp(json_string_value(json_object_get(o, "id")), key_id) && (!class || !strcmp(json_string_value(json_object_get(o, "class")), class)))
+            json_array_remove(s->objects, n);
+    }
+}
+
+unsigned sim_token_holds(const struct sim *s, const char *key_id)
+{
+    unsigned found = 0;
+
+    for (size_t n = 0; n < json_array_size(s->objects); n++)
+        found += !strcmp(json_string_value(json_object_get(json_array_get(s->objects, n), "id")), key_id);
+    return found;
+}
+
+/* Nothing is removed that the durable log does not say is being removed. cut: the lane dies half-way. */
+static void destroy(struct sim *s, const struct frame *in, bool cut, struct buf *frame)
+{
+    char id[KEY_ID_HEX], label[128], *end;
+
+    if (in->field[TAG_KEY_ID].len != KEY_ID_LEN || frame_text(in, TAG_LABEL, label, sizeof label) || strncmp(label, "kmsd:release:", 13) ||
+        !(end = strrchr(label, ':'))) {
+        sim_fail(s, "the core asked for the removal of a key without id or label");
+        return;
+    }
+    *end = '\0';
+    hex_encode(in->field[TAG_KEY_ID].data, KEY_ID_LEN, id);
+    sim_check(s);
+    if (!json_object_get(json_object_get(s->model.life, label + 13), "erase"))
+        sim_fail(s, "promise 2: key %s is removed from the token before the log says so", label + 13);
+    sim_token_remove(s, id, cut ? "private-key" : NULL);
+    if (cut)
+        return;
+    s->destroyed++;
+    frame_put_str(frame, TAG_PROOF, "{\"left\":0,\"private\":1,\"public\":1,\"token\":{\"label\":\"sim\",\"serial\":\"1\"}}");
+}
+
 /* The token keeps what it is told to; what it is told must be in the durable log by then, or the next start would be refused. */
 static void anchor(struct sim *s, struct span slot, struct buf *frame)
 {
@@ -155,6 +242,8 @@ static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
         json_canonical(&text, s->objects);
         frame_put(frame, TAG_OBJECTS, buf_span(&text));
     }
+    if (in->type == FRAME_DESTROY)
+        destroy(s, in, false, frame);
     if (in->type == FRAME_ANCHOR)
         anchor(s, in->field[TAG_ANCHOR], frame);
     if (in->type == FRAME_GENERATE) {
@@ -168,7 +257,10 @@ static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
 static void put_error(struct sim *s, struct sim_lane *l, const struct frame *in, struct buf *frame)
 {
     size_t which = sim_random(s, sizeof ERRORS / sizeof *ERRORS), mark = frame_begin(frame, FRAME_ERROR, in->id);
+    BUF_AUTO unheard = BUF_INIT(FRAME_MAX); /* what would have been said, had nothing failed on the way */
 
+    if (in->type == FRAME_DESTROY && sim_random(s, 2))
+        destroy(s, in, sim_random(s, 2), &unheard);
     frame_put_u64(frame, TAG_CLASS, ERRORS[which].class);
     frame_put_str(frame, TAG_REASON, "injected");
     frame_end(frame, mark);

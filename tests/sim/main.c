@@ -79,13 +79,17 @@ void sim_free(struct sim *s)
     json_decref(s->snapshots);
     buf_free(&s->snapshot);
     json_decref(s->model.keys);
+    json_decref(s->model.life);
+    json_decref(s->compromised);
+    for (unsigned n = 0; n < SIM_LANES; n++)
+        json_decref(s->loaded[n]);
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         buf_free(&s->job[n].frame);
     free(s);
 }
 
 struct totals {
-    unsigned long steps, kills, acknowledged, refused, batches, keys, faults, snapshots, clock_steps;
+    unsigned long steps, kills, acknowledged, refused, batches, keys, faults, snapshots, clock_steps, destroyed;
 };
 
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
@@ -105,6 +109,7 @@ struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
     s->acknowledged = json_object();
     s->programs = json_object();
     s->objects = json_array();
+    s->compromised = json_object();
     s->snapshots = json_object();
     memcpy(s->source, "127.0.0.1", 10);
     sim_boot(s);
@@ -120,6 +125,7 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     for (unsigned n = 0; n < steps && !s->failure[0]; n++) {
         step(s);
         sim_check(s);
+        sim_lanes_check(s);
     }
     if (!s->failure[0])
         sim_drain(s);
@@ -136,6 +142,7 @@ static int run_seed(const struct sim_keys *keys, uint64_t seed, unsigned steps, 
     t->faults += s->faults;
     t->snapshots += s->snapshot_starts;
     t->clock_steps += s->clock_steps;
+    t->destroyed += s->destroyed;
     t->acknowledged += json_object_size(s->acknowledged);
     sim_free(s);
     return failed;
@@ -155,8 +162,8 @@ int main(int argc, char **argv)
     for (unsigned long n = 0; n < count && !failed; n++)
         failed = run_seed(&keys, first + n, steps, &t);
     sim_keys_free(&keys);
-    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults (%lu recorded steps of the clock), %lu acknowledged (%lu of them keys), %lu batches, %lu refused: %s\n",
-           count, t.steps, t.kills, t.snapshots, t.faults, t.clock_steps, t.acknowledged, t.keys, t.batches, t.refused,
+    printf("simulation: %lu schedules, %lu steps, %lu kills (%lu starts from a snapshot), %lu other faults (%lu recorded steps of the clock), %lu acknowledged (%lu of them keys), %lu keys destroyed, %lu batches, %lu refused: %s\n",
+           count, t.steps, t.kills, t.snapshots, t.faults, t.clock_steps, t.acknowledged, t.keys, t.destroyed, t.batches, t.refused,
            failed ? "BROKEN" : "all promises held");
     return failed;
 }

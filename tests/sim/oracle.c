@@ -41,8 +41,10 @@ static void see_signature(struct sim *s, struct sim_model *m, const json_t *reco
     unsigned who = ci_of(text(json_object_get(record, "actor"), "name"));
     unsigned version = (unsigned)strtoul(text(json_object_get(record, "artifact"), "version") + 4, NULL, 10);
     unsigned name = (unsigned)strtoul(text(json_object_get(record, "detail"), "name") + 1, NULL, 10);
-    const char *digest = text(json_object_get(record, "digest"), "hex");
+    const char *digest = text(json_object_get(record, "digest"), "hex"), *key = text(json_object_get(record, "key"), "name");
 
+    if (strcmp(sim_life_state(m, key), "active"))
+        sim_fail(s, "promise 2: record %llu is a signature by key %s, which was %s before", (unsigned long long)m->seq, key, sim_life_state(m, key));
     if (m->disabled[who] || (who == 1 && m->policy == 1))
         sim_fail(s, "promise 2: record %llu signs for an identity that was %s before", (unsigned long long)m->seq,
                  m->disabled[who] ? "disabled" : "taken out of the policy");
@@ -117,6 +119,8 @@ static void see(struct sim *s, struct sim_model *m, const json_t *record)
         see_refusal(s, m, record);
     if (!strcmp(event, "key.create"))
         see_key(s, m, record);
+    else if (!strncmp(event, "key.", 4))
+        sim_see_life(s, m, record, event, outcome);
     if (strcmp(outcome, "ok"))
         return;
     if (!strcmp(event, "sign.release"))
@@ -173,7 +177,8 @@ struct span sim_line(const struct sim *s, int64_t seq)
 void sim_model_clear(struct sim_model *m)
 {
     json_decref(m->keys);
-    *m = (struct sim_model){.keys = json_object()};
+    json_decref(m->life);
+    *m = (struct sim_model){.keys = json_object(), .life = json_object()};
     memset(m->prev, '0', SHA256_HEX - 1);
 }
 
@@ -216,6 +221,8 @@ void sim_explain(struct sim *s, const struct sim_request *r, const char *slug)
         sim_fail(s, "promise 4: version %u was refused as not newer, but the log stands at %u", r->version, m->version);
     if (!strcmp(slug, "digest-conflict") && (r->version > m->version || (r->version == m->version && !m->digest[r->name][0])))
         sim_fail(s, "promise 4: a digest conflict was answered for a name that the log does not have in version %u", r->version);
+    if ((!strcmp(slug, "key-not-active") || !strcmp(slug, "key-compromised")) && !s->lives && r->key[0] != 'k')
+        sim_fail(s, "a key was refused as %s though nothing ever changed", slug);
     if (!strcmp(slug, "forbidden") && !m->disabled[r->person] && !(r->person == 1 && m->policy == 1) && s->changes == 0)
         sim_fail(s, "promise 2: a signature was refused though nothing ever changed");
 }

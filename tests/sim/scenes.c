@@ -149,11 +149,116 @@ static void clock_is_set(struct sim *s)
     set_clock(s, 0, 1, "as soon as there is room");
 }
 
+/* What the lanes have made when the key is stopped is thrown away; what is asked for later never reaches them. */
+static void stopped_while_many_sign(struct sim *s)
+{
+    static const char *const verbs[] = {"suspend", "resume", "compromise"};
+    unsigned before;
+
+    settle(s);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned n = 0; n < SIM_NAMES - 1; n++)
+            sim_ask_sign(s, n % 2, 1 + round, n, 0);
+        for (unsigned n = 0; n < 3 * round; n++)
+            sim_lane_step(s);
+        sim_order(s, "release", verbs[round], 0);
+        before = s->signed_ok;
+        settle(s);
+        if (round != 1 && s->signed_ok > before + 3 * round)
+            sim_fail(s, "%u signatures were given out though the key was stopped before they were recorded", s->signed_ok - before);
+    }
+    before = s->signed_ok;
+    for (unsigned n = 0; n < SIM_NAMES - 1; n++)
+        sim_ask_sign(s, n % 2, 2, n, 0);
+    settle(s);
+    if (s->signed_ok != before)
+        sim_fail(s, "what a compromised key signed is handed out again");
+}
+
+/* The stored answers of a key follow its state: withheld while it is suspended, given again, and never again. */
+static void stored_answers(struct sim *s)
+{
+    static const struct {
+        const char *verb;
+        bool given;
+    } rounds[] = {{NULL, true}, {NULL, true}, {"suspend", false}, {"resume", true}, {"compromise", false}};
+    unsigned before;
+
+    settle(s);
+    for (size_t n = 0; n < sizeof rounds / sizeof *rounds; n++) {
+        if (rounds[n].verb)
+            sim_order(s, "release", rounds[n].verb, 0);
+        settle(s);
+        before = s->signed_ok;
+        sim_ask_again(s, 2);
+        settle(s);
+        if (s->signed_ok != before + rounds[n].given)
+            sim_fail(s, "round %zu: the stored answer is %s", n, rounds[n].given ? "withheld" : "given");
+    }
+}
+
+static void pass(struct sim *s, unsigned seconds)
+{
+    for (unsigned n = 0; n < seconds * 10; n++) {
+        sim_pass(s, 100000);
+        core_on_tick(s->core, s->now);
+        sim_lane_step(s);
+        sim_disk_step(s);
+    }
+    settle(s);
+}
+
+static void expect(struct sim *s, const char *key, const char *state)
+{
+    sim_check(s);
+    if (strcmp(sim_life_state(&s->model, key), state))
+        sim_fail(s, "key %s is %s, not %s", key, sim_life_state(&s->model, key), state);
+}
+
+/* Not before it is due, not while the clock is in doubt, not after it was called off; and then in spite of every death. */
+static void destroyed_when_due(struct sim *s)
+{
+    s->calm = true;
+    settle(s);
+    for (unsigned n = 0; n < 2; n++)
+        sim_order(s, n ? "k1" : "k0", "suspend", 0);
+    sim_order(s, "k0", "destroy", 60);
+    sim_order(s, "k1", "destroy", 60);
+    pass(s, 50);
+    sim_order(s, "k1", "restore", 0);
+    pass(s, 5);
+    expect(s, "k0", "destroying");
+    sim_clock_set(s, INT64_C(3600000000));
+    pass(s, 30);
+    if (s->destroyed)
+        sim_fail(s, "a key is removed while the clock is in doubt");
+    sim_clock_set(s, -INT64_C(3600000000));
+    pass(s, 30);
+    sim_confirm(s);
+    for (unsigned n = 0; n < 40 && !sim_life_begun(&s->model); n++) {
+        sim_pass(s, 100000000);
+        core_on_tick(s->core, s->now);
+        sim_disk_step(s);
+        sim_check(s);
+    }
+    if (!sim_life_begun(&s->model) || s->destroyed)
+        sim_fail(s, "the removal does not begin once the clock is right again");
+    sim_kill(s);
+    pass(s, 30);
+    expect(s, "k0", "destroyed");
+    expect(s, "k1", "suspended");
+    if (s->destroyed != 1)
+        sim_fail(s, "%u keys were removed, not one", s->destroyed);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
 } SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere},
               {"stopped while many wait", stopped_while_many_wait},
+              {"a key is stopped while many sign", stopped_while_many_sign},
+              {"stored answers follow their key", stored_answers},
+              {"a key is destroyed when that is due", destroyed_when_due},
               {"clock is set", clock_is_set}};
 
 int sim_scenes(const struct sim_keys *keys)

@@ -12,6 +12,7 @@
 #define SIM_SNAPSHOT_RECORDS 15
 #define SIM_PEOPLE 3      /* 0: CI "ci-a", 1: CI "ci-b", 2: the administrator */
 #define SIM_IDEMS 64
+#define SIM_KEYS 2        /* k0 and k1 are there from the beginning, beside the one that most signatures need */
 #define SIM_ITEMS 5       /* of a batch */
 #define SIM_ROOM (336u << 10) /* little more than the core wants to have */
 #define SIM_POLICIES 2    /* 0 lets both CI identities sign, 1 only ci-a */
@@ -36,7 +37,7 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_BATCH, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM };
+enum sim_kind { SIM_SIGN, SIM_BATCH, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM, SIM_LIFE };
 struct sim_release {
     unsigned version, name, digest;
 };
@@ -47,6 +48,7 @@ struct sim_request {
     enum child_role door;
     uint64_t id;
     unsigned asked;       /* step */
+    char key[16];         /* signed with, or whose life it changes */
     bool any;             /* whatever comes is an answer */
     struct sim_release item[SIM_ITEMS];
     unsigned n_items;
@@ -81,6 +83,7 @@ struct sim_model {
     char prev[SHA256_HEX];
     char time[32];
     json_t *keys;         /* name → seq of its intent, while open; true once made */
+    json_t *life;         /* name → {state, before, due, erase (seq of the intent), compromised}; absent = active */
     char minute[20];      /* refusals recorded one by one in it */
     unsigned refusals;
     size_t at, found;     /* bytes read; acknowledged records met */
@@ -121,6 +124,7 @@ struct sim {
     struct sim_lane_job job[SIM_PENDING_MAX];
     struct sim_lane lane[SIM_LANES + 1]; /* the last one is the administrative lane */
     bool calm;                 /* no more faults */
+    json_t *loaded[SIM_LANES]; /* CKA_IDs that each signing lane was told to load, and not to drop since */
     bool alarm_due;            /* an injected failure that the core must raise an alarm for */
     struct sim_request request[SIM_PENDING_MAX];
     uint64_t next_id;
@@ -132,8 +136,9 @@ struct sim {
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
     struct sim_idem idem[SIM_IDEMS], idem_item[SIM_IDEMS][SIM_ITEMS];
+    json_t *compromised;       /* keys: an administrator was told so */
     struct sim_model model;
-    unsigned signed_ok, batches, refused, kills, steps, changes, keys_made, faults;
+    unsigned signed_ok, batches, refused, kills, steps, changes, keys_made, faults, lives, destroyed;
     char failure[512];
 };
 uint64_t sim_random(struct sim *s, uint64_t below);
@@ -159,16 +164,32 @@ void sim_lane_told_to_end(struct sim *s, enum child_role role, unsigned index);
 void sim_lane_step(struct sim *s);         /* one lane answers, or one that ended is started again */
 void sim_lane_fault(struct sim *s);
 void sim_lanes_heal(struct sim *s);
+void sim_lanes_check(struct sim *s);       /* no lane has a key that must not sign */
 void sim_token_add(struct sim *s, const char *key_id, const char *label); /* a pair */
+/* The token loses the objects of that id, of that class or (NULL) all. */
+void sim_token_remove(struct sim *s, const char *key_id, const char *class);
+unsigned sim_token_holds(const struct sim *s, const char *key_id);
 /* clients.c */
 void sim_client_step(struct sim *s);
 /* One request for a signature: version 1.0.<version>, artifact n<name>, one of two digests. */
 void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned name, unsigned digest);
+/* The request that this Idempotency-Key stands for. */
+void sim_ask_again(struct sim *s, unsigned idem);
+void sim_confirm(struct sim *s);           /* the newest step of the clock was meant */
+/* The administrator changes the life of a key: "suspend" …; delay in seconds, of "destroy". */
+void sim_order(struct sim *s, const char *key, const char *verb, unsigned delay);
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f);
 /* scenes.c: written schedules, each in a world of its own; 0 = all went as they must. */
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed);
 void sim_free(struct sim *s);
 int sim_scenes(const struct sim_keys *keys);
+/* lives.c: the life of keys, as a model and as an administrator changes it */
+void sim_see_life(struct sim *s, struct sim_model *m, const json_t *record, const char *event, const char *outcome);
+const char *sim_life_state(const struct sim_model *m, const char *key); /* "active" … */
+bool sim_life_begun(const struct sim_model *m); /* the removal of some key was begun and is not done */
+/* A key for r, and what to do with it. */
+const char *sim_pick_life(struct sim *s, struct sim_request *r);
+void sim_heard_life(struct sim *s, const struct sim_request *r, const json_t *body);
 /* snapshots.c */
 void sim_snapshot_take(void *ctx, uint64_t seq, uint64_t keep, struct buf *text);
 void sim_snapshot_step(struct sim *s);     /* the one under way reaches the disk, or fails */

@@ -6,6 +6,7 @@
 #include "tests/sim/sim.h"
 
 #define STEP_US INT64_C(300000000)
+#define WORLD_ID "00112233445566778899aabbccddeeff"
 
 static void on_send(void *ctx, enum child_role role, unsigned index, const struct buf *frame)
 {
@@ -106,42 +107,61 @@ static json_t *identity(const char *name, const char *kind, const struct sim_per
                      p->ssh_line[0] ? p->ssh_line : NULL);
 }
 
-/* The world begins with a log of three records: genesis and a key with its intent. */
-static void first_records(struct sim *s)
+static void seal(struct sim *s, struct chain *chain, json_t *record)
 {
-    const struct sim_keys *k = s->keys;
-    BUF_AUTO cert = BUF_INIT(8192), spki = BUF_INIT(8192), release = BUF_INIT(8192);
-    struct chain chain;
     struct err e = {0};
-    static const char id[] = "00112233445566778899aabbccddeeff";
 
-    b64_encode(&cert, k->ca_cert.data, k->ca_cert.len);
-    b64_encode(&spki, k->ca_spki.data, k->ca_spki.len);
-    b64_encode(&release, k->release_spki.data, k->release_spki.len);
-    chain_start(&chain);
-    json_t *g = record_new("log.genesis", "ok", &actor_system, ""), *i = record_new("key.create", "intent", &actor_system, ""),
-           *r = record_new("key.create", "ok", &actor_system, "");
+    if (record_seal(record, chain, s->now, WORLD_ID, &s->durable, &e))
+        abort();
+    json_decref(record);
+}
 
-    record_text(g, "policy", k->policy_sha256[0]);
-    json_object_set_new(g, "detail",
-                        json_pack("{s:{s:s, s:s}, s:i, s:s, s:s, s:s, s:[o, o, o]}", "ca", "cert_b64", buf_str(&cert), "spki_b64", buf_str(&spki), "format", 1,
-                                  "instance", id, "mode", "dev", "origin", "sim", "identities", identity("ci-a", "ci", &k->person[0]),
-                                  identity("ci-b", "ci", &k->person[1]), identity("h-admin", "human", &k->person[2])));
-    json_object_set_new(i, "key", record_key("release", 1));
+static void first_key(struct sim *s, struct chain *chain, const char *name, const char *id)
+{
+    BUF_AUTO spki = BUF_INIT(8192);
+    BUF_AUTO label = BUF_INIT(64);
+    json_t *i = record_new("key.create", "intent", &actor_system, ""), *r = record_new("key.create", "ok", &actor_system, "");
+
+    b64_encode(&spki, s->keys->release_spki.data, s->keys->release_spki.len);
+    json_object_set_new(i, "key", record_key(name, 1));
     record_text(i, "scheme", "statement");
     record_text(i, "purpose", "release");
     json_object_set_new(i, "detail", json_pack("{s:s, s:s}", "algorithm", "p256", "key_id", id));
-    json_object_set_new(r, "key", record_key("release", 1));
-    json_object_set_new(r, "intent_seq", json_integer(1));
-    json_object_set_new(r, "detail", json_pack("{s:s}", "spki_b64", buf_str(&release)));
-    if (record_seal(g, &chain, s->now, id, &s->durable, &e) || record_seal(i, &chain, s->now, id, &s->durable, &e) ||
-        record_seal(r, &chain, s->now, id, &s->durable, &e))
-        abort();
-    json_decref(g);
-    json_decref(i);
-    json_decref(r);
+    json_object_set_new(r, "key", record_key(name, 1));
+    json_object_set_new(r, "intent_seq", json_integer((json_int_t)chain->next_seq));
+    json_object_set_new(r, "detail", json_pack("{s:s}", "spki_b64", buf_str(&spki)));
+    seal(s, chain, i);
+    seal(s, chain, r);
+    buf_printf(&label, "kmsd:release:%s:1", name);
+    sim_token_add(s, id, buf_str(&label));
+}
+
+/* The world begins with a log of a few records: genesis, and keys with their intents. */
+static void first_records(struct sim *s)
+{
+    static const char *const ids[SIM_KEYS] = {"11112233445566778899aabbccddeeff", "22112233445566778899aabbccddeeff"};
+    const struct sim_keys *k = s->keys;
+    BUF_AUTO cert = BUF_INIT(8192), spki = BUF_INIT(8192);
+    struct chain chain;
+    json_t *g = record_new("log.genesis", "ok", &actor_system, "");
+
+    b64_encode(&cert, k->ca_cert.data, k->ca_cert.len);
+    b64_encode(&spki, k->ca_spki.data, k->ca_spki.len);
+    chain_start(&chain);
+    record_text(g, "policy", k->policy_sha256[0]);
+    json_object_set_new(g, "detail",
+                        json_pack("{s:{s:s, s:s}, s:i, s:s, s:s, s:s, s:[o, o, o]}", "ca", "cert_b64", buf_str(&cert), "spki_b64", buf_str(&spki), "format", 1,
+                                  "instance", WORLD_ID, "mode", "dev", "origin", "sim", "identities", identity("ci-a", "ci", &k->person[0]),
+                                  identity("ci-b", "ci", &k->person[1]), identity("h-admin", "human", &k->person[2])));
+    seal(s, &chain, g);
     json_object_set_new(s->blobs, k->policy_sha256[0], json_string(k->policy_text[0]));
-    sim_token_add(s, id, "kmsd:release:release:1");
+    first_key(s, &chain, "release", WORLD_ID);
+    for (unsigned n = 0; n < SIM_KEYS; n++) {
+        char name[8];
+
+        (void)snprintf(name, sizeof name, "k%u", n);
+        first_key(s, &chain, name, ids[n]);
+    }
 }
 
 /* Folds the durable log as the real start does: what is no valid next record is a torn tail. */
@@ -347,6 +367,15 @@ void sim_drain(struct sim *s)
             sim_lane_step(s);
         sim_disk_step(s);
     }
+    for (unsigned n = 0; n < 150 && !s->failure[0] && (sim_check(s), sim_life_begun(&s->model)); n++) {
+        sim_pass(s, 5000000);
+        core_on_tick(s->core, s->now);
+        for (unsigned k = 0; k < 16; k++)
+            sim_lane_step(s);
+        sim_disk_step(s);
+    }
+    if (sim_life_begun(&s->model))
+        sim_fail(s, "the removal of a key was begun and never done");
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         left += s->request[n].used;
     if (left)

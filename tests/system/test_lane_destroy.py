@@ -24,7 +24,7 @@ def admin(token):
 
 
 def order(key_id, spki, name="gone", **other):
-    return {"KEY_ID": key_id, "ALGORITHM": "p256", "LABEL": RELEASE.format(name), "SPKI": spki, **other}
+    return {"KEY_ID": key_id, "ALGORITHM": "p256", "SCHEME": "statement", "LABEL": RELEASE.format(name), "SPKI": spki, **other}
 
 
 def objects(lane, key_id):

@@ -15,6 +15,7 @@ UNIT_OBJS_test_logscan := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_fault := $(call obj,kmsd/token/fault.c)
 UNIT_OBJS_test_logdir := $(B)/obj/tests/longlog/records.o
 UNIT_OBJS_test_state := $(B)/obj/tests/longlog/records.o
+UNIT_OBJS_test_keylife := $(B)/obj/tests/longlog/records.o
 TOKEN_SIGNING := $(call obj,$(addprefix kmsd/token/,algorithm.c describe.c fault.c find.c key.c login.c method.c module.c object.c p11.c public.c sign.c softhsmkeep.c statement.c uri.c verify.c)) $(SETTINGS)
 UNIT_OBJS_test_token_epoch := $(TOKEN_SIGNING)
 UNIT_LIBS_test_token_epoch := -lp11 -lp11-kit -ldl

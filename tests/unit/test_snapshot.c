@@ -222,7 +222,9 @@ static void sequences_are_rich(void **state)
     static const char *const parts[] = {"\"kind\":\"identity\"", "\"enabled\":false", "\"founder\":false", "\"kind\":\"key\"", "{\"active\":false,",
                                         "\"kind\":\"mark\"", "\"withdrawn\":true", "\"releases\":1", "\"releases\":2", "\"event\":\"sign.release\"",
                                         "\"event\":\"identity.create\"", "\"event\":\"key.create\"", "\"kind\":\"spiffe\"", "\"previous\":0",
-                                        "\"kind\":\"reset\"", "\"kind\":\"token\"", "\"kind\":\"clock\""};
+                                        "\"kind\":\"reset\"", "\"kind\":\"token\"", "\"kind\":\"clock\"", "\"state\":\"suspended\"",
+                                        "\"state\":\"retired\"", "\"state\":\"destroying\"", "\"state\":\"destroyed\"", "\"before\":\"suspended\"",
+                                        "\"before\":\"retired\"", "\"compromised\":\"2"};
     bool seen[sizeof parts / sizeof *parts] = {0};
 
     (void)state;
@@ -300,6 +302,9 @@ static const struct {
     {"\"withdrawn\":false}", "\"withdrawn\":null}"},
     {"\"releases\":", "\"releases\":1"},
     {"\"spki_b64\":\"", "\"spki_b64\":\"*"},
+    {"\"state\":\"", "\"state\":\"x"},
+    {"\"before\":\"", "\"before\":0,\"was\":\""},
+    {"\"erase_seq\":", "\"erase_seq\":-"},
     {"\"algorithm\":\"p256\"", "\"algorithm\":\"p256-and-a-long-name\""},
 };
 
