@@ -75,6 +75,7 @@ FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
 FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
+FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
 -include tests/fuzz/sources.mk
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main

@@ -173,6 +173,13 @@ def test_library(machine, debs, tmp_path):
     assert "shop.zip 1.0.0" in done.stdout
 
 
+def test_reload(machine):
+    pid = main_pid(machine)
+    machine("systemctl", "reload", "kmsd")
+    assert main_pid(machine) == pid and machine("systemctl", "is-active", "kmsd").stdout.strip() == "active"
+    machine.sh(f"{CI} kmsctl whoami")
+
+
 def test_upgrade_starts_it_again(machine, debs):
     before = main_pid(machine)
     machine("dpkg", "-i", f"/opt/{debs['kmsd'].name}")
