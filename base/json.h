@@ -49,6 +49,8 @@ struct json_wanted {
     struct span text;
 };
 int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted, size_t n) __attribute__((warn_unused_result));
+/* The object that such bytes are the form of; the caller owns it. NULL when they are none, or when memory is out. Faster than json_read_object. */
+json_t *json_read_canonical(const void *data, size_t len);
 /* Valid UTF-8 without NUL? 0 = yes. */
 int utf8_check(const void *data, size_t len) __attribute__((warn_unused_result));
 
