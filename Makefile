@@ -69,6 +69,7 @@ help:
 ## make check-tsan  system tests of the core with the thread sanitizer
 ## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
 ## make bench      signatures a second beside what the token does alone; a table and build/bench.json (3 minutes)
+## make bench-large how a service starts and what it holds with ten million records
 ## make fuzz       run every fuzzer for FUZZ_SECONDS (60)
 ## make install    into DESTDIR and PREFIX; make uninstall takes it away again
 ## make deb        Debian packages, into build/deb

@@ -1,4 +1,4 @@
-/* Decides in one pass, without memory of its own, whether bytes are the canonical form (RFC 8785) of one JSON object. */
+/* Decides in one pass whether bytes are the canonical form (RFC 8785) of one JSON object; without memory of its own, unless the object is asked for. */
 #include "base/json.h"
 
 #include <string.h>
@@ -12,6 +12,7 @@ struct level {
     bool is_array;
     const uint8_t *name;
     size_t name_len;
+    json_t *node; /* NULL unless the tree is built */
 };
 
 struct walk {
@@ -21,6 +22,8 @@ struct walk {
     struct level level[JSON_DEPTH_MAX];
     size_t depth;
     bool fresh; /* the innermost container has nothing in it yet */
+    bool build;
+    json_t *root; /* of the tree that is built */
 };
 
 /* Bytes that a member name may have: [a-z0-9_]. */
@@ -133,11 +136,65 @@ static int take_name(struct walk *w, struct level *l)
     return take_word(w, "\":", 2);
 }
 
+/* What the string between these quotes says; its form was checked. */
+static json_t *unescape(const uint8_t *p, size_t len)
+{
+    static const char letters[] = "\"\\bfnrt", bytes[] = "\"\\\b\f\n\r\t";
+    BUF_AUTO text = BUF_INIT(len + 1);
+
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] != '\\') {
+            buf_putc(&text, p[i]);
+        } else if (p[++i] == 'u') {
+            buf_putc(&text, (uint8_t)((p[i + 3] - '0') * 16 + (p[i + 4] <= '9' ? p[i + 4] - '0' : p[i + 4] - 'a' + 10)));
+            i += 4;
+        } else {
+            buf_putc(&text, (uint8_t)bytes[strchr(letters, p[i]) - letters]);
+        }
+    }
+    return buf_ok(&text) ? NULL : json_stringn_nocheck((const char *)text.data, text.len);
+}
+
+static json_t *scalar(const uint8_t *p, size_t len)
+{
+    uint64_t n = 0;
+
+    switch (*p) {
+    case '"':
+        return memchr(p + 1, '\\', len - 2) ? unescape(p + 1, len - 2) : json_stringn_nocheck((const char *)p + 1, len - 2);
+    case 't':
+        return json_true();
+    case 'f':
+        return json_false();
+    case 'n':
+        return json_null();
+    default:
+        for (size_t i = *p == '-'; i < len; i++)
+            n = 10 * n + (uint64_t)(p[i] - '0');
+        return json_integer(*p == '-' ? -(json_int_t)n : (json_int_t)n);
+    }
+}
+
+/* Takes node over into its container; -1 also for NULL. */
+static int attach(struct level *l, json_t *node)
+{
+    return l->is_array ? json_array_append_new(l->node, node) : json_object_setn_new_nocheck(l->node, (const char *)l->name, l->name_len, node);
+}
+
 static int open_container(struct walk *w, bool is_array)
 {
+    struct level l = {.is_array = is_array};
+
     if (w->depth == JSON_DEPTH_MAX)
         return -1;
-    w->level[w->depth++] = (struct level){.is_array = is_array};
+    if (w->build) {
+        l.node = is_array ? json_array() : json_object();
+        if (!w->depth)
+            w->root = l.node;
+        if (!l.node || (w->depth && attach(&w->level[w->depth - 1], l.node)))
+            return -1;
+    }
+    w->level[w->depth++] = l;
     w->p++;
     w->fresh = true;
     return 0;
@@ -190,11 +247,37 @@ static int step(struct walk *w)
     if (!l->is_array && take_name(w, l))
         return -1;
     const uint8_t *value = w->p;
+    size_t depth = w->depth;
     if (take_value(w))
         return -1;
-    if (l == w->level && w->depth == 1)
+    if (w->depth != depth)
+        return 0;
+    if (depth == 1)
         keep(w, l, value);
-    return 0;
+    return w->build ? attach(l, scalar(value, (size_t)(w->p - value))) : 0;
+}
+
+static int scan(struct walk *w, size_t len)
+{
+    if (len == 0)
+        return -1;
+    w->end = w->p + len;
+    if (!next_is(w, '{') || open_container(w, false))
+        return -1;
+    while (w->depth)
+        if (step(w))
+            return -1;
+    return w->p == w->end ? 0 : -1;
+}
+
+json_t *json_read_canonical(const void *data, size_t len)
+{
+    struct walk w = {.p = data, .build = true};
+
+    if (!scan(&w, len))
+        return w.root;
+    json_decref(w.root);
+    return NULL;
 }
 
 int json_is_canonical(const void *data, size_t len)
@@ -209,13 +292,5 @@ int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted
     for (size_t i = 0; i < n; i++)
         wanted[i].text = span_of(NULL, 0);
 
-    if (len == 0)
-        return -1;
-    w.end = w.p + len;
-    if (!next_is(&w, '{') || open_container(&w, false))
-        return -1;
-    while (w.depth)
-        if (step(&w))
-            return -1;
-    return w.p == w.end ? 0 : -1;
+    return scan(&w, len);
 }

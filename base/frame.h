@@ -44,12 +44,12 @@
     X(ANCHOR, 33)       /* the anchor's bytes as they lie on the token */ \
     X(SANDBOX, 34)      /* what confines the process, \"seccomp+landlock7\" */ \
     X(PROOF, 39)        /* canonical JSON: what a destruction removed from the token, and what is left */ \
-    X(METRICS, 48)      /* counters and gauges in Prometheus' text format */ \
     X(QUERY, 40)        /* query string of a search, checked by search_parse */ \
     X(SEQ, 41)          /* u64: number of a record */ \
     X(HEAD, 42)         /* u64: so many records, from the first, are on disk (core) or can be searched (reader) */ \
     X(HASH, 43)         /* SHA-256, lower-case hexadecimal */ \
-    X(LINK, 44)         /* Link header value */
+    X(LINK, 44)         /* Link header value */ \
+    X(METRICS, 48)      /* counters and gauges in Prometheus' text format */
 #define FRAME_TAG_LIMIT 64
 
 /* X(name, number, required tags, optional tags) */
@@ -89,10 +89,7 @@
     /* core -> supervisor */ \
     X(READY, 51, 0, T(TAG_REASON)) /* everything works; with a reason: the service answers, but this is missing */ \
     X(KILL, 52, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID) | T(TAG_REASON), 0) \
-    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0) /* that lane has shown that it works: its pauses start from the beginning */ \
-    /* health door -> core, and the answer; one at a time */ \
-    X(METRICS_ASK, 60, 0, 0) \
-    X(METRICS, 61, T(TAG_METRICS), 0) \
+    X(PROVED, 53, T(TAG_ROLE) | T(TAG_INDEX) | T(TAG_PID), 0)    /* that lane has shown that it works: its pauses start from the beginning */ \
     /* core -> reader; HEAD is what it may read up to */ \
     X(SEARCH, 54, T(TAG_QUERY) | T(TAG_HEAD), 0) \
     X(RECORD, 55, T(TAG_SEQ) | T(TAG_HEAD), 0) \
@@ -101,7 +98,10 @@
     X(FOUND, 57, T(TAG_BODY) | T(TAG_CONTENT_TYPE), T(TAG_SEQ)) \
     X(MISSED, 58, T(TAG_CODE) | T(TAG_REASON), 0) \
     /* core -> reader, when records became durable; reader -> core, one for each of them and while it works on long things, with what it does (REASON) */ \
-    X(HEAD, 59, T(TAG_HEAD), T(TAG_REASON))
+    X(HEAD, 59, T(TAG_HEAD), T(TAG_REASON)) \
+    /* health door -> core, and the answer; one at a time */ \
+    X(METRICS_ASK, 60, 0, 0) \
+    X(METRICS, 61, T(TAG_METRICS), 0)
 
 enum frame_tag {
 #define X(name, number) TAG_##name = number,
@@ -122,6 +122,7 @@ enum lane_exit {
     LANE_EXIT_SEALED = 77,  /* the token refused the PIN: no other attempt before `kmsd unseal` */
     LANE_EXIT_SETTINGS = 78
 };
+#define REASON_RENEWED "renewed" /* CHILD_GONE's reason for a door that hands over to another process as it was told to */
 #define REASON_SEALED "sealed" /* CHILD_GONE's reason for LANE_EXIT_SEALED */
 
 /* Why a lane failed, as the core must treat it. */

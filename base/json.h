@@ -8,6 +8,7 @@
 #include "base/err.h"
 
 #define JSON_DEPTH_MAX 16
+#define JSON_VALUES_MAX (1u << 17) /* commas of a document, which bounds what is built from it */
 #define JSON_AUTO __attribute__((cleanup(json_auto_free))) json_t
 void json_auto_free(json_t **j);
 
@@ -48,6 +49,8 @@ struct json_wanted {
     struct span text;
 };
 int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted, size_t n) __attribute__((warn_unused_result));
+/* The object that such bytes are the form of; the caller owns it. NULL when they are none, or when memory is out. Faster than json_read_object. */
+json_t *json_read_canonical(const void *data, size_t len);
 /* Valid UTF-8 without NUL? 0 = yes. */
 int utf8_check(const void *data, size_t len) __attribute__((warn_unused_result));
 

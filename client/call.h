@@ -36,6 +36,7 @@ struct kms_request {
     bool ssh_signed;              /* fetch a nonce, send Kms-Signature */
     bool plain;                   /* GET only: the answer need not be JSON */
     const char *idempotency_key;  /* NULL = a random one for whatever is not a GET */
+    unsigned items;               /* of a batch: each prolongs the time of the call and of an attempt */
 };
 struct kms_answer {
     unsigned http;                /* 200 to 299 */
@@ -49,5 +50,15 @@ void kms_answer_free(struct kms_answer *a);
 int kms_fail_pending(const struct kms_answer *a, struct kms_error *e);
 /* One call with its repetitions (503, timeouts and lost connections, all under one Idempotency-Key). */
 int kms_call(struct kms *k, const struct kms_request *rq, struct kms_answer *out, struct kms_error *e) __attribute__((warn_unused_result));
+/* Pauses before the repetition of what failed so, the nth from 0; -1 = no more: too many, or the time is over. */
+int kms_pause(struct kms *k, unsigned n, int64_t deadline, const struct kms_error *why) __attribute__((warn_unused_result));
+/* When the time for such a call is over, were it to begin now: on the clock of clock_boot_us. */
+int64_t kms_deadline(const struct kms *k, unsigned items);
+
+/* sign.c */
+json_t *sign_body(const struct kms_sign_request *rq);
+/* What an answer 200 says, which must be what was asked for. */
+int sign_take(const struct kms_sign_request *rq, const json_t *answer, const char *request_id, struct kms_signature *out, struct kms_error *e)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -1,7 +1,8 @@
-/* kmsctl sign: signs releases, one request a file. */
+/* kmsctl sign: signs releases, several files in batches. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fsutil.h"
 #include "base/num.h"
@@ -10,6 +11,7 @@
 #include "client/output.h"
 
 #define PATH_TEXT 4096
+#define MANY 1000 /* files whose signatures are held at a time */
 
 /* One artifact to be signed. */
 struct artifact {
@@ -69,9 +71,32 @@ static int from_file(struct context *c, const char *path, struct artifact *a)
     a->path = path;
     a->hash = config_text(c, OPT_HASH) ? config_text(c, OPT_HASH) : "sha256";
     a->name = config_text(c, OPT_NAME) ? config_text(c, OPT_NAME) : slash ? slash + 1 : path;
-    if (artifact_check(a->name, config_text(c, OPT_NAME) ? "--name" : "the file's base name (--name gives another)", &why))
-        return bad(c, &why);
-    return digest_file(path, a->hash, a->digest, &a->size, &why) ? kms_fail(&c->error, KMS_REFUSED, &why) : 0;
+    return artifact_check(a->name, config_text(c, OPT_NAME) ? "--name" : "the file's base name (--name gives another)", &why) ? bad(c, &why) : 0;
+}
+
+static int hash_one(struct context *c, struct artifact *a)
+{
+    struct err why = {0};
+
+    return digest_file(a->path, a->hash, a->digest, &a->size, &why) ? kms_fail(&c->error, KMS_REFUSED, &why) : 0;
+}
+
+static int hash_all(struct context *c, struct artifact *list, size_t n)
+{
+    struct digest_job *job = calloc(n, sizeof(*job));
+    int failed = job ? 0 : kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
+
+    for (size_t i = 0; job && i < n; i++)
+        job[i] = (struct digest_job){.path = list[i].path, .hash = list[i].hash};
+    if (job)
+        digest_many(job, n);
+    for (size_t i = 0; i < n && !failed; i++) {
+        memcpy(list[i].digest, job[i].digest, sizeof(list[i].digest));
+        list[i].size = job[i].size;
+        failed = job[i].failed ? kms_fail(&c->error, KMS_REFUSED, &job[i].why) : 0;
+    }
+    free(job);
+    return failed;
 }
 
 static int check_words(struct context *c)
@@ -88,8 +113,8 @@ static int check_words(struct context *c)
         return kms_fail_text(&c->error, KMS_USAGE, "--hash goes with FILE; --digest names its hash itself");
     if (config_text(c, OPT_HASH) && !hash_length(config_text(c, OPT_HASH)))
         return kms_fail_text(&c->error, KMS_USAGE, "--hash is sha256 or sha384, not '%s'", config_text(c, OPT_HASH));
-    if (n > 1 && (config_text(c, OPT_NAME) || config_text(c, OPT_OUTPUT_FILE) || config_text(c, OPT_IDEMPOTENCY_KEY)))
-        return kms_fail_text(&c->error, KMS_USAGE, "--name, --output-file and --idempotency-key are for one FILE");
+    if (n > 1 && (config_text(c, OPT_NAME) || config_text(c, OPT_OUTPUT_FILE)))
+        return kms_fail_text(&c->error, KMS_USAGE, "--name and --output-file are for one FILE");
     return 0;
 }
 
@@ -141,24 +166,104 @@ static void report(struct context *c, const struct kms_sign_request *rq, const s
     output_object(c, j);
 }
 
-static int sign_one(struct context *c, struct kms_sign_request *rq, const struct artifact *a)
+static void fill(struct kms_sign_request *rq, const struct artifact *a)
 {
-    KMS_SIGNATURE_AUTO s = {0};
-    char path[PATH_TEXT];
-
     rq->name = a->name;
     rq->hash = a->hash;
     rq->digest = a->digest;
     rq->size = a->size;
-    if (kms_sign(c->kms, rq, &s, &c->error))
-        return -1;
-    if (s.dry_run)
-        return report_dry_run(c, a, &s), 0;
-    if (write_result(c, a, &s, path))
+}
+
+static int take(struct context *c, const struct kms_sign_request *rq, const struct artifact *a, const struct kms_signature *s)
+{
+    char path[PATH_TEXT];
+
+    if (s->dry_run)
+        return report_dry_run(c, a, s), 0;
+    if (write_result(c, a, s, path))
         return -1;
     if (strcmp(path, "-") != 0)
-        report(c, rq, a, &s, path);
+        report(c, rq, a, s, path);
     return 0;
+}
+
+static int sign_one(struct context *c, struct kms_sign_request *rq, const struct artifact *a)
+{
+    KMS_SIGNATURE_AUTO s = {0};
+
+    fill(rq, a);
+    return kms_sign(c->kms, rq, &s, &c->error) || take(c, rq, a, &s) ? -1 : 0;
+}
+
+/* A line for a file that was not signed: a result like the others for programs, and words on standard error. */
+static void report_failure(struct context *c, const struct artifact *a, const struct kms_error *e)
+{
+    JSON_AUTO *j = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:I}}", "name", a->name, a->hash, a->digest, "error", "slug", e->slug, "detail", e->detail,
+                             "request_id", e->request_id, "status", (json_int_t)e->http);
+
+    if (j)
+        json_object_set_new(j, "file", json_string(a->path));
+    if (c->json)
+        output_object(c, j);
+    fflush(stdout);
+    output_note("%s: %s (%s)", a->path, e->detail[0] ? e->detail : e->title, e->slug);
+}
+
+/* Signs n files; *left counts those that were not. -1 when the service answered for none: it makes no sense to go on. */
+static int sign_some(struct context *c, const struct kms_sign_request *all, const char *key, const struct artifact *list, size_t n, size_t *left)
+{
+    struct kms_sign_request *rq = calloc(n, sizeof(*rq));
+    struct kms_sign_result *out = calloc(n, sizeof(*out));
+    int failed = rq && out ? 0 : kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
+    enum kms_status status = KMS_REFUSED;
+    size_t before;
+
+    for (size_t i = 0; !failed && i < n; i++) {
+        rq[i] = *all;
+        fill(&rq[i], &list[i]);
+    }
+    before = *left;
+    if (!failed)
+        status = kms_sign_many(c->kms, rq, n, key, out, &c->error) ? c->error.status : KMS_DONE;
+    for (size_t i = 0; rq && out && i < n; i++) {
+        struct kms_error e = out[i].error;
+
+        if (e.status == KMS_DONE && take(c, &rq[i], &list[i], &out[i].signature))
+            e = c->error;
+        if (e.status == KMS_DONE)
+            continue;
+        ++*left;
+        report_failure(c, &list[i], &e);
+    }
+    if (out)
+        kms_sign_results_free(out, n);
+    free(out);
+    free(rq);
+    c->error.status = status;
+    return failed || (*left - before == n && status != KMS_REFUSED) ? -1 : 0;
+}
+
+static int sign_many(struct context *c, const struct kms_sign_request *rq, const struct artifact *list, size_t n)
+{
+    const char *given = rq->idempotency_key;
+    size_t left = 0, done = 0;
+    int failed = 0;
+
+    while (done < n && !failed) {
+        size_t some = n - done < MANY ? n - done : MANY;
+        BUF_AUTO key = BUF_INIT(256);
+
+        if (given)
+            buf_printf(&key, "%s.%zu", given, done / MANY);
+        failed = sign_some(c, rq, given ? buf_str(&key) : NULL, list + done, some, &left);
+        done += some;
+        if (n > MANY && isatty(STDERR_FILENO))
+            output_note("%zu of %zu", done, n);
+    }
+    left += n - done;
+    if (!left)
+        return 0;
+    return kms_fail_text(&c->error, left == n ? c->error.status : KMS_REFUSED, "%zu of %zu files were not signed", left, n);
 }
 
 /* Everything is hashed and checked before the first request, so that a bad name does not stop the run half way. */
@@ -171,7 +276,7 @@ static int prepare(struct context *c, const char *app, struct artifact *list, si
     for (size_t i = 0; i < n; i++)
         if (from_file(c, c->args.word[i], &list[i]))
             return -1;
-    return 0;
+    return n == 1 ? hash_one(c, &list[0]) : hash_all(c, list, n);
 }
 
 int cmd_sign(struct context *c)
@@ -187,8 +292,8 @@ int cmd_sign(struct context *c)
     if (!list)
         return kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
     failed = prepare(c, rq.app, list, n);
-    for (size_t i = 0; i < n && !failed; i++)
-        failed = sign_one(c, &rq, &list[i]);
+    if (!failed)
+        failed = n == 1 ? sign_one(c, &rq, &list[0]) : sign_many(c, &rq, list, n);
     free(list);
     return failed;
 }

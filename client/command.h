@@ -31,7 +31,7 @@
     X(SIZE, "size", "BYTES", "size of the artifact that --digest is of") \
     X(SOURCE, "source", "TEXT", "what it was built from, as you claim") \
     X(DRY_RUN, "dry-run", NULL, "ask whether it would be allowed; nothing is signed") \
-    X(IDEMPOTENCY_KEY, "idempotency-key", "TEXT", "same text on a repetition = same answer (one FILE only; random)") \
+    X(IDEMPOTENCY_KEY, "idempotency-key", "TEXT", "same text on a repetition = same answer (random); of several FILEs: in the same order") \
     X(OUTPUT_FILE, "output-file", "FILE", "where the envelope (FILE.dsse.json) or signature (FILE.sig) goes; - is standard output") \
     X(PUB, "pub", "FILE", "public key (PEM) of the release key, from a source you trust") \
     X(ALLOW_DEV, "allow-dev", NULL, "accept statements of a development server") \
@@ -106,6 +106,7 @@ int cmd_statement_pae(struct context *c);
 int cmd_statement_show(struct context *c);
 int cmd_status(struct context *c);
 int cmd_whoami(struct context *c);
+int cmd_renew(struct context *c);
 int cmd_key_create(struct context *c);
 int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);

@@ -11,7 +11,9 @@ const struct command command_table[] = {
     {"sign", NULL, "FILE...", 0, -1, "sign releases and write FILE.dsse.json (or FILE.sig) beside each FILE",
      "Each FILE is hashed here; only its digest, size and name go to the service. A key of the scheme statement gives\n"
      "an envelope (DSSE) that binds all of what is below; one of the scheme digest the bare signature over the digest. Repetitions after 503,\n"
-     "timeouts and lost connections use one Idempotency-Key, so nothing is signed twice.\n\n"
+     "timeouts and lost connections use one Idempotency-Key, so nothing is signed twice.\n"
+     "Several FILEs are sent together, up to 1,000 at a time. Each has a result of its own; one that is refused does not\n"
+     "keep the others from being signed, and the exit status is 1 then.\n\n"
      "  kmsctl sign app.zip --version 1.4.0 --key ota --app com.example.app --channel stable\n"
      "  kmsctl sign --digest sha256:HEX --name app.zip --version 1.4.0\n",
      {OPT_VERSION, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_NAME, OPT_DIGEST, OPT_HASH, OPT_RAW, OPT_SIZE, OPT_SOURCE, OPT_DRY_RUN, OPT_IDEMPOTENCY_KEY, OPT_OUTPUT_FILE},
@@ -31,6 +33,13 @@ const struct command command_table[] = {
     {"status", NULL, "", 0, 0, "state of the service: doors, log, token, keys, certificates, and what to look at",
      "What needs an operator stands at the end, with what to do about it.\n", {0}, cmd_status},
     {"whoami", NULL, "", 0, 0, "your identity and roles as the service sees them", "", {0}, cmd_whoami},
+    {"renew", NULL, "[NAME]", 0, 1, "get a new certificate before the old one ends",
+     "Without NAME: your own, for the key of --key-file; it takes the place of the file of --client-cert, or goes to\n"
+     "--cert-out. The old one stays valid until its end; an identity has at most four, the one that ends first makes room.\n"
+     "With --csr for another key, which a NAME (for administrators: anybody's) needs.\n\n"
+     "  kmsctl renew --days 90\n"
+     "  kmsctl renew build --csr build.csr --cert-out build.pem\n",
+     {OPT_DAYS, OPT_CSR, OPT_CERT_OUT}, cmd_renew},
     {"key", "create", "NAME", 1, 1, "generate a release key in the token",
      "The scheme is what the key signs for ever: release statements, or digests that are sent (policy action sign.digest).\n"
      "RSA keys sign digests with PSS padding (digest) or that of PKCS#1 v1.5 (digest-pkcs1). Long keys take a while.\n\n"

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 
 #define CHUNK (1u << 20)
 #define PROGRESS_FROM (INT64_C(256) << 20)
+#define THREADS_MAX 8
 
 struct progress {
     int64_t total;   /* 0 = do not show */
@@ -109,4 +112,41 @@ int digest_file(const char *path, const char *hash, char hex[static SCHEME_DIGES
     failed = digest_descriptor(fd, path, total, hash, hex, size, e);
     close(fd);
     return failed;
+}
+
+struct pool {
+    struct digest_job *job;
+    size_t n;
+    atomic_size_t next;
+};
+
+static void *work(void *arg)
+{
+    struct pool *p = arg;
+
+    for (size_t i; (i = atomic_fetch_add(&p->next, 1)) < p->n;) {
+        struct digest_job *j = &p->job[i];
+        int64_t no_progress = 0;
+        int fd = open_file(j->path, &no_progress, &j->why);
+
+        j->failed = fd < 0 ? -1 : digest_descriptor(fd, j->path, 0, j->hash, j->digest, &j->size, &j->why);
+        if (fd >= 0)
+            close(fd);
+    }
+    return NULL;
+}
+
+/* This thread works too, and does it all where no other starts. */
+void digest_many(struct digest_job *job, size_t n)
+{
+    struct pool p = {.job = job, .n = n};
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    pthread_t thread[THREADS_MAX];
+    size_t more = 0, most = cpus < 1 ? 0 : cpus > THREADS_MAX ? THREADS_MAX - 1 : (size_t)cpus - 1;
+
+    while (more < most && more + 1 < n && !pthread_create(&thread[more], NULL, work, &p))
+        more++;
+    work(&p);
+    while (more > 0)
+        pthread_join(thread[--more], NULL);
 }

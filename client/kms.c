@@ -16,6 +16,7 @@
 
 #define ADDRESS_MAX 512
 #define ATTEMPT_MAX_MS 30000
+#define ITEM_MS 250        /* a slow token makes so few signatures */
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MAX_MS 8000
 #define IDEMPOTENCY_BYTES 16
@@ -129,14 +130,15 @@ static void notice(const struct call *c, const char *text)
 /* One exchange; every header of the request that does not depend on its kind is set here. */
 static enum http_result exchange(const struct call *c, struct http_request *rq, struct http_response *rs, struct err *e)
 {
-    int64_t left = (c->deadline - clock_boot_us()) / 1000;
+    int64_t left = (c->deadline - clock_boot_us()) / 1000, most;
 
     if (left <= 0) {
         err_set(e, ERR_TIMEOUT, "%s: no answer within %u s", c->base, c->k->o.timeout);
         return HTTP_UNREACHABLE;
     }
     rq->base = c->base;
-    rq->timeout_ms = left < ATTEMPT_MAX_MS ? left : ATTEMPT_MAX_MS;
+    most = ATTEMPT_MAX_MS + (int64_t)c->rq->items * ITEM_MS;
+    rq->timeout_ms = left < most ? left : most;
     return http_exchange(c->k->http, rq, rs, e);
 }
 
@@ -277,6 +279,16 @@ static int wait_before_next(const struct call *c, const struct kms_error *e)
     return 0;
 }
 
+int kms_pause(struct kms *k, unsigned n, int64_t deadline, const struct kms_error *why)
+{
+    return n < k->o.retries ? wait_before_next(&(struct call){.k = k, .attempt = n, .deadline = deadline}, why) : -1;
+}
+
+int64_t kms_deadline(const struct kms *k, unsigned items)
+{
+    return clock_boot_us() + (int64_t)k->o.timeout * TIME_SECOND + (int64_t)items * ITEM_MS * 1000;
+}
+
 static int begin(struct call *c, struct kms_error *e)
 {
     uint8_t random[IDEMPOTENCY_BYTES];
@@ -307,7 +319,7 @@ int kms_call(struct kms *k, const struct kms_request *rq, struct kms_answer *out
     out->body = BUF_INIT(KMS_ANSWER_MAX);
     if (begin(&c, e))
         return -1;
-    c.deadline = clock_boot_us() + (int64_t)k->o.timeout * TIME_SECOND;
+    c.deadline = kms_deadline(k, rq->items);
     while (attempt(&c, out, &ok, e) == AGAIN && c.attempt < k->o.retries && wait_before_next(&c, e) == 0)
         c.attempt++;
     return ok ? 0 : -1;

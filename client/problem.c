@@ -90,6 +90,18 @@ static void read_problem(struct kms_error *e, const json_t *problem)
         e->retry_after = (unsigned)json_integer_value(wait);
 }
 
+void problem_from_item(struct kms_error *e, const json_t *problem)
+{
+    int64_t status = json_integer_value(json_object_get(problem, "status"));
+
+    memset(e, 0, sizeof(*e));
+    e->http = status >= 400 && status <= 599 ? (unsigned)status : 500;
+    e->status = e->http == 503 ? KMS_UNREACHABLE : KMS_REFUSED;
+    read_problem(e, problem);
+    if (!e->title[0])
+        snprintf(e->title, sizeof(e->title), "The service refused with status %u", e->http);
+}
+
 int problem_from_answer(struct kms_error *e, const struct http_response *rs)
 {
     struct err why = {0};

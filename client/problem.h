@@ -7,5 +7,7 @@
 
 /* Fills e from an answer with a status of 300 or more; returns -1. */
 int problem_from_answer(struct kms_error *e, const struct http_response *rs);
+/* Fills e from the problem of one item of a batch. */
+void problem_from_item(struct kms_error *e, const json_t *problem);
 
 #endif

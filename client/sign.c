@@ -1,6 +1,7 @@
 /* Asks for the signature of one release and distrusts the answer. */
 #include "client/call.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ static const char *hash_of(const struct kms_sign_request *rq)
     return rq->hash ? rq->hash : "sha256";
 }
 
-static json_t *sign_body(const struct kms_sign_request *rq)
+json_t *sign_body(const struct kms_sign_request *rq)
 {
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "key", rq->key, "app", rq->app, "channel", rq->channel, "version", rq->version,
                           "digest", "alg", hash_of(rq), "hex", rq->digest);
@@ -142,13 +143,30 @@ static void take_decision(const json_t *answer, struct kms_signature *out)
         memcpy(out->rule, rule, strlen(rule) + 1);
 }
 
+int sign_take(const struct kms_sign_request *rq, const json_t *answer, const char *request_id, struct kms_signature *out, struct kms_error *e)
+{
+    KMS_SIGNATURE_AUTO got = {.dry_run = rq->dry_run};
+    struct err why = {0};
+
+    snprintf(got.request_id, sizeof(got.request_id), "%s", request_id);
+    if (rq->dry_run)
+        take_decision(answer, &got);
+    else if (take_answer(rq, answer, &got, &why)) {
+        err_context(&why, "the service's answer is not what was asked for");
+        kms_fail(e, KMS_REFUSED, &why);
+        memcpy(e->request_id, got.request_id, sizeof(e->request_id));
+        return -1;
+    }
+    *out = got;
+    memset(&got, 0, sizeof(got));
+    return 0;
+}
+
 int kms_sign(struct kms *k, const struct kms_sign_request *rq, struct kms_signature *out, struct kms_error *e)
 {
     JSON_AUTO *json = sign_body(rq);
     BUF_AUTO body = BUF_INIT(64 << 10);
     KMS_ANSWER_AUTO a = {0};
-    KMS_SIGNATURE_AUTO got = {.dry_run = rq->dry_run};
-    struct err why = {0};
 
     if (json)
         json_canonical(&body, json);
@@ -160,16 +178,5 @@ int kms_sign(struct kms *k, const struct kms_sign_request *rq, struct kms_signat
         return -1;
     if (a.http == 202)
         return kms_fail_pending(&a, e);
-    memcpy(got.request_id, a.request_id, sizeof(got.request_id));
-    if (rq->dry_run)
-        take_decision(a.json, &got);
-    else if (take_answer(rq, a.json, &got, &why)) {
-        err_context(&why, "the service's answer is not what was asked for");
-        kms_fail(e, KMS_REFUSED, &why);
-        memcpy(e->request_id, a.request_id, sizeof(e->request_id));
-        return -1;
-    }
-    *out = got;
-    memset(&got, 0, sizeof(got));
-    return 0;
+    return sign_take(rq, a.json, a.request_id, out, e);
 }

@@ -2,15 +2,19 @@
 # Installs or uninstalls by one table. Called by make, which sets the directories.
 #   install.sh install|uninstall
 set -eu
-: "${DESTDIR=}" "${PREFIX:?}" "${LIBDIR:?}" "${INCLUDEDIR:?}" "${MANDIR:?}" "${DOCDIR:?}" "${UNITDIR:?}" "${SYSUSERSDIR:?}" "${TMPFILESDIR:?}" "${B:?}" "${VERSION:?}"
+: "${DESTDIR=}" "${PREFIX:?}" "${LIBDIR:?}" "${INCLUDEDIR:?}" "${MANDIR:?}" "${DOCDIR:?}" "${UNITDIR:?}" "${SYSUSERSDIR:?}" "${TMPFILESDIR:?}" "${B:?}" "${VERSION:?}" "${PROGRAMS:?}"
 completions=$PREFIX/share/bash-completion/completions
 libexec=$PREFIX/libexec/kmsd
 policies=$PREFIX/share/kmsd/policy
 
 # mode, source, target. Mode "link": source is what the link says. Mode "fill": 0644 with the directories filled in.
 table() {
-    for f in kmsd kmsctl kms-audit; do echo "0755 $B/bin/$f $PREFIX/bin/$f"; done
-    for f in "$B"/libexec/kmsd/*; do echo "0755 $f $libexec/${f##*/}"; done
+    for f in $PROGRAMS; do
+        case $f in
+        "$B"/bin/*) echo "0755 $f $PREFIX/bin/${f##*/}" ;;
+        *) echo "0755 $f $libexec/${f##*/}" ;;
+        esac
+    done
     echo "0644 $B/lib/libkms.so.0 $LIBDIR/libkms.so.0"
     echo "link libkms.so.0 $LIBDIR/libkms.so"
     echo "0644 $B/lib/libkms.a $LIBDIR/libkms.a"

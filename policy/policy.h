@@ -15,7 +15,7 @@
     X(POLICY_READ, "policy.read") X(POLICY_CHECK, "policy.check") X(POLICY_APPLY, "policy.apply") \
     X(IDENTITY_LIST, "identity.list") X(IDENTITY_READ, "identity.read") X(IDENTITY_CREATE, "identity.create") \
     X(IDENTITY_DISABLE, "identity.disable") X(IDENTITY_ENABLE, "identity.enable") \
-    X(RELEASE_WITHDRAW, "release.withdraw") X(STATUS_READ, "status.read") X(TIME_CONFIRM, "time.confirm") \
+    X(RELEASE_WITHDRAW, "release.withdraw") X(RENEW, "renew") X(STATUS_READ, "status.read") X(TIME_CONFIRM, "time.confirm") \
     X(AUDIT_READ, "audit.read")
 enum policy_action {
 #define X(code, name) POLICY_##code,

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/.."
 B=${B:-build}
-parts=${*:-rules unit sim bugs fuzz system packaging}
+parts=${*:-rules unit sim bugs fuzz system docs packaging}
 passed=0 failed=0
 ok() { passed=$((passed + 1)); printf 'ok    %s\n' "$1"; }
 bad() { failed=$((failed + 1)); printf 'FAIL  %s\n' "$1"; }
@@ -33,6 +33,7 @@ run_fuzz() {
     done
 }
 run_system() { run_pytest system 2400; }
+run_docs() { run_pytest docs 300; }
 run_packaging() { run_pytest packaging 900; }
 run_pytest() { # folder of tests/, seconds
     local log=$B/test-log/$1 out p f

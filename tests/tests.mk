@@ -25,9 +25,13 @@ test-unit: $(UNIT)
 	@tests/run.sh unit
 test-system: all longlog-program token-modules bench-programs
 	@tests/run.sh system
+# What the documents tell their readers to type, typed.
+test-docs: all
+	@tests/run.sh docs
 # The Debian packages, installed on a clean machine.
 test-package: all
-	@tests/run.sh packaging
+	@packaging/deps.sh $(DEPS_TEST) buildah
+	@KMS_CONTAINER=1 tests/run.sh packaging
 test-sim: sim-program
 	@tests/run.sh sim
 
@@ -68,9 +72,10 @@ FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
-FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c),$(wildcard kmsd/token/*.c)) \
+FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
+FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
 -include tests/fuzz/sources.mk
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
@@ -103,4 +108,4 @@ check-valgrind:
 	@$(MAKE) --no-print-directory B=build/memcheck HARDEN='-O1 -g -DKMSD_SANITIZED' GCC_ONLY= all unit-programs sim-program
 	@tests/memcheck.sh build/memcheck
 
-.PHONY: test-package check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak
+.PHONY: test-docs test-package check-tsan check-valgrind unit-programs token-modules sim-program longlog-program fuzz-programs soak

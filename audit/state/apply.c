@@ -25,7 +25,7 @@ static int take_b64(struct buf *out, const json_t *object, const char *member, s
     return b64_decode(out, text, strlen(text)) ? err_set(e, ERR_INTERNAL, "%s of a record is no base64", member) : 0;
 }
 
-static int add_credential(struct state *s, struct identity *i, const struct credential *c, struct err *e)
+int fold_add_credential(struct state *s, struct identity *i, const struct credential *c, struct err *e)
 {
     struct credential_ref *ref = calloc(1, sizeof *ref);
     BUF_AUTO id = BUF_INIT(CREDENTIAL_ID_MAX - 1);
@@ -61,7 +61,7 @@ int fold_add_identity(struct state *s, const json_t *j, const char *created, boo
     i->founder = founder;
     s->n_identities++;
     for (unsigned n = 0; n < i->n_credentials; n++)
-        if (add_credential(s, i, &i->credential[n], e))
+        if (fold_add_credential(s, i, &i->credential[n], e))
             return -1;
     return 0;
 }
@@ -121,6 +121,14 @@ static int on_policy(struct fold *f, struct err *e)
 static int on_identity_create(struct fold *f, struct err *e)
 {
     return fold_add_identity(f->s, rec_obj(f->detail, "identity"), rec_str(f->record, "time"), false, e);
+}
+
+/* One with the rights of the first, and a policy that lets him use them where it did not. */
+static int on_recover(struct fold *f, struct err *e)
+{
+    const char *policy = rec_str(f->detail, "policy_sha256");
+
+    return fold_add_identity(f->s, rec_obj(f->detail, "identity"), rec_str(f->record, "time"), true, e) || (*policy && set_policy(f, policy, e)) ? -1 : 0;
 }
 
 static int on_identity_switch(struct fold *f, struct err *e)
@@ -264,6 +272,8 @@ static const struct {
     {"token.reconcile", "error", on_reconcile},
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
+    {"admin.recover", "ok", on_recover},
+    {"identity.renew", "ok", fold_renew},
     {"identity.disable", "ok", on_identity_switch},
     {"identity.enable", "ok", on_identity_switch},
     {"key.create", "intent", on_key_intent},

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "audit/state/state.h"
+#include "audit/state/internal.h"
 #include "base/enc.h"
 
 static const char *const KIND_NAME[] = {[CREDENTIAL_CERTIFICATE] = "certificate", [CREDENTIAL_SPIFFE] = "spiffe", [CREDENTIAL_DNS] = "dns"};
@@ -41,7 +41,7 @@ json_t *identity_json(const struct identity *i)
     return json_pack("{s:s, s:s, s:O, s:O}", "name", i->name, "kind", i->kind, "credentials", credentials, "ssh", ssh);
 }
 
-static int credential_from_json(const json_t *j, struct credential *c)
+int credential_from_json(const json_t *j, struct credential *c)
 {
     const char *kind = rec_str(j, "kind"), *spki = rec_str(j, "ca_spki_b64");
 

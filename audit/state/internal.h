@@ -36,6 +36,10 @@ int release_take(struct mark *m, const json_t *record, struct span line, struct 
 int stored_take(struct state *s, const json_t *record, struct span line, bool *taken, struct err *e) __attribute__((warn_unused_result));
 /* Remembers the answer of a successful request that carried an Idempotency-Key. */
 int fold_stored(struct fold *f, struct err *e) __attribute__((warn_unused_result));
+int fold_renew(struct fold *f, struct err *e) __attribute__((warn_unused_result));
+int fold_add_credential(struct state *s, struct identity *i, const struct credential *c, struct err *e) __attribute__((warn_unused_result));
+/* Fills a credential from its record form; -1 when it is not one. */
+int credential_from_json(const json_t *j, struct credential *c) __attribute__((warn_unused_result));
 int fold_add_identity(struct state *s, const json_t *j, const char *created, bool founder, struct err *e) __attribute__((warn_unused_result));
 
 #endif

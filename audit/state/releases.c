@@ -125,11 +125,12 @@ static struct idem_owner *owner_make(struct state *s, const char *name)
     return NULL;
 }
 
-/* The path of a signed request stands in its record; those of a signature and of the result of a key creation are always the same. */
+/* The path of a signed request stands in its record; those of a signature, of a job's renewal and of the result of a key creation are always the same. */
 static void stored_id(const json_t *record, char out[static SHA256_HEX])
 {
     const json_t *request = rec_obj(record, "request");
-    const char *fixed = strcmp(rec_str(record, "event"), "key.create") ? "/v1/sign" : "/v1/keys";
+    const char *event = rec_str(record, "event");
+    const char *fixed = !strcmp(event, "key.create") ? "/v1/keys" : !strcmp(event, "identity.renew") ? "/v1/renew" : "/v1/sign";
 
     idem_id(rec_str(rec_obj(record, "actor"), "name"), request ? rec_str(request, "method") : "POST", request ? rec_str(request, "path") : fixed,
             rec_str(record, "idem"), out);

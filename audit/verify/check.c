@@ -59,7 +59,9 @@ static void one(struct check *c, const struct line *l, uint64_t seq, uint64_t li
         report_both(c->report, FINDING_ALTERED, seq, seq, line, line, "the file changed while it was being read");
         return;
     }
-    json = json_read_object(l->data, l->len, LINE_MAX_BYTES, &e);
+    json = json_read_canonical(l->data, l->len); /* nearly every line */
+    if (!json)
+        json = json_read_object(l->data, l->len, LINE_MAX_BYTES, &e);
     if (!json || schema_check(json, &r.event, &r.outcome, &e) || time_parse(text_of(json, "time"), &r.time)) {
         misfit(c, seq, line, e.detail);
         return;
@@ -112,6 +114,7 @@ int check_run(struct check *c, struct err *e)
 
 void check_free(struct check *c)
 {
+    policy_free(c->policy);
     workers_free(c->workers); /* before the keys they work with */
     state_free(&c->state);
     map_free(&c->blobs, NULL);

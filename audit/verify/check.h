@@ -6,6 +6,7 @@
 #include "audit/verify/schema.h"
 #include "audit/verify/state.h"
 #include "audit/verify/workers.h"
+#include "policy/policy.h"
 
 struct check {
     const struct segments *segments;
@@ -16,6 +17,7 @@ struct check {
     bool damaged;             /* the chain is: what a record refers to may be among what is lost */
     uint64_t unjudged;        /* records that refer to something lost */
     struct map blobs;         /* bodies that were checked */
+    struct policy *policy;    /* that holds; NULL = it cannot be read */
     struct workers *workers;  /* they verify signatures */
 };
 /* One record of the chain. */
@@ -37,6 +39,9 @@ int check_fail(struct check *c, const struct record *r, enum finding_kind kind, 
 int check_lacks(struct check *c, const struct record *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Parts, a file each. */
+void decision_check(struct check *c, const struct record *r);                                     /* decision.c */
+void decision_policy(struct check *c, const struct record *r, struct span yaml);                  /* it holds from here on; data NULL: it cannot be read */
+void decision_policy_blob(struct check *c, const struct record *r, const char *sha256);
 void event_check(struct check *c, const struct record *r);                                        /* events.c */
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
 void keylife_check(struct check *c, const struct record *r);                                      /* keylife.c */
@@ -44,6 +49,10 @@ void erase_check(struct check *c, const struct record *r);
 void keylife_sign_check(struct check *c, const struct record *r, const struct key *k); /* may the key sign at that point of the log? */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
+/* An issued certificate in detail.certificate_b64: by the CA, for the key of that signing request (PEM, NULL = not known), and what the credential says of it. */
+int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
+void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
+void recover_check(struct check *c, const struct record *r);                                       /* recover.c */
 void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
 void time_confirm_check(struct check *c, const struct record *r);
 int signature_check(struct check *c, const struct record *r, struct key *k);                      /* statement.c: a finding may come later */

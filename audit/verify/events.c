@@ -16,6 +16,16 @@ static void copy(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
+static void add_founder(struct check *c, const struct record *r, const json_t *identity)
+{
+    struct identity *i = state_add_identity(&c->state, identity);
+
+    if (i)
+        i->founder = true;
+    else
+        (void)check_fail(c, r, FINDING_INVALID, "an identity stands there twice");
+}
+
 static void on_genesis(struct check *c, const struct record *r)
 {
     const json_t *identities = json_object_get(r->detail, "identities");
@@ -35,9 +45,8 @@ static void on_genesis(struct check *c, const struct record *r)
     if (b64_decode(&s->ca_spki, spki, strlen(spki)))
         (void)check_fail(c, r, FINDING_INVALID, "the public key of the CA cannot be read");
     for (size_t n = 0; n < json_array_size(identities); n++)
-        if (!state_add_identity(s, json_array_get(identities, n)))
-            (void)check_fail(c, r, FINDING_INVALID, "an identity stands there twice");
-    (void)blob_check(c, r, s->policy, NULL);
+        add_founder(c, r, json_array_get(identities, n));
+    decision_policy_blob(c, r, s->policy);
 }
 
 static void on_policy(struct check *c, const struct record *r)
@@ -47,12 +56,15 @@ static void on_policy(struct check *c, const struct record *r)
 
     if (r->outcome != OUTCOME_OK)
         return;
-    (void)request_check(c, r, "PUT", "/v1/policy", &body);
+    bool read = !request_check(c, r, "PUT", "/v1/policy", &body);
+
+    decision_check(c, r);
     if (strcmp(text_of(r->json, "body_sha256"), hash))
         (void)check_fail(c, r, FINDING_INVALID, "the policy that holds from here on is not the body of the signed request");
     if (!json_object_get(json_object_get(r->json, "request"), "blob"))
         (void)blob_check(c, r, hash, NULL);
     copy(c->state.policy, sizeof c->state.policy, hash);
+    decision_policy(c, r, read ? buf_span(&body) : span_of(NULL, 0));
 }
 
 /* A person with the rights of the service decided so; whoever reads the log should know. */
@@ -134,6 +146,7 @@ static const struct {
     [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},
     [EVENT_ANCHOR_RESET] = {SYSTEM, on_reset},
+    [EVENT_ADMIN_RECOVER] = {SYSTEM, recover_check},
     [EVENT_TOKEN_RECONCILE] = {SYSTEM, on_reconcile},
     [EVENT_KEY_CREATE] = {ANYBODY, key_check},
     [EVENT_KEY_SUSPEND] = {ANYBODY, keylife_check},
@@ -147,6 +160,7 @@ static const struct {
     [EVENT_SIGN_DIGEST] = {ANYBODY, release_check},
     [EVENT_POLICY_APPLY] = {ANYBODY, on_policy},
     [EVENT_IDENTITY_CREATE] = {ANYBODY, identity_check},
+    [EVENT_IDENTITY_RENEW] = {ANYBODY, renew_check},
     [EVENT_IDENTITY_DISABLE] = {ANYBODY, identity_check},
     [EVENT_IDENTITY_ENABLE] = {ANYBODY, identity_check},
     [EVENT_RELEASE_WITHDRAW] = {ANYBODY, release_check},
@@ -178,5 +192,7 @@ void event_check(struct check *c, const struct record *r)
     if (ROWS[r->event].actor == SYSTEM && (strcmp(text_of(actor, "kind"), "system") || strcmp(text_of(actor, "method"), "internal")))
         (void)check_fail(c, r, FINDING_INVALID, "only the system itself writes such a record");
     check_policy(c, r);
+    if ((r->outcome == OUTCOME_OK || r->outcome == OUTCOME_INTENT) && r->event != EVENT_POLICY_APPLY)
+        decision_check(c, r);
     ROWS[r->event].check(c, r);
 }

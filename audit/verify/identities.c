@@ -50,16 +50,16 @@ static int check_certificate(struct check *c, const struct record *r, const json
     return 0;
 }
 
-static int by_csr(struct check *c, const struct record *r, const json_t *body, const json_t *credential)
+int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential)
 {
-    const char *b64 = text_of(r->detail, "certificate_b64"), *pem = text_of(body, "csr");
+    const char *b64 = text_of(r->detail, "certificate_b64");
     BUF_AUTO der = BUF_INIT(DER_MAX), csr = BUF_INIT(DER_MAX), asked = BUF_INIT(DER_MAX), given = BUF_INIT(DER_MAX);
     struct err e = {0};
 
     if (!*b64 || b64_decode(&der, b64, strlen(b64)) || cert_spki(buf_span(&der), &given, &e))
         return check_fail(c, r, FINDING_INVALID, "the issued certificate is missing or unreadable");
-    if (pem_to_der(span_str(pem), "CERTIFICATE REQUEST", &csr, &e) || csr_check(buf_span(&csr), &asked, &e) ||
-        !span_eq(buf_span(&asked), buf_span(&given)))
+    if (pem && (pem_to_der(span_str(pem), "CERTIFICATE REQUEST", &csr, &e) || csr_check(buf_span(&csr), &asked, &e) ||
+                !span_eq(buf_span(&asked), buf_span(&given))))
         return check_fail(c, r, FINDING_INVALID, "the certificate was issued for another key than the signed request holds");
     if (cert_signed_by(buf_span(&der), buf_span(&c->state.ca_spki), &e))
         return check_fail(c, r, FINDING_SIGNATURE, "the certificate was not issued by the CA that log.genesis names");
@@ -135,7 +135,7 @@ static void judge_create(struct check *c, const struct record *r, const json_t *
         !same_ssh(json_object_get(body, "ssh"), json_object_get(identity, "ssh")) || json_array_size(creds) != 1)
         (void)check_fail(c, r, FINDING_INVALID, "the signed request asks for another identity");
     else if (json_object_get(body, "csr"))
-        (void)by_csr(c, r, body, credential);
+        (void)issued_check(c, r, text_of(body, "csr"), credential);
     else if (json_object_get(r->detail, "certificate_b64"))
         (void)check_fail(c, r, FINDING_INVALID, "a certificate was issued that the signed request does not ask for");
     else if (json_object_get(body, "certificate"))

@@ -73,7 +73,7 @@ void report_finish(struct report *r);
 int report_exit(const struct report *r);
 
 struct report_counts {
-    uint64_t records, signatures, requests, blobs;
+    uint64_t records, signatures, requests, blobs, decisions;
     const char *head_hash;            /* of the last record; "" when there is none */
     uint64_t head_seq;
     bool chain_only;

@@ -63,8 +63,8 @@ static void put_summary(struct buf *b, const struct report *r, const struct repo
     if (c->chain_only)
         buf_puts(b, ", chain only: no signature was checked");
     else
-        buf_printf(b, "; verified: %" PRIu64 " release signatures, %" PRIu64 " signed requests, %" PRIu64 " bodies", c->signatures,
-                   c->requests, c->blobs);
+        buf_printf(b, "; verified: %" PRIu64 " release signatures, %" PRIu64 " signed requests, %" PRIu64 " bodies, %" PRIu64 " decisions",
+                   c->signatures, c->requests, c->blobs, c->decisions);
     if (r->n + r->more)
         buf_printf(b, "; %zu findings", r->n + r->more);
     buf_putc(b, '\n');
@@ -129,7 +129,7 @@ void report_print_json(const struct report *r, const struct places *where, const
 {
     BUF_AUTO b = BUF_INIT(OUT_MAX);
 
-    buf_printf(&b, "{\"bodies\":%" PRIu64 ",\"chain_only\":%s,\"findings\":[", c->blobs, c->chain_only ? "true" : "false");
+    buf_printf(&b, "{\"bodies\":%" PRIu64 ",\"chain_only\":%s,\"decisions\":%" PRIu64 ",\"findings\":[", c->blobs, c->chain_only ? "true" : "false", c->decisions);
     for (size_t i = 0; i < r->n; i++) {
         if (i)
             buf_putc(&b, ',');

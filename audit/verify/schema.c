@@ -136,6 +136,13 @@ static const struct field D_SIGN_DIGEST[] = {{.name = "name", .type = TYPE_NAME}
 static const struct field D_POLICY[] = {{.name = "sha256", .type = TYPE_HASH}, {0}};
 static const struct field D_IDENTITY[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64, .optional = true}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY}, {0}};
+static const struct field HASHES[] = {{.type = TYPE_HASH}};
+static const struct field D_RENEW[] = {
+    {.name = "certificate_b64", .type = TYPE_BASE64}, {.name = "credential", .type = TYPE_OBJECT, .sub = CRED_CERTIFICATE},
+    {.name = "dropped", .type = TYPE_ARRAY, .sub = HASHES}, {.name = "name", .type = TYPE_NAME}, {0}};
+static const struct field D_RECOVER[] = {
+    {.name = "certificate_b64", .type = TYPE_BASE64}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY},
+    {.name = "policy_sha256", .type = TYPE_HASH, .optional = true}, {0}};
 static const struct field D_NAME[] = {{.name = "name", .type = TYPE_NAME}, {0}};
 static const struct field D_TIME_STEP[] = {
     {.name = "from", .type = TYPE_TIME}, {.name = "seconds", .type = TYPE_INTEGER}, {.name = "to", .type = TYPE_TIME}, {0}};
@@ -199,6 +206,7 @@ static const struct row {
     {EVENT_DAEMON_STOP, OUTCOME_OK, 0, B(M_REASON), D_NONE, false},
     {EVENT_DAEMON_CHILD, OUTCOME_ERROR, B(M_REASON), 0, D_CHILD, false},
     {EVENT_ANCHOR_RESET, OUTCOME_OK, B(M_REASON), 0, D_RESET, false},
+    {EVENT_ADMIN_RECOVER, OUTCOME_OK, B(M_REASON), 0, D_RECOVER, false},
     {EVENT_TOKEN_RECONCILE, OUTCOME_OK, 0, 0, D_RECONCILE, false},
     {EVENT_TOKEN_RECONCILE, OUTCOME_ERROR, 0, 0, D_RECONCILE, false},
     {EVENT_KEY_CREATE, OUTCOME_INTENT, B(M_KEY) | B(M_SCHEME) | B(M_PURPOSE) | PERSON, B(M_IDEM), D_KEY_INTENT, false},
@@ -217,6 +225,7 @@ static const struct row {
     {EVENT_SIGN_DIGEST, OUTCOME_OK, RELEASE, B(M_IDEM) | B(M_SOURCE), D_SIGN_DIGEST, false},
     {EVENT_POLICY_APPLY, OUTCOME_OK, PERSON, B(M_IDEM), D_POLICY, false},
     {EVENT_IDENTITY_CREATE, OUTCOME_OK, PERSON, B(M_IDEM), D_IDENTITY, false},
+    {EVENT_IDENTITY_RENEW, OUTCOME_OK, DECIDED, B(M_IDEM) | B(M_REQUEST), D_RENEW, false},
     {EVENT_IDENTITY_DISABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
     {EVENT_IDENTITY_ENABLE, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_NAME, false},
     {EVENT_RELEASE_WITHDRAW, OUTCOME_OK, PERSON | B(M_ARTIFACT), B(M_IDEM) | B(M_REASON), D_NONE, false},
@@ -224,7 +233,7 @@ static const struct row {
     {EVENT_TIME_CONFIRM, OUTCOME_OK, PERSON, B(M_IDEM) | B(M_REASON), D_TIME_CONFIRM, false},
     {EVENT_REFUSAL_SUMMARY, OUTCOME_OK, 0, 0, D_SUMMARY, false},
     REFUSED(EVENT_KEY_CREATE), REFUSED(EVENT_SIGN_RELEASE), REFUSED(EVENT_POLICY_APPLY), REFUSED(EVENT_IDENTITY_CREATE),
-    REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_TIME_CONFIRM),
+    REFUSED(EVENT_IDENTITY_RENEW), REFUSED(EVENT_IDENTITY_DISABLE), REFUSED(EVENT_IDENTITY_ENABLE), REFUSED(EVENT_RELEASE_WITHDRAW), REFUSED(EVENT_TIME_CONFIRM),
     REFUSED(EVENT_KEY_SUSPEND), REFUSED(EVENT_KEY_RESUME), REFUSED(EVENT_KEY_RETIRE), REFUSED(EVENT_KEY_COMPROMISE),
     REFUSED(EVENT_KEY_DESTROY), REFUSED(EVENT_KEY_RESTORE),
     REFUSED(EVENT_NONCE_CREATE), REFUSED(EVENT_READ_API), REFUSED(EVENT_AUTH_REFUSED),

@@ -8,12 +8,12 @@
 #define EVENTS(X) \
     X(LOG_GENESIS, "log.genesis") X(LOG_RECOVERED, "log.recovered") X(LOG_SNAPSHOT, "log.snapshot") \
     X(DAEMON_START, "daemon.start") X(DAEMON_STOP, "daemon.stop") X(DAEMON_CHILD, "daemon.child") \
-    X(ANCHOR_RESET, "anchor.reset") \
+    X(ANCHOR_RESET, "anchor.reset") X(ADMIN_RECOVER, "admin.recover") \
     X(TOKEN_RECONCILE, "token.reconcile") \
     X(KEY_SUSPEND, "key.suspend") X(KEY_RESUME, "key.resume") X(KEY_RETIRE, "key.retire") X(KEY_COMPROMISE, "key.compromise") \
     X(KEY_DESTROY, "key.destroy") X(KEY_RESTORE, "key.restore") X(KEY_ERASE, "key.erase") \
     X(KEY_CREATE, "key.create") X(SIGN_RELEASE, "sign.release") X(SIGN_DIGEST, "sign.digest") X(POLICY_APPLY, "policy.apply") \
-    X(IDENTITY_CREATE, "identity.create") X(IDENTITY_DISABLE, "identity.disable") X(IDENTITY_ENABLE, "identity.enable") \
+    X(IDENTITY_CREATE, "identity.create") X(IDENTITY_RENEW, "identity.renew") X(IDENTITY_DISABLE, "identity.disable") X(IDENTITY_ENABLE, "identity.enable") \
     X(RELEASE_WITHDRAW, "release.withdraw") X(TIME_STEP, "time.step") X(TIME_CONFIRM, "time.confirm") X(NONCE_CREATE, "nonce.create") X(READ_API, "read.api") \
     X(AUTH_REFUSED, "auth.refused") X(REFUSAL_SUMMARY, "refusal.summary")
 enum event {

@@ -208,6 +208,22 @@ bool identity_has_cert(const struct identity *i, const char *sha256)
     return has_text(i->cert, i->n_cert, sha256);
 }
 
+int identity_add_cert(struct identity *i, const char *sha256)
+{
+    return add_text(&i->cert, &i->n_cert, sha256);
+}
+
+int identity_drop_cert(struct identity *i, const char *sha256)
+{
+    for (size_t n = 0; n < i->n_cert; n++)
+        if (!strcmp(i->cert[n], sha256)) {
+            free(i->cert[n]);
+            i->cert[n] = i->cert[--i->n_cert];
+            return 0;
+        }
+    return -1;
+}
+
 struct mark *state_mark(struct state *s, const char *app, const char *channel)
 {
     BUF_AUTO id = BUF_INIT(140000);

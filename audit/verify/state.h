@@ -23,7 +23,7 @@ struct key {
 };
 struct identity {
     char *name, *kind;
-    bool enabled;
+    bool enabled, founder;    /* founder: log.genesis names it */
     char **ssh;
     size_t n_ssh;
     char **cert;              /* SHA-256 of bound certificates */
@@ -57,6 +57,9 @@ struct key *state_intent(const struct state *s, uint64_t seq);
 int state_add_key(struct state *s, struct key *k) __attribute__((warn_unused_result));
 struct identity *state_identity(const struct state *s, const char *name);
 struct identity *state_add_identity(struct state *s, const json_t *identity);
+/* Another certificate; and one less, -1 when it has no such. */
+int identity_add_cert(struct identity *i, const char *sha256) __attribute__((warn_unused_result));
+int identity_drop_cert(struct identity *i, const char *sha256) __attribute__((warn_unused_result));
 bool identity_has_ssh(const struct identity *i, const char *key);
 bool identity_has_cert(const struct identity *i, const char *sha256);
 /* The mark of a channel, made when there is none. */

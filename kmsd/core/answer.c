@@ -135,6 +135,19 @@ static json_t *answer_identity(const struct core *c, const json_t *record)
     return answer;
 }
 
+static json_t *answer_renewed(const struct core *c, const json_t *record)
+{
+    const json_t *detail = rec_obj(record, "detail"), *credential = rec_obj(detail, "credential");
+    const char *b64 = rec_str(detail, "certificate_b64");
+    BUF_AUTO der = BUF_INIT(16384);
+
+    (void)c;
+    if (b64_decode(&der, b64, strlen(b64)))
+        return NULL;
+    return json_pack("{s:o, s:O, s:{s:s}, s:s}", "certificate", pem_json("CERTIFICATE", buf_span(&der)), "dropped", rec_obj(detail, "dropped"), "identity",
+                     "name", rec_str(detail, "name"), "not_after", rec_str(credential, "not_after"));
+}
+
 static json_t *answer_switch(const struct core *c, const json_t *record)
 {
     (void)c;
@@ -161,7 +174,7 @@ static const struct {
     json_t *(*build)(const struct core *c, const json_t *record);
 } ANSWERS[] = {
     {"sign.digest", 200, answer_signed_digest}, {"key.create", 201, answer_key},
-    {"identity.create", 201, answer_identity}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
+    {"identity.create", 201, answer_identity}, {"identity.renew", 201, answer_renewed}, {"identity.disable", 200, answer_switch}, {"identity.enable", 200, answer_switch},
     {"policy.apply", 200, answer_policy}, {"key.suspend", 200, answer_keylife}, {"key.resume", 200, answer_keylife},
     {"key.retire", 200, answer_keylife}, {"key.compromise", 200, answer_keylife}, {"key.destroy", 200, answer_keylife},
     {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
@@ -184,6 +197,7 @@ static int put_release(const struct core *c, const json_t *record, const char *h
         return -1;
     if (!payload.len)
         payload = buf_span(&built);
+    buf_expect(out, 2 * payload.len + 512);
     buf_puts(out, "{\"envelope\":{\"payload\":\"");
     b64_encode(out, payload.data, payload.len);
     buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");

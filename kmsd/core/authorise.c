@@ -12,23 +12,37 @@ static enum policy_action action_of(const struct core *c, const struct request *
     return k && strcmp(k->scheme, "statement") ? POLICY_SIGN_DIGEST : rq->route->action;
 }
 
-int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e)
+/* asked: the action that a refusal names; q's may be a narrower one. */
+static int decide(struct core *c, struct request *rq, enum policy_action asked, struct policy_query *q, struct err *e)
 {
     const struct identity *i = state_identity(c->state, rq->identity);
-    struct policy_query q = {.action = action_of(c, rq, key), .key = key, .app = app, .channel = channel};
     struct policy_decision d = {0};
 
     if (!i || !i->enabled)
         return err_set(e, ERR_FORBIDDEN, "the identity of this certificate is disabled");
-    q.subject = identity_subject(i);
-    policy_decide(c->state->policy, &q, &d);
+    q->subject = identity_subject(i);
+    policy_decide(c->state->policy, q, &d);
     memcpy(rq->rule, d.rule, sizeof rq->rule);
     memcpy(rq->policy, c->state->policy_sha256, sizeof rq->policy);
     if (d.allow)
         return 0;
     memcpy(e->rule, d.rule, sizeof e->rule);
-    return err_set(e, ERR_FORBIDDEN, "no rule lets %s do %s%s%s%s%s%s%s", i->name, policy_action_name(rq->route->action), key ? " with key " : "", key ? key : "",
-                   app ? " for app " : "", app ? app : "", channel ? " on channel " : "", channel ? channel : "");
+    return err_set(e, ERR_FORBIDDEN, "no rule lets %s do %s%s%s%s%s%s%s", i->name, policy_action_name(asked), q->key ? " with key " : "", q->key ? q->key : "",
+                   q->app ? " for app " : "", q->app ? q->app : "", q->channel ? " on channel " : "", q->channel ? q->channel : "");
+}
+
+int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e)
+{
+    struct policy_query q = {.action = action_of(c, rq, key), .key = key, .app = app, .channel = channel};
+
+    return decide(c, rq, rq->route->action, &q, e);
+}
+
+int authorise_as(struct core *c, struct request *rq, enum policy_action action, struct err *e)
+{
+    struct policy_query q = {.action = action};
+
+    return decide(c, rq, action, &q, e);
 }
 
 int reason_check(const char *reason, struct err *e)

@@ -110,20 +110,23 @@ static void begin_item(struct core *c, struct batch *b, unsigned n)
     else if (!json_is_object(item->json))
         err_set(&e, ERR_BAD_REQUEST, "items[%u] must be an object", n);
     else if (!set_body(item, b, n, &e) && !sign_request_parse(item->json, &item->sign, &e)) {
-        request_resume(c, item);
+        wait_turn(c, item);
         return;
     }
     request_refuse(c, item, &e);
 }
 
-/* An item that is answered at once comes back here; so the outermost call does the work. */
+/* An item that is answered at once comes back here; so the outermost call does the work. None overtakes those that wait already. */
 static void fill(struct core *c, struct batch *b)
 {
     if (b->filling)
         return;
     b->filling = true;
-    while (b->begun < b->n && b->live < BATCH_WINDOW)
+    while (b->begun < b->n && b->live < BATCH_WINDOW) {
         begin_item(c, b, b->begun++);
+        if (b->live == BATCH_WINDOW || b->begun == b->n)
+            wake_waiters(c);
+    }
     b->filling = false;
     if (!b->live && b->begun == b->n)
         finish(c, b);

@@ -210,7 +210,7 @@ void core_on_child(struct core *c, enum child_role role, unsigned index, bool up
     struct lane *l;
 
     clock_see(c, now_us);
-    if (!up) {
+    if (!up && (!reason || strcmp(reason, REASON_RENEWED))) {
         metrics_child_end(c, role);
         record_child(c, role, index, reason);
     }

@@ -72,9 +72,9 @@ static int take_ssh(const json_t *list, struct identity *i, struct err *e)
 }
 
 /* The body of this request stays in the log for good; a person's name must not be in it. */
-static int check_nameless(const struct enrol *n, struct span der, bool csr, struct err *e)
+static int check_nameless(const char *kind, struct span der, bool csr, struct err *e)
 {
-    if (strcmp(n->kind, "human") || !x509_names_subject(der, csr))
+    if (strcmp(kind, "human") || !x509_names_subject(der, csr))
         return 0;
     return err_set(e, ERR_BAD_CERTIFICATE, "%s names its subject, and the log keeps this request: make one without (openssl req -subj /)",
                    csr ? "the signing request of a person" : "the certificate of a person");
@@ -89,8 +89,13 @@ static void bind_certificate(struct credential *cr, const struct cert_facts *f, 
     time_format(f->not_after, cr->not_after);
 }
 
+void enrol_bind(struct credential *cr, const struct cert_facts *f)
+{
+    bind_certificate(cr, f, true);
+}
+
 /* One certificate belongs to one identity, also under another identity's name. */
-static int certificate_free(const struct core *c, const struct credential *cr, struct err *e)
+int enrol_free(const struct core *c, const struct credential *cr, struct err *e)
 {
     char id[SHA256_HEX + 2] = "c:";
 
@@ -104,12 +109,12 @@ static int by_certificate(struct core *c, const struct enrol *n, struct identity
     struct cert_facts f;
 
     if (pem_to_der(span_str(n->certificate), "CERTIFICATE", &der, e) || cert_facts(buf_span(&der), &f, e) ||
-        check_nameless(n, buf_span(&der), false, e))
+        check_nameless(n->kind, buf_span(&der), false, e))
         return err_context(e, "certificate");
     if (!f.client_auth || f.is_ca || f.not_after <= c->clock.wall)
         return err_set(e, ERR_BAD_CERTIFICATE, "certificate: %s", f.is_ca ? "it is a CA" : f.client_auth ? "it has expired" : "it lacks the extended key usage clientAuth");
     bind_certificate(&i->credential[i->n_credentials++], &f, false);
-    return certificate_free(c, &i->credential[0], e);
+    return enrol_free(c, &i->credential[0], e);
 }
 
 static int name_text(const char *text, const char *prefix, struct err *e)
@@ -208,8 +213,8 @@ static int record_issued(struct core *c, struct request *rq, const struct frame 
         return -1;
     failed = build(c, rq, &n, &i, e);
     if (!failed) {
-        bind_certificate(&i.credential[i.n_credentials++], &f, true);
-        failed = certificate_free(c, &i.credential[0], e) || record_identity(c, rq, &i, der, e) ? -1 : 0;
+        enrol_bind(&i.credential[i.n_credentials++], &f);
+        failed = enrol_free(c, &i.credential[0], e) || record_identity(c, rq, &i, der, e) ? -1 : 0;
     }
     identity_clear(&i);
     return failed;
@@ -224,7 +229,7 @@ static void on_issued(struct core *c, struct request *rq, const struct frame *re
     reply_committed(c, rq);
 }
 
-static json_t *profile(struct core *c, const struct request *rq, const struct enrol *n)
+static json_t *profile(struct core *c, const struct issue_request *n)
 {
     uint8_t serial[16];
     char hex[33], from[TIME_TEXT], to[TIME_TEXT];
@@ -234,21 +239,22 @@ static json_t *profile(struct core *c, const struct request *rq, const struct en
     hex_encode(serial, sizeof serial, hex);
     time_format(c->clock.wall - 300 * TIME_SECOND_US, from);
     time_format(c->clock.wall + n->days * DAY, to);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "serial", hex, "cn", rq->param, "kind", n->kind, "not_before", from, "not_after", to);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "serial", hex, "cn", n->name, "kind", n->kind, "not_before", from, "not_after", to);
 }
 
-static int issue(struct core *c, struct request *rq, const struct enrol *n, struct err *e)
+int enrol_issue(struct core *c, struct request *rq, const struct issue_request *n,
+                void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e)
 {
     BUF_AUTO der = BUF_INIT(PEM_MAX), text = BUF_INIT(4096);
-    JSON_AUTO *p = profile(c, rq, n);
+    JSON_AUTO *p = profile(c, n);
     struct lane_op *op;
     size_t mark;
 
     if (pem_to_der(span_str(n->csr), "CERTIFICATE REQUEST", &der, e) || csr_check(buf_span(&der), NULL, e) ||
-        check_nameless(n, buf_span(&der), true, e))
+        check_nameless(n->kind, buf_span(&der), true, e))
         return err_context(e, "csr");
     json_canonical(&text, p);
-    op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ISSUE, c->clock.boot + ISSUE_TIME, 1, on_issued, rq);
+    op = lane_op_new(CHILD_LANE_ADMIN, FRAME_ISSUE, c->clock.boot + ISSUE_TIME, 1, done, rq);
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     mark = frame_begin(&op->frame, FRAME_ISSUE, 0);
@@ -295,7 +301,7 @@ int identities_create(struct core *c, struct request *rq, struct err *e)
     if (verdict)
         return -1;
     if (n.csr)
-        return issue(c, rq, &n, e);
+        return enrol_issue(c, rq, &(struct issue_request){.csr = n.csr, .kind = n.kind, .name = rq->param, .days = n.days}, on_issued, e);
     reply_committed(c, rq);
     return 0;
 }

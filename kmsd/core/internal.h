@@ -329,6 +329,7 @@ int identify(struct core *c, struct request *rq, struct err *e) __attribute__((w
 struct identity *identify_again(struct core *c, struct request *rq, struct err *e); /* NULL = no longer allowed to ask */
 /* authorise.c: policy decision with the rule kept in rq */
 int authorise(struct core *c, struct request *rq, const char *key, const char *app, const char *channel, struct err *e) __attribute__((warn_unused_result));
+int authorise_as(struct core *c, struct request *rq, enum policy_action action, struct err *e) __attribute__((warn_unused_result));
 /* The reason a person gives for a change: not empty. */
 int reason_check(const char *reason, struct err *e) __attribute__((warn_unused_result));
 /* evidence.c, nonce.c */
@@ -388,9 +389,8 @@ void flight_end(struct core *c, struct request *rq);
 struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
 int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
 void wait_leave(struct core *c, struct request *rq);
-/* Runs its handler, once nothing keeps it back any more. */
-void request_resume(struct core *c, struct request *rq);
-void wake_waiters(struct core *c);         /* after a flight_end: runs the handlers of those that waited for it */
+void wait_turn(struct core *c, struct request *rq); /* behind those that are due already; wake_waiters runs its handler */
+void wake_waiters(struct core *c);         /* after a flight_end or wait_turn: runs the handlers of those that are due */
 void waiters_expire(struct core *c);
 /* refuse.c */
 /* Where it cannot be recorded for lack of room, e says so instead. */
@@ -498,6 +498,18 @@ const char *reader_word(const struct core *c); /* "down", "starting", "silent", 
 int audit_records(struct core *c, struct request *rq, struct err *e);
 int audit_record(struct core *c, struct request *rq, struct err *e);
 int audit_blob(struct core *c, struct request *rq, struct err *e);
+/* enrol.c: certificates by the CA key */
+struct issue_request {
+    const char *csr, *kind, *name;
+    int64_t days;
+};
+/* Has the administrative lane issue one; rq waits for it. */
+int enrol_issue(struct core *c, struct request *rq, const struct issue_request *n,
+                void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct err *e) __attribute__((warn_unused_result));
+void enrol_bind(struct credential *cr, const struct cert_facts *f);   /* the credential that an issued certificate is */
+int enrol_free(const struct core *c, const struct credential *cr, struct err *e) __attribute__((warn_unused_result)); /* does it belong to nobody? */
+int renew_own(struct core *c, struct request *rq, struct err *e);
+int identities_renew(struct core *c, struct request *rq, struct err *e);
 int sign_handle(struct core *c, struct request *rq, struct err *e);
 int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);

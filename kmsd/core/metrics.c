@@ -23,7 +23,8 @@ void metrics_answered(struct core *c, const struct request *rq, unsigned status)
 {
     struct metrics *m = &c->metrics;
 
-    m->requests[rq->door == CHILD_FRONT_ADMIN][route_number(rq->route)][status_number(status)]++;
+    if (!rq->batch)
+        m->requests[rq->door == CHILD_FRONT_ADMIN][route_number(rq->route)][status_number(status)]++;
     if (rq->rule[0])
         (*(status == 403 ? &m->denied : &m->allowed))++;
 }

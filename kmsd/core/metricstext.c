@@ -102,7 +102,7 @@ static void put_lanes(const struct core *c, struct buf *out)
     for (size_t r = 0; r < 2; r++)
         labelled(out, "kmsd_token_breaker_open", "role", LANE_ROLE_NAME[r], lanes_hopeless(c, LANE_ROLE[r]));
     prom_family(out, "kmsd_child_ends_total", "counter", "Processes that ended, by role.");
-    for (size_t n = CHILD_FRONT_CI; n <= CHILD_FRONT_HEALTH; n++)
+    for (size_t n = CHILD_FRONT_CI; n <= CHILD_READER; n++)
         labelled(out, "kmsd_child_ends_total", "role", role_name((enum child_role)n), (int64_t)c->metrics.child_ends[n]);
 }
 

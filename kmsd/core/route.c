@@ -33,6 +33,8 @@ static const struct route ROUTES[] = {
     {DOOR_ADMIN, "POST", "/v1/identities", "identity.create", POLICY_IDENTITY_CREATE, ROUTE_SIGNED, JSON_BODY, NULL, identities_create},
     {DOOR_ADMIN, "POST", "/v1/identities/{}/disable", "identity.disable", POLICY_IDENTITY_DISABLE, ROUTE_SIGNED, JSON_BODY, NULL, identities_disable},
     {DOOR_ADMIN, "POST", "/v1/identities/{}/enable", "identity.enable", POLICY_IDENTITY_ENABLE, ROUTE_SIGNED, JSON_BODY, NULL, identities_enable},
+    {DOOR_ADMIN, "POST", "/v1/identities/{}/credentials", "identity.renew", POLICY_RENEW, ROUTE_SIGNED, JSON_BODY, NULL, identities_renew},
+    {DOOR_CI, "POST", "/v1/renew", "identity.renew", POLICY_RENEW, 0, JSON_BODY, NULL, renew_own},
     {DOOR_ADMIN, "POST", "/v1/releases/withdraw", "release.withdraw", POLICY_RELEASE_WITHDRAW, ROUTE_SIGNED, JSON_BODY, NULL, releases_withdraw},
     {DOOR_ADMIN, "POST", "/v1/time/confirm", "time.confirm", POLICY_TIME_CONFIRM, ROUTE_SIGNED, JSON_BODY, NULL, time_confirm},
 };

@@ -176,6 +176,7 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     op->wanted = still_wanted;
+    buf_expect(&op->frame, input.len + 128);
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);

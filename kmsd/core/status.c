@@ -54,6 +54,11 @@ static json_t *keys_view(const struct core *c)
     return keys;
 }
 
+static json_t *reader_view(const struct core *c)
+{
+    return json_pack("{s:I, s:s}", "indexed", (json_int_t)c->reader.indexed, "state", reader_word(c));
+}
+
 static json_t *log_view(const struct core *c)
 {
     char time[TIME_TEXT];
@@ -104,7 +109,7 @@ int status_show(struct core *c, struct request *rq, struct err *e)
     json_object_set_new(status, "keys", keys_view(c));
     json_object_set_new(status, "lanes", lanes_view(c));
     json_object_set_new(status, "log", log_view(c));
-    json_object_set_new(status, "reader", json_pack("{s:I, s:s}", "indexed", (json_int_t)c->reader.indexed, "state", reader_word(c)));
+    json_object_set_new(status, "reader", reader_view(c));
     json_object_set_new(status, "ready", json_boolean(health_ready(c)));
     json_object_set_new(status, "snapshot", snapshot_view(c));
     json_object_set_new(status, "time", clock_view(c));

@@ -128,7 +128,14 @@ int wait_for(struct core *c, struct request *rq, struct request *blocker, struct
     return 0;
 }
 
-void request_resume(struct core *c, struct request *rq)
+void wait_turn(struct core *c, struct request *rq)
+{
+    c->n_waiting++;
+    wait_enter(&c->due, rq);
+    rq->wait_until = c->clock.boot + WAIT_TIME;
+}
+
+static void resume(struct core *c, struct request *rq)
 {
     struct request *blocker = blocker_of(c, rq);
     struct err e = {0};
@@ -147,7 +154,7 @@ void wake_waiters(struct core *c)
     c->waking = true;
     while ((rq = c->due.first)) {
         wait_leave(c, rq);
-        request_resume(c, rq);
+        resume(c, rq);
     }
     c->waking = false;
 }

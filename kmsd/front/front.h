@@ -12,6 +12,8 @@
 
 #define BODY_ADMIN_MAX (300u << 10)
 #define IN_FLIGHT_LIMIT 4096
+#define HELD_MAX (128u << 20)   /* bytes of requests and answers; beyond, no long body is taken */
+#define BODY_SHORT (64u << 10)
 #define OUT_LIMIT (8u << 20)
 #define IDLE_SECONDS 60
 #define ANSWER_FACTOR 4       /* an answer may take that many times request_seconds to be read */
@@ -51,6 +53,7 @@ struct conn {
     bool open;                    /* a request was handed to the HTTP library and is not over */
     bool begun;                   /* its handler was called */
     bool late;                    /* the request did not arrive in time: the rest of it is made up, the answer is 408 */
+    bool served;                  /* a request of it was answered */
     bool over;                    /* its socket is shut, the library will close it */
 };
 struct reply {
@@ -66,7 +69,9 @@ struct http_request {
     struct conn *conn;
     char *target;
     struct buf body;
+    size_t held;                  /* its part of front.held */
     bool started, sent, answered;
+    bool crowded;                 /* its body was dropped: others hold too much */
     struct reply reply;
 };
 struct front {
@@ -77,6 +82,7 @@ struct front {
     struct conn *conns;
     unsigned n_conns;             /* without those that are over */
     unsigned in_flight;
+    size_t held;                  /* bytes of bodies and answers of all requests */
     int64_t now;                  /* CLOCK_BOOTTIME of this turn of the loop, microseconds */
     uint64_t progress;            /* counts whatever came or went: a turn without any may be followed by a pause */
     uint64_t next_id;
@@ -87,6 +93,11 @@ extern struct front front;
 struct conn *conn_of(gnutls_session_t session);
 void conn_notify(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code);
 void conn_reap(int64_t now);
+void conn_drain(int64_t now);     /* ends those that wait for nothing */
+/* drain.c */
+void drain_watch(void);           /* from here on SIGHUP asks for the gentle end */
+bool drain_asked(void);
+bool drain_done(int64_t now);     /* the process may end */
 void conn_phase(struct conn *c, enum conn_phase phase);
 /* tap.c */
 bool tap_late(struct conn *c);    /* ends a request that is arriving; false: nothing of it can be answered */
@@ -105,6 +116,7 @@ void *http_target(void *cls, const char *uri, struct MHD_Connection *connection)
 enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
                             const char *upload, size_t *upload_size, void **req_cls);
 void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code);
+void http_hold(struct http_request *rq, size_t bytes);          /* it holds so much from now on */
 /* corelink.c */
 int core_send(struct http_request *rq);                         /* 0 = sent, -1 = the core has too much to do */
 void core_forget(struct http_request *rq);                      /* nobody waits for the reply any more */

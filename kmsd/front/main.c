@@ -82,6 +82,8 @@ static int loop(int epoll)
             conn_reap(now);
             core_tick(now);
         }
+        if (drain_done(now))
+            return 0;
         quiet = n > 0 || front.progress != before ? 0 : quiet + 1;
         before = front.progress;
         left = front.core.out.len ? stream_flush(&front.core) : 0;
@@ -134,16 +136,19 @@ static int serve(void)
     return stream_flush(&front.core) < 0 ? 0 : loop(epoll);
 }
 
-static int arguments(int argc, char **argv, const char **file)
+static int arguments(int argc, char **argv, const char **file, bool *check)
 {
     static const struct option options[] = {
-        {"settings", required_argument, NULL, 's'}, {"door", required_argument, NULL, 'd'}, {"parent", required_argument, NULL, 'p'}, {0}};
+        {"settings", required_argument, NULL, 's'}, {"door", required_argument, NULL, 'd'}, {"parent", required_argument, NULL, 'p'},
+        {"check", no_argument, NULL, 'c'}, {0}};
     int opt, parent = 0;
     bool door = false;
 
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (opt == 's')
             *file = optarg;
+        else if (opt == 'c')
+            *check = true;
         else if (opt == 'p')
             parent = (int)strtol(optarg, NULL, 10);
         else if (opt == 'd' && (!strcmp(optarg, "ci") || !strcmp(optarg, "admin") || !strcmp(optarg, "health"))) {
@@ -160,6 +165,7 @@ int main(int argc, char **argv)
 {
     const char *file = NULL;
     struct err e = {0};
+    bool check = false;
     int failed;
 
     process_harden();
@@ -167,7 +173,8 @@ int main(int argc, char **argv)
     (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     (void)sigaction(SIGINT, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     (void)sigaction(SIGTERM, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-    if (arguments(argc, argv, &file)) {
+    drain_watch();
+    if (arguments(argc, argv, &file, &check)) {
         fprintf(stderr, "kmsd-front is started by kmsd, not by hand\n");
         return 2;
     }
@@ -178,6 +185,8 @@ int main(int argc, char **argv)
         log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
         return EXIT_SETTINGS;
     }
+    if (check)
+        return 0;
     if (front.door != DOOR_HEALTH && check_descriptors())
         return EXIT_SETTINGS;
     return front.door == DOOR_HEALTH ? health_serve(&front.settings) : serve();

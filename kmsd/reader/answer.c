@@ -133,7 +133,7 @@ static int on_search(struct reader *r, const struct frame *f)
         search(r, f->id, &s);
         return 0;
     }
-    if (r->work == WORK_FAILED)
+    if (r->work == WORK_FAILED || r->work == WORK_NONE)
         buf_puts(&why, "the index of the audit log cannot be used now; the log of the service says why");
     else
         buf_printf(&why, "the index of the audit log is being made: %llu of %llu records", (unsigned long long)(r->index ? r->tail.next : 0),

@@ -6,7 +6,7 @@
 #include "kmsd/reader/sql.h"
 #include "kmsd/reader/store.h"
 
-#define COUNT_MAX 4096             /* rows that are counted to see which index is the narrowest */
+#define COUNT_MAX 20000            /* rows that are counted to see which index is the narrowest */
 #define STEP_RECORDS 65536u        /* records that a step looks through where no index is narrow */
 #define PAGE_TIME_US INT64_C(500000)  /* a page begins no step after this */
 #define STEP_TIME_US INT64_C(2000000) /* a step that takes longer is given up */
@@ -43,7 +43,7 @@ static int bind(const struct finding *f, sqlite3_stmt *q, unsigned fields, uint6
     return rc ? rc : sqlite3_bind_int64(q, SQL_LIMIT, limit);
 }
 
-static int count(const struct finding *f, const struct lead *lead, unsigned *out)
+static int count(const struct finding *f, const struct lead *lead, uint64_t low, unsigned *out)
 {
     BUF_AUTO sql = BUF_INIT(1024);
     sqlite3_stmt *q = NULL;
@@ -52,7 +52,7 @@ static int count(const struct finding *f, const struct lead *lead, unsigned *out
     sql_count(lead, &sql);
     rc = sqlite3_prepare_v2(f->x->db, buf_str(&sql), -1, &q, NULL);
     if (!rc)
-        rc = bind(f, q, lead->fields, f->low, f->high, COUNT_MAX);
+        rc = bind(f, q, lead->fields, low, f->high, COUNT_MAX);
     if (!rc)
         rc = sqlite3_step(q);
     *out = rc == SQLITE_ROW ? (unsigned)sqlite3_column_int64(q, 0) : 0;
@@ -60,7 +60,8 @@ static int count(const struct finding *f, const struct lead *lead, unsigned *out
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static int choose(const struct finding *f, const struct lead **lead, unsigned *rows)
+/* The lead with the fewest rows from low on, of those that fit the question. */
+static int narrowest(const struct finding *f, uint64_t low, const struct lead **lead, unsigned *rows)
 {
     int rc = SQLITE_OK;
     unsigned n_rows;
@@ -70,12 +71,23 @@ static int choose(const struct finding *f, const struct lead **lead, unsigned *r
     for (unsigned n = 0; n < n_leads && !rc; n++) {
         if ((leads[n].fields & f->fields) != leads[n].fields)
             continue;
-        rc = count(f, &leads[n], &n_rows);
+        rc = count(f, &leads[n], low, &n_rows);
         if (!rc && (!*lead || n_rows < *rows)) {
             *lead = &leads[n];
             *rows = n_rows;
         }
     }
+    return rc;
+}
+
+/* Where all have more rows than are counted, the newest records stand for the others. */
+static int choose(const struct finding *f, const struct lead **lead, unsigned *rows)
+{
+    unsigned sample;
+    int rc = narrowest(f, f->low, lead, rows);
+
+    if (!rc && *lead && *rows == COUNT_MAX && f->high - f->low > COUNT_MAX)
+        rc = narrowest(f, f->high - COUNT_MAX, lead, &sample);
     return rc;
 }
 

@@ -12,12 +12,10 @@
 #include "kmsd/reader/sql.h"
 #include "kmsd/reader/store.h"
 
-#define FORMAT 1                   /* user_version of a complete index of this form */
-#define APPLICATION 0x6B6D7364     /* "kmsd" */
 #define WATCH_STEPS 20000          /* of SQLite's machine, from one look at the clock to the next */
 #define CACHE_KIB 16384
 
-static const char TABLES[] =
+const char store_tables[] =
     "CREATE TABLE word(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
     "CREATE TABLE record(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, event INTEGER, outcome INTEGER, actor INTEGER, key INTEGER, app INTEGER,"
     " channel INTEGER, version TEXT, name TEXT, digest BLOB, request BLOB, rule INTEGER, segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
@@ -60,21 +58,6 @@ static int on_steps(void *ctx)
 static int run(struct index *x, const char *sql, struct err *e)
 {
     return store_result(x, sqlite3_exec(x->db, sql, NULL, NULL, NULL), e);
-}
-
-/* The one number that a statement gives. */
-static int number(struct index *x, const char *sql, int64_t *out, struct err *e)
-{
-    sqlite3_stmt *q = NULL;
-    int rc = sqlite3_prepare_v2(x->db, sql, -1, &q, NULL);
-
-    if (!rc)
-        rc = sqlite3_step(q);
-    *out = rc == SQLITE_ROW ? sqlite3_column_int64(q, 0) : 0;
-    if (rc == SQLITE_DONE)
-        rc = SQLITE_CORRUPT;
-    sqlite3_finalize(q);
-    return store_result(x, rc, e);
 }
 
 void index_close(struct index *x)
@@ -142,61 +125,6 @@ static int prepare(struct index *x, struct err *e)
     return store_result(x, rc ? rc : words_prepare(&x->words, x->db), e);
 }
 
-/* Exactly the tables and indices that we make, written as we write them. */
-static int check_form(struct index *x, struct err *e)
-{
-    BUF_AUTO want = BUF_INIT(16384), have = BUF_INIT(65536);
-    sqlite3_stmt *q = NULL;
-    int64_t format, application;
-    int rc, result = number(x, "PRAGMA user_version", &format, e);
-
-    if (!result)
-        result = number(x, "PRAGMA application_id", &application, e);
-    if (result)
-        return result;
-    if (format != FORMAT || application != APPLICATION) {
-        err_set(e, ERR_INTERNAL, "the index %s is not complete, or has another form", x->path);
-        return INDEX_SPOILT;
-    }
-    buf_puts(&want, TABLES);
-    sql_indices(&want);
-    rc = sqlite3_prepare_v2(x->db, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid", -1, &q, NULL);
-    while (!rc && (rc = sqlite3_step(q)) == SQLITE_ROW) {
-        buf_put(&have, sqlite3_column_text(q, 0), (size_t)sqlite3_column_bytes(q, 0));
-        buf_putc(&have, ';');
-        rc = 0;
-    }
-    sqlite3_finalize(q);
-    result = store_result(x, rc, e);
-    if (result || (!have.failed && span_eq(buf_span(&want), buf_span(&have))))
-        return result;
-    err_set(e, ERR_INTERNAL, "the index %s has other tables", x->path);
-    return INDEX_SPOILT;
-}
-
-/* Pages, rows and indices fit each other, and no row is missing. Takes seconds for a million rows. */
-static int check_content(struct index *x, struct err *e)
-{
-    sqlite3_stmt *q = NULL;
-    int64_t rows, last;
-    int rc = sqlite3_prepare_v2(x->db, "PRAGMA integrity_check(1)", -1, &q, NULL), result;
-    bool well;
-
-    if (!rc)
-        rc = sqlite3_step(q);
-    well = rc == SQLITE_ROW && span_eq_str(span_of(sqlite3_column_text(q, 0), (size_t)sqlite3_column_bytes(q, 0)), "ok");
-    sqlite3_finalize(q);
-    result = store_result(x, rc, e);
-    if (!result && well)
-        result = number(x, "SELECT count(*) FROM record", &rows, e);
-    if (!result && well)
-        result = number(x, "SELECT coalesce(max(seq), -1) FROM record", &last, e);
-    if (result || (well && rows == last + 1))
-        return result;
-    err_set(e, ERR_INTERNAL, "the index %s is damaged", x->path);
-    return INDEX_SPOILT;
-}
-
 int index_open(const char *path, const struct index_watch *watch, struct index **out, struct err *e)
 {
     struct index *x = new(path, watch, e);
@@ -210,11 +138,11 @@ int index_open(const char *path, const struct index_watch *watch, struct index *
     }
     result = connect(x, 0, e);
     if (!result)
-        result = check_form(x, e);
+        result = store_check_form(x, e);
     if (!result)
         result = run(x, "PRAGMA journal_mode = WAL", e);
     if (!result)
-        result = check_content(x, e);
+        result = store_check_content(x, e);
     if (!result)
         result = cache(x, e);
     if (!result)
@@ -257,7 +185,7 @@ int index_create(const char *path, const struct index_watch *watch, struct index
     if (!result)
         result = cache(x, e);
     if (!result)
-        result = run(x, TABLES, e);
+        result = run(x, store_tables, e);
     if (!result)
         result = prepare(x, e);
     if (result)
@@ -275,7 +203,7 @@ int index_finish(struct index *x, struct err *e)
     sql_indices(&sql);
     result = run(x, buf_str(&sql), e);
     buf_clear(&sql);
-    buf_printf(&sql, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION, FORMAT);
+    buf_printf(&sql, "PRAGMA application_id = %d; PRAGMA user_version = %d", STORE_APPLICATION, STORE_FORMAT);
     if (!result)
         result = run(x, buf_str(&sql), e);
     return result ? result : run(x, "PRAGMA journal_mode = WAL", e);

@@ -30,6 +30,9 @@ int index_begin(struct index *x, struct err *e) __attribute__((warn_unused_resul
 int index_add(struct index *x, const struct row *row, struct err *e) __attribute__((warn_unused_result));
 int index_commit(struct index *x, struct err *e) __attribute__((warn_unused_result));
 
+/* Are the records from <= seq < upto in every index of SQLite's, and do their times not go back? */
+int index_scrub(struct index *x, uint64_t from, uint64_t upto, struct err *e) __attribute__((warn_unused_result));
+
 /* One page of a search, in order; end is the number of rows. */
 struct index_page {
     struct place *place;           /* room for limit */

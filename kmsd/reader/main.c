@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -77,23 +78,25 @@ int main(int argc, char **argv)
     static struct settings settings;
     struct arguments a = {0};
     struct err e = {0};
+    bool locked;
 
     process_harden();
+    (void)umask(027);
     log_program("kmsd-reader");
     if (parse(argc, argv, &a))
         return fputs(usage_text, stderr), EXIT_USAGE;
     if (a.parent)
         process_tie_to_parent((int)a.parent);
     (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-    if (settings_load(a.settings, &settings, &e) || reader_lock(&settings, &e) < 0) {
-        if (a.rebuild)
-            fprintf(stderr, "kmsd rebuild-index: %s\n", e.detail);
-        else
-            log_line(LOG_LEVEL_ERROR, "start", "text=\"%s\"", e.detail);
+    if (settings_load(a.settings, &settings, &e)) {
+        fprintf(stderr, "kmsd-reader: %s\n", e.detail);
         return EXIT_SETTINGS;
     }
+    locked = reader_lock(&settings, &e) >= 0;
+    if (a.rebuild && !locked)
+        return fprintf(stderr, "kmsd rebuild-index: %s\n", e.detail), EXIT_SETTINGS;
     if (a.rebuild)
         return reader_rebuild(&settings);
     step_back();
-    return reader_serve(&settings);
+    return reader_serve(&settings, locked ? NULL : e.detail);
 }

@@ -15,7 +15,8 @@ enum work {
     WORK_OPEN,
     WORK_LOAD,                     /* a new index is being filled */
     WORK_FOLLOW,
-    WORK_FAILED                    /* tried again at retry_at */
+    WORK_FAILED,                   /* tried again at retry_at */
+    WORK_NONE                      /* no index as long as this process lives, which is until retry_at */
 };
 struct reader {
     const struct settings *settings;
@@ -25,6 +26,7 @@ struct reader {
     struct index *index;
     struct tail tail;
     uint64_t head;                 /* records that are on disk, as the core said last */
+    uint64_t scrubbed, scrub_end;  /* records of an old index that were compared with its own indices, of so many */
     uint64_t told;                 /* records in the index, as the core was told last */
     int64_t told_at, retry_at, pause, rebuilt_at;
     bool spoilt, gone;             /* the index is not to be opened but made anew; the core is gone */
@@ -40,7 +42,8 @@ const char *work_word(const struct reader *r);
 /* answer.c: frames of the core. -1: one that does not belong here. */
 int answer_frame(struct reader *r, const struct frame *f) __attribute__((warn_unused_result));
 /* serve.c */
-int reader_serve(const struct settings *s); /* an exit code */
+/* An exit code. no_index: why there can be no index (NULL = there can): then only what stands in the log itself is answered, and after a while it ends. */
+int reader_serve(const struct settings *s, const char *no_index);
 void reader_tell(struct reader *r, uint64_t id); /* HEAD: where the index stands; id 0 answers one of the core's */
 /* rebuild.c */
 int reader_rebuild(const struct settings *s); /* an exit code */

@@ -1,6 +1,10 @@
 /* `kmsd-reader --rebuild`: makes the index anew while no reader runs, and says how far it is. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
+#include "audit/logdir.h"
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "kmsd/reader/reader.h"
@@ -14,19 +18,43 @@ static bool go_on(void *ctx)
     return true;
 }
 
+/* Bytes of all segments, 0 = not to be had. */
+static uint64_t log_bytes(const char *dir)
+{
+    DIR *d = opendir(dir);
+    uint64_t sum = 0;
+    struct stat st;
+
+    for (const struct dirent *f; d && (f = readdir(d));)
+        if (logdir_is_segment(f->d_name) && !fstatat(dirfd(d), f->d_name, &st, AT_SYMLINK_NOFOLLOW))
+            sum += (uint64_t)st.st_size;
+    if (d)
+        (void)closedir(d);
+    return sum;
+}
+
+static void say(const struct tail *t, uint64_t all, const char *more)
+{
+    fprintf(stderr, "kmsd rebuild-index: %llu records", (unsigned long long)t->next);
+    if (all)
+        fprintf(stderr, ", %u %%", (unsigned)(t->bytes >= all ? 100 : t->bytes * 100 / all));
+    fprintf(stderr, "%s\n", more);
+}
+
 static int build(const struct settings *s, struct tail *t, struct index *x, struct err *e)
 {
     int64_t begun = clock_boot_us(), said = begun;
+    uint64_t all = log_bytes(s->audit_dir);
     int result;
 
     while ((result = fill_some(x, t, UINT64_MAX, BATCH, INT64_MAX, e)) > 0)
         if (clock_boot_us() - said >= SAY_US) {
             said = clock_boot_us();
-            fprintf(stderr, "kmsd rebuild-index: %llu records\n", (unsigned long long)t->next);
+            say(t, all, "");
         }
     if (result)
         return result;
-    fprintf(stderr, "kmsd rebuild-index: %llu records; sorting\n", (unsigned long long)t->next);
+    say(t, all, "; sorting");
     result = index_finish(x, e);
     if (!result)
         printf("%s: %llu records in %.1f s\n", s->index, (unsigned long long)t->next, (double)(clock_boot_us() - begun) / 1e6);

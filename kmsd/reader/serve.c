@@ -9,6 +9,7 @@
 #define CORE_FD 3
 #define EXIT_BROKEN 1              /* never EXIT_REFUSES: the service is served without a reader */
 #define LOOK_MS 1000
+#define NO_INDEX_S 300             /* the next process tries again: each one that ends leaves a record */
 
 void reader_tell(struct reader *r, uint64_t id)
 {
@@ -80,7 +81,7 @@ static int loop(struct reader *r)
     return code;
 }
 
-int reader_serve(const struct settings *s)
+int reader_serve(const struct settings *s, const char *no_index)
 {
     struct reader r = {.settings = s, .tail = {.fd = -1}};
     struct err e = {0};
@@ -91,6 +92,11 @@ int reader_serve(const struct settings *s)
         return EXIT_BROKEN;
     }
     stream_init(&r.stream, CORE_FD);
+    if (no_index) {
+        log_line(LOG_LEVEL_ERROR, "index", "retry_s=%d text=\"%s\"", NO_INDEX_S, no_index);
+        r.work = WORK_NONE;
+        r.retry_at = clock_boot_us() + NO_INDEX_S * INT64_C(1000000);
+    }
     code = loop(&r);
     work_end(&r);
     stream_close(&r.stream);

@@ -15,6 +15,7 @@ extern const struct column columns[SEARCH_FIELD_COUNT]; /* of the table record, 
 struct lead {
     const char *index;
     unsigned fields;               /* bits of enum search_field */
+    unsigned others;               /* those that its index holds besides */
 };
 extern const struct lead leads[];
 extern const unsigned n_leads;
@@ -26,6 +27,8 @@ enum { SQL_LOW = 1, SQL_HIGH = 2, SQL_FIELD = 3, SQL_LIMIT = SQL_FIELD + SEARCH_
 void sql_count(const struct lead *lead, struct buf *out);
 /* Places of the rows that equal all the fields, within low <= seq < high. lead NULL = by seq alone. */
 void sql_find(const struct lead *lead, unsigned fields, bool descending, struct buf *out);
+/* How many rows within low <= seq < high are not found by that index; lead NULL: are older than the row before. */
+void sql_scrub(const struct lead *lead, struct buf *out);
 /* Every CREATE INDEX, ended by semicolons. */
 void sql_indices(struct buf *out);
 

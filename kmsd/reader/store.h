@@ -23,5 +23,11 @@ struct index {
 int store_result(const struct index *x, int rc, struct err *e);
 /* A row of the columns SQL_PLACE; false when they cannot be of a record. */
 bool store_place(sqlite3_stmt *q, struct place *out);
+#define STORE_FORMAT 1                   /* user_version of a complete index of this form */
+#define STORE_APPLICATION 0x6B6D7364     /* "kmsd" */
+extern const char store_tables[];
+/* check.c: exactly the tables and indices that we make; and what is in them. 0 or an INDEX_ code. */
+int store_check_form(struct index *x, struct err *e);
+int store_check_content(struct index *x, struct err *e);
 
 #endif

@@ -120,6 +120,7 @@ static int accept(struct tail *t, struct span text, json_t **record, struct plac
     memcpy(t->prev, place->hash, SHA256_LEN);
     t->used += text.len + 1;
     t->offset += text.len + 1;
+    t->bytes += text.len + 1;
     t->next++;
     *record = j;
     return 1;

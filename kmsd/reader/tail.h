@@ -13,6 +13,7 @@ struct tail {
     uint64_t segment, offset;      /* of the next line */
     uint64_t next;                 /* its seq */
     uint8_t prev[SHA256_LEN];      /* hash of the line before */
+    uint64_t bytes;                /* of all lines that were read */
     struct buf in;                 /* bytes of the segment, from offset on, behind `used` */
     size_t used;
 };

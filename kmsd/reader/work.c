@@ -8,6 +8,7 @@
 #define BATCH_LOAD 5000            /* records a transaction */
 #define BATCH_FOLLOW 2000
 #define BATCH_US INT64_C(50000)
+#define BATCH_SCRUB 500
 #define PAUSE_FIRST_US INT64_C(5000000)
 #define PAUSE_MAX_US INT64_C(600000000)
 #define WORD_US INT64_C(500000)    /* so often the core hears of long work */
@@ -16,7 +17,7 @@
 const char *work_word(const struct reader *r)
 {
     static const char *const words[] = {[WORK_WAIT] = "starting", [WORK_OPEN] = "checking", [WORK_LOAD] = "rebuilding", [WORK_FOLLOW] = "following",
-                                        [WORK_FAILED] = "failed"};
+                                        [WORK_FAILED] = "failed", [WORK_NONE] = "failed"};
 
     return words[r->work];
 }
@@ -98,6 +99,8 @@ static void open_index(struct reader *r)
     int result = r->spoilt ? INDEX_SPOILT : open_old(r, &watch, &e);
 
     if (!result) {
+        r->scrubbed = 0;
+        r->scrub_end = r->tail.next;
         enter(r, WORK_FOLLOW);
         return;
     }
@@ -149,9 +152,22 @@ static void load(struct reader *r)
         return;
     }
     r->spoilt = false;
+    r->scrubbed = r->scrub_end = 0;
     r->rebuilt_at = clock_boot_us();
     log_line(LOG_LEVEL_INFO, "index", "records=%llu text=\"the index is complete\"", (unsigned long long)r->tail.next);
     enter(r, WORK_FOLLOW);
+}
+
+/* What an index that was there before holds is looked through where there is nothing better to do. */
+static void scrub(struct reader *r)
+{
+    uint64_t left = r->scrub_end - r->scrubbed, n = left < BATCH_SCRUB ? left : BATCH_SCRUB;
+    struct err e = {0};
+    int result = n ? index_scrub(r->index, r->scrubbed, r->scrubbed + n, &e) : 0;
+
+    r->scrubbed += n;
+    if (result && result != INDEX_LATE)
+        broken(r, result, e.detail);
 }
 
 static void follow(struct reader *r)
@@ -165,6 +181,7 @@ static void follow(struct reader *r)
     r->pause = 0;
     if (r->told != r->tail.next)
         reader_tell(r, 1);
+    scrub(r);
 }
 
 void work_step(struct reader *r)
@@ -181,6 +198,7 @@ void work_step(struct reader *r)
         if (r->head)
             enter(r, WORK_OPEN);
         break;
+    case WORK_NONE: r->gone = clock_boot_us() >= r->retry_at; break;
     }
 }
 
@@ -189,7 +207,8 @@ bool work_waits(const struct reader *r)
     switch (r->work) {
     case WORK_OPEN:
     case WORK_LOAD: return false;
-    case WORK_FOLLOW: return r->tail.next >= r->head;
+    case WORK_FOLLOW: return r->tail.next >= r->head && r->scrubbed == r->scrub_end;
+    case WORK_NONE:
     case WORK_FAILED: return clock_boot_us() < r->retry_at;
     case WORK_WAIT: break;
     }

@@ -1,9 +1,7 @@
 /* `kmsd anchor`: shows what the anchor says about the log, and, told to, goes on with a log that does not hold it. */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "audit/logdir.h"
@@ -13,9 +11,9 @@
 #include "base/num.h"
 #include "kmsd/supervisor/anchorlook.h"
 #include "kmsd/supervisor/commands.h"
+#include "kmsd/supervisor/offline.h"
 
 #define REASON_TEXT_MAX 256
-#define LOCK_WAIT_MS 200
 
 static const char USAGE[] =
     "usage: kmsd anchor (--settings FILE | --dir DIR) [--accept --reason TEXT [--token SEQ:HASH] [--yes]]\n"
@@ -77,25 +75,6 @@ static int check_reason(const char *text, struct err *e)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
     return 0;
-}
-
-/* Files made by another user would be in the service's way. */
-static int check_owner(const struct settings *s, struct err *e)
-{
-    struct stat st;
-
-    if (stat(s->audit_dir, &st))
-        return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", s->audit_dir);
-    return st.st_uid == geteuid() ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user", s->audit_dir, st.st_uid);
-}
-
-static int lock(const struct settings *s, struct err *e)
-{
-    char own[PATH_MAX], log[PATH_MAX];
-
-    if (path_join(own, sizeof own, s->dir, "lock") || path_join(log, sizeof log, s->audit_dir, "lock"))
-        return err_set(e, ERR_BAD_REQUEST, "the path of the instance is too long");
-    return lock_file(own, LOCK_WAIT_MS, e) < 0 || lock_file(log, LOCK_WAIT_MS, e) < 0 ? err_context(e, "stop the service first") : 0;
 }
 
 static bool confirmed(const struct accept *a)
@@ -213,7 +192,7 @@ static int run(struct accept *a)
 {
     struct err e = {0};
 
-    if (a->accept && (check_reason(a->reason, &e) || check_owner(&a->settings, &e) || lock(&a->settings, &e)))
+    if (a->accept && (check_reason(a->reason, &e) || offline_owner(&a->settings, &e) || offline_lock(&a->settings, &e)))
         return fail(&e);
     if (anchor_look(&a->settings, &a->look, &e))
         return fail(&e);

@@ -80,6 +80,9 @@ static void check_pin(struct report *r, const char *area, const struct token_set
 
     if (*t->pin_file) {
         check_private(r, area, t->pin_file);
+        buf_printf(&text, "%s.new", t->pin_file);
+        if (file_exists(buf_str(&text)))
+            problem(r, area, "a change of the PIN was interrupted: run kmsd change-pin again");
     } else if (!getenv("CREDENTIALS_DIRECTORY")) {
         buf_printf(&text, "the PIN is the credential %s of the service, which is not visible here", t->pin_credential);
         good(area, buf_str(&text));

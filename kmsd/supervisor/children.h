@@ -23,6 +23,7 @@ struct child {
     pid_t pid;                 /* 0 = not running */
     int64_t started, retry_at; /* retry_at: when it is started again; 0 = not waiting */
     int64_t backoff;           /* the next pause */
+    int64_t renew_by;          /* it hands over to another process until then; 0 = it does not */
     bool latched;              /* not started again before `kmsd unseal` */
 };
 

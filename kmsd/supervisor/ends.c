@@ -109,12 +109,15 @@ static void on_child_end(struct supervisor *s, struct child *c, int status)
     char how[32];
     pid_t pid = c->pid;
 
+    bool renewed = c->renew_by && exit_code(status) == 0;
+
     describe_end(status, how, sizeof how);
     if (!s->stopping)
-        log_child(LOG_LEVEL_WARNING, c, how);
+        log_child(renewed ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, c, how);
     c->pid = 0;
+    c->renew_by = 0;
     if (s->core.pid && !s->stopping) {
-        child_frame(&s->control.out, FRAME_CHILD_GONE, c, pid, exit_code(status) == LANE_EXIT_SEALED ? REASON_SEALED : how);
+        child_frame(&s->control.out, FRAME_CHILD_GONE, c, pid, exit_code(status) == LANE_EXIT_SEALED ? REASON_SEALED : renewed ? REASON_RENEWED : how);
         (void)!stream_flush(&s->control);
     }
     if (exit_code(status) == LANE_EXIT_SEALED)
@@ -125,7 +128,7 @@ static void on_child_end(struct supervisor *s, struct child *c, int status)
         log_child(LOG_LEVEL_ERROR, c, "it refuses these settings; its message above says why");
         end(s, EXIT_REFUSES);
     } else
-        c->retry_at = now + pause_of(c, status, now);
+        c->retry_at = renewed ? now : now + pause_of(c, status, now);
 }
 
 void reap(struct supervisor *s)

@@ -4,6 +4,7 @@
 
 #include "audit/record.h"
 #include "kmsd/settings.h"
+#include "kmsd/supervisor/account.h"
 
 #define FOUNDERS_MAX 8
 
@@ -35,6 +36,8 @@ int keyfile_make(const char *key_file, const char *csr_file, struct err *e) __at
 /* Runs a program and waits for it; out (may be NULL) receives its standard output. env entries are NAME=VALUE, NULL-terminated, added to ours (may be NULL).
  * Returns its exit code, or -1 when it could not be run. */
 int program_run(const char *const argv[], const char *const env[], struct buf *out, struct err *e) __attribute__((warn_unused_result));
+/* The same as another account. */
+int program_run_as(const char *const argv[], const struct account *as, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* Path of a program beside this one: "../libexec/kmsd/NAME" (or $KMSD_LIBEXEC/NAME) for libexec, else "NAME" in our own directory. */
 int program_path(const char *name, bool libexec, char *out, size_t size, struct err *e) __attribute__((warn_unused_result));
 

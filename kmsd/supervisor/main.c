@@ -16,6 +16,10 @@ static const struct {
     {"check", command_check, "say in words what is wrong with settings, files, certificates and log"},
     {"unseal", command_unseal, "let kmsd try a token's PIN again after it was refused"},
     {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
+    {"change-pin", command_change_pin, "another PIN for a token, chosen at random"},
+    {"rebuild-index", command_rebuild_index, "make the index of the audit log anew, while the service is stopped"},
+    {"recover-admin", command_recover_admin, "let another administrator in where none is left"},
+    {"renew-server", command_renew_server, "another certificate for the TLS key of the doors"},
     {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"dev", command_dev, "prepare and run a development server in one directory"},
 };
@@ -25,7 +29,7 @@ static void usage(FILE *to)
 {
     fputs("usage: kmsd COMMAND [options]\n\ncommands:\n", to);
     for (size_t n = 0; n < N_COMMANDS; n++)
-        fprintf(to, "  %-8s %s\n", COMMANDS[n].name, COMMANDS[n].help);
+        fprintf(to, "  %-14s %s\n", COMMANDS[n].name, COMMANDS[n].help);
     fputs("\nkmsd COMMAND --help tells the options of a command; kmsd --version the version.\n", to);
 }
 

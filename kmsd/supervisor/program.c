@@ -27,7 +27,7 @@ int program_path(const char *name, bool libexec, char *out, size_t size, struct 
     return access(out, X_OK) ? err_errno(e, ERR_INTERNAL, errno, "%s", out) : 0;
 }
 
-static void child(const char *const argv[], const char *const env[], int out_fd)
+static void child(const char *const argv[], const char *const env[], const struct account *as, int out_fd)
 {
     for (unsigned n = 0; env && env[n]; n++) {
         char *copy = strdup(env[n]);
@@ -36,6 +36,8 @@ static void child(const char *const argv[], const char *const env[], int out_fd)
             _exit(127);
     }
     if (out_fd >= 0 && dup2(out_fd, STDOUT_FILENO) < 0)
+        _exit(127);
+    if (as && account_become(as))
         _exit(127);
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
@@ -52,7 +54,7 @@ static int drain(int fd, struct buf *out)
     return buf_ok(out);
 }
 
-int program_run(const char *const argv[], const char *const env[], struct buf *out, struct err *e)
+static int run(const char *const argv[], const char *const env[], const struct account *as, struct buf *out, struct err *e)
 {
     int fds[2] = {-1, -1}, status, failed = 0;
     pid_t pid;
@@ -61,7 +63,7 @@ int program_run(const char *const argv[], const char *const env[], struct buf *o
         return err_errno(e, ERR_INTERNAL, errno, "a pipe");
     pid = fork();
     if (pid == 0)
-        child(argv, env, fds[1]);
+        child(argv, env, as, fds[1]);
     if (fds[1] >= 0)
         close(fds[1]);
     if (pid < 0)
@@ -76,4 +78,14 @@ int program_run(const char *const argv[], const char *const env[], struct buf *o
     if (failed || !WIFEXITED(status) || WEXITSTATUS(status) == 127)
         return err_set(e, ERR_INTERNAL, "%s did not run to its end", argv[0]);
     return WEXITSTATUS(status);
+}
+
+int program_run(const char *const argv[], const char *const env[], struct buf *out, struct err *e)
+{
+    return run(argv, env, NULL, out, e);
+}
+
+int program_run_as(const char *const argv[], const struct account *as, struct buf *out, struct err *e)
+{
+    return run(argv, NULL, as, out, e);
 }

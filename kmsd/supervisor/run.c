@@ -52,7 +52,9 @@ static void on_signal(struct supervisor *s)
     while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGCHLD)
             reap(s);
-        else if (info.ssi_signo != SIGHUP && !s->stopping)
+        else if (info.ssi_signo == SIGHUP)
+            reload_doors(s);
+        else if (!s->stopping)
             ask_stop(s);
     }
 }
@@ -131,6 +133,7 @@ static void check_times(struct supervisor *s, int64_t now)
     if (!s->core.pid && now > s->kill_at)
         kill_children(s);
     latch_watch(s);
+    reload_watch(s, now);
     start_due(s, now);
 }
 

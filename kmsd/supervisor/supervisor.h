@@ -27,6 +27,9 @@ void log_child(enum log_level level, const struct child *c, const char *what);
 /* start.c */
 int start_core(struct supervisor *s, struct err *e) __attribute__((warn_unused_result)); /* and every child that is not latched */
 void start_due(struct supervisor *s, int64_t now);  /* whatever has waited long enough */
+/* reload.c */
+void reload_doors(struct supervisor *s);            /* SIGHUP */
+void reload_watch(struct supervisor *s, int64_t now);
 /* ends.c */
 void reap(struct supervisor *s);
 void latch_watch(struct supervisor *s);             /* lets sealed lanes start again once the latch is gone */

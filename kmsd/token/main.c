@@ -8,7 +8,9 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/secret.h"
+#include "kmsd/token/changepin.h"
 #include "kmsd/token/lane.h"
+#include "kmsd/token/offlineissue.h"
 #include "kmsd/token/setup.h"
 
 #define EXIT_USAGE 2
@@ -17,9 +19,9 @@
 #define INDEX_MAX 1023
 
 struct arguments {
-    const char *settings, *lane;
+    const char *settings, *lane, *spki, *change_pin, *csr;
     uint64_t index, parent;
-    bool set_up;
+    bool set_up, renew_server, recover_admin;
     struct setup_options setup;
 };
 
@@ -27,7 +29,13 @@ static const char usage_text[] =
     "usage: kmsd-token --settings FILE --lane sign|admin --index N [--parent PID]\n"
     "           serves frames on descriptor 3; started by kmsd\n"
     "       kmsd-token --settings FILE --setup --origin NAME [--admin-csr FILE [--admin-out FILE] [--admin-cn NAME]]\n"
-    "           prepares the tokens, CA and TLS certificate of a new instance\n";
+    "           prepares the tokens, CA and TLS certificate of a new instance\n"
+    "       kmsd-token --settings FILE --renew-server --spki BASE64\n"
+    "           prints a certificate of the doors for that public key\n"
+    "       kmsd-token --settings FILE --recover-admin --csr BASE64 --admin-cn NAME\n"
+    "           prints a certificate for that signing request\n"
+    "       kmsd-token --settings FILE --change-pin keys|checkpoint\n"
+    "           sets a new random PIN and writes it to the PIN file\n";
 
 static int usage(const char *problem)
 {
@@ -39,7 +47,10 @@ static const struct option options[] = {
     {"settings", required_argument, NULL, 's'}, {"lane", required_argument, NULL, 'l'},      {"index", required_argument, NULL, 'i'},
     {"parent", required_argument, NULL, 'p'},   {"setup", no_argument, NULL, 'S'},           {"origin", required_argument, NULL, 'o'},
     {"admin-csr", required_argument, NULL, 'c'}, {"admin-out", required_argument, NULL, 'O'}, {"admin-cn", required_argument, NULL, 'n'},
-    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+    {"renew-server", no_argument, NULL, 'r'},   {"spki", required_argument, NULL, 'k'},      {"change-pin", required_argument, NULL, 'P'},
+    {"recover-admin", no_argument, NULL, 'R'},  {"csr", required_argument, NULL, 'C'},
+        {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* 0 = parsed, else the exit code plus one. */
@@ -52,6 +63,11 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 's': a->settings = optarg; break;
         case 'l': a->lane = optarg; break;
         case 'S': a->set_up = true; break;
+        case 'r': a->renew_server = true; break;
+        case 'k': a->spki = optarg; break;
+        case 'P': a->change_pin = optarg; break;
+        case 'R': a->recover_admin = true; break;
+        case 'C': a->csr = optarg; break;
         case 'o': a->setup.origin = optarg; break;
         case 'c': a->setup.admin_csr = optarg; break;
         case 'O': a->setup.admin_out = optarg; break;
@@ -82,23 +98,38 @@ static int check(const struct arguments *a)
 {
     if (!a->settings)
         return usage("--settings is missing");
-    if (a->set_up == (a->lane != NULL))
-        return usage("either --lane or --setup");
+    if (a->set_up + a->renew_server + a->recover_admin + (a->lane != NULL) + (a->change_pin != NULL) != 1)
+        return usage("either --lane, --setup, --renew-server, --recover-admin or --change-pin");
+    if (a->recover_admin != (a->csr != NULL))
+        return usage("--recover-admin needs --csr");
+    if (a->recover_admin)
+        return 0;
+    if (a->change_pin)
+        return strcmp(a->change_pin, "keys") && strcmp(a->change_pin, "checkpoint") ? usage("--change-pin is keys or checkpoint") : 0;
+    if (a->renew_server != (a->spki != NULL))
+        return usage("--renew-server needs --spki");
+    if (a->renew_server)
+        return 0;
     if (a->set_up)
         return check_setup(&a->setup);
     return strcmp(a->lane, "sign") && strcmp(a->lane, "admin") ? usage("--lane is sign or admin") : 0;
 }
 
-static int run_setup(const struct settings *s, const struct setup_options *o)
+static int run_once(const struct settings *s, const struct arguments *a)
 {
     BUF_AUTO line = BUF_INIT(65536);
     struct fault f = {0};
 
-    if (setup_run(s, o, &line, &f)) {
+    int bad = a->set_up         ? setup_run(s, &a->setup, &line, &f)
+              : a->renew_server ? renew_server(s, a->spki, &line, &f)
+              : a->recover_admin ? recover_admin(s, a->csr, a->setup.admin_cn, &line, &f)
+                                : changepin_run(s, strcmp(a->change_pin, "keys") ? &s->checkpoint : &s->keys, &f);
+
+    if (bad) {
         (void)fprintf(stderr, "kmsd-token: %s\n", f.reason);
         return 1;
     }
-    return fwrite(line.data, 1, line.len, stdout) == line.len && !fflush(stdout) ? 0 : 1;
+    return (!line.len || fwrite(line.data, 1, line.len, stdout) == line.len) && !fflush(stdout) ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -124,5 +155,5 @@ int main(int argc, char **argv)
         return EXIT_SETTINGS;
     }
     log_set(settings.log_format, settings.log_level);
-    return a.set_up ? run_setup(&settings, &a.setup) : lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index, argv);
+    return a.lane ? lane_run(&settings, !strcmp(a.lane, "admin"), (unsigned)a.index, argv) : run_once(&settings, &a);
 }

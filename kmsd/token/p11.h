@@ -41,6 +41,8 @@ int token_still(struct token *t, struct fault *f) __attribute__((warn_unused_res
 int token_may_try_pin(struct token *t, struct fault *f) __attribute__((warn_unused_result));
 /* login.c: one login with the PIN of the settings, then a session of our own. LANE_HUMAN when refused. */
 int token_login(struct token *t, struct fault *f) __attribute__((warn_unused_result));
+/* "pin_file.new": there from before the token is told of another PIN until the PIN file has taken its content. -1: the path is too long. */
+int token_pin_pending(const struct token_settings *s, char *out, size_t size) __attribute__((warn_unused_result));
 /* In a running lane: a fresh session, a login where it is gone, all objects anew; every handle of before is void. */
 int token_login_again(struct token *t, struct fault *f) __attribute__((warn_unused_result));
 /* token_module, token_find, token_login, all objects: what a lane does at start. Under the lock of the settings. */

@@ -69,13 +69,11 @@ static void add_address(struct cert_profile *p, const char *host)
     p->ip[p->n_ip++] = host;
 }
 
-int server_certificate(struct token *t, struct authority *ca, const struct settings *s, const char *cn, int64_t from, struct fault *f)
+int server_certificate_for(struct token *t, struct authority *ca, const struct settings *s, EVP_PKEY *key, const char *cn, int64_t from, struct buf *der,
+                           struct fault *f)
 {
     struct cert_profile p = {.kind = CERT_SERVER, .cn = cn, .not_before = from, .not_after = from + CERT_LEAF_MAX, .dns = {"localhost"}, .n_dns = 1};
     char ci[HOST_MAX], admin[HOST_MAX];
-    BUF_AUTO der = BUF_INIT(CERT_DER_MAX);
-    EVP_PKEY *key;
-    int bad;
 
     if (host_of(s->listen_ci, ci) || host_of(s->listen_admin, admin))
         return fault_set(f, LANE_INPUT, "listen holds no address");
@@ -83,11 +81,18 @@ int server_certificate(struct token *t, struct authority *ca, const struct setti
     add_address(&p, "::1");
     add_address(&p, ci);
     add_address(&p, admin);
-    key = EVP_EC_gen("P-256");
+    return random_serial(p.serial, f) ? -1 : cert_make(t, &ca->key, ca->cert, key, &p, der, f);
+}
+
+int server_certificate(struct token *t, struct authority *ca, const struct settings *s, const char *cn, int64_t from, struct fault *f)
+{
+    BUF_AUTO der = BUF_INIT(CERT_DER_MAX);
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    int bad;
+
     if (!key)
         return fault_set(f, LANE_TOKEN, "OpenSSL cannot make a key");
-    bad = random_serial(p.serial, f) || cert_make(t, &ca->key, ca->cert, key, &p, &der, f) || write_key(s->tls_key, key, f) ||
-          write_certificate(s->tls_certificate, buf_span(&der), f);
+    bad = server_certificate_for(t, ca, s, key, cn, from, &der, f) || write_key(s->tls_key, key, f) || write_certificate(s->tls_certificate, buf_span(&der), f);
     EVP_PKEY_free(key);
     return bad ? -1 : 0;
 }

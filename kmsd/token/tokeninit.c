@@ -10,7 +10,6 @@
 #include "base/fsutil.h"
 #include "kmsd/token/softhsmconf.h"
 
-#define PIN_LEN 32
 #define SLOTS_MAX 64
 
 int dirs_make(const char *path, bool dir, struct fault *f)
@@ -111,7 +110,7 @@ int token_prepare(const struct token_settings *s, struct fault *f)
     return found;
 }
 
-static int write_pin(const char *path, const struct secret *pin, struct fault *f)
+int pin_write(const char *path, const struct secret *pin, struct fault *f)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     bool ok;
@@ -170,7 +169,7 @@ int token_init(const struct token_settings *s, struct fault *f)
 
     if (secret_random_text(&pin, PIN_LEN, &e) || secret_random_text(&officer, PIN_LEN, &e))
         return fault_err(f, LANE_TOKEN, &e);
-    if (write_pin(s->pin_file, &pin, f))
+    if (pin_write(s->pin_file, &pin, f))
         return -1;
     if (!init_fresh(s, &officer, &pin, f))
         return 0;

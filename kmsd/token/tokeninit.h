@@ -12,4 +12,8 @@ int token_init(const struct token_settings *s, struct fault *f) __attribute__((w
 /* mkdir -p of the directory that a path is in (or, dir = true, of the path itself), mode 0700. */
 int dirs_make(const char *path, bool dir, struct fault *f) __attribute__((warn_unused_result));
 
+#define PIN_LEN 32
+/* A new file (0600) with a PIN, synced; not its directory. */
+int pin_write(const char *path, const struct secret *pin, struct fault *f) __attribute__((warn_unused_result));
+
 #endif

@@ -8,9 +8,18 @@ $(B)/tests/bench/load: $(BENCH_LOAD) $(LIBBASE)
 	$(call link,-lssl)
 $(B)/tests/bench/raw: $(BENCH_RAW) $(SETTINGS) $(LIBTOKEN) $(LIBBASE)
 	$(call link,-lp11 -lp11-kit -ldl)
-bench-programs: $(B)/tests/bench/load $(B)/tests/bench/raw
+$(B)/tests/bench/nosync.so: tests/bench/nosync.c
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -fPIE,$(KCFLAGS)) $(CFLAGS) -fPIC -shared -Wl,-z,relro,-z,now -o $@ $<
+bench-programs: $(B)/tests/bench/load $(B)/tests/bench/raw $(B)/tests/bench/nosync.so
 bench: deps
 	@$(MAKE) --no-print-directory all bench-programs
 	@KMSD_BUILD=$(abspath $(B)) /usr/bin/python3 -B tests/bench/bench.py $(BENCH_OPTIONS)
 
-.PHONY: bench bench-programs
+# A log of LARGE_RECORDS (10,000,000: 9 GB under build/): how long a start takes, what the processes hold.
+bench-large: deps
+	@$(MAKE) --no-print-directory all longlog-program
+	@KMSD_BUILD=$(abspath $(B)) /usr/bin/python3 -B tests/bench/large.py --records $(or $(LARGE_RECORDS),10000000)
+
+.PHONY: bench bench-large bench-programs

@@ -37,6 +37,14 @@ def rsa(service):
     return raw, service.load(CONNECTIONS, RSA, key="bench-rsa")
 
 
+def without_sync(scale):
+    """The same service, but nothing waits for the disk: what durability costs. None where the programs load no library before a sanitizer's."""
+    if b"__asan_init" in (kms.BIN / "kmsd").read_bytes():
+        return None
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=kms.BUILD) as directory, Service(directory, scale, "nosync.so") as service:
+        return service.load(1, SINGLE), service.load(CONNECTIONS, MANY)
+
+
 def one_run(service):
     """Every figure once. The baseline is taken before and after what is held against it, for the machine may have other work."""
     got = {"raw": [], "base": []}
@@ -55,6 +63,7 @@ def one_run(service):
     got["raw"].append(service.raw(RAW))
     got["base"].append(service.raw(RAW, "--verify"))
     got["rsa_raw"], got["rsa"] = rsa(service)
+    got["nosync"] = without_sync(service.scale)
     return got
 
 
@@ -80,6 +89,7 @@ def figures(got):
         "syncs_per_signature_64": share(counted.get("groups"), many["signatures"]),
         "records_per_group_64": share(counted.get("records"), counted.get("groups")),
         "stages_64_us": {name: counted[name] for name in ("queue", "lane", "sync") if name in counted},
+        "nosync_p50_1_us": got["nosync"] and got["nosync"][0]["p50_us"], "nosync_singles_64_per_s": got["nosync"] and round(got["nosync"][1]["per_s"]),
         "newconn_per_s": round(fresh["per_s"]), "newconn_p50_us": fresh["p50_us"], "newconn_cpu_us": round(fresh["cpu_us"]),
         "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PARTS},
         "errors": sum(part["errors"] for part in (many, one, fresh, got["batch"], got["rsa"]) if part),

@@ -15,9 +15,10 @@ STAGES = {"queue": ("kmsd_sign_stage_seconds", "queue"), "lane": ("kmsd_sign_sta
 
 
 class Service:
-    def __init__(self, directory, scale):
+    def __init__(self, directory, scale, preload=None):
+        """preload: a library that its processes load before all others."""
         self.dir, self.scale, self.apps, self.first_error = Path(directory), scale, 0, ""
-        self.instance = kms.Instance(self.dir / "instance")
+        self.instance = kms.Instance(self.dir / "instance", environment={"LD_PRELOAD": str(PROGRAMS / preload)} if preload else None)
 
     def __enter__(self):
         self.instance.start()

@@ -26,6 +26,8 @@ ROWS = (
     ("  p50", "newconn_p50_us", "us"),
     ("  processor time", "newconn_cpu_us", "us"),
     ("  share of each process", "newconn_share", ""),
+    ("without the log's sync, 64 connections", "nosync_singles_64_per_s", "/s"),
+    ("  one connection, p50", "nosync_p50_1_us", "us"),
     ("the service, RSA-4096", None, None),
     ("64 connections", "rsa4096_per_s", "/s"),
     ("  of C_Sign", "rsa4096_of_raw", ""),

@@ -55,6 +55,10 @@ static void same_member(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    JSON_AUTO *fast = json_read_canonical(data, size), *slow = json_read_object(data, size, size, NULL);
+
+    if ((fast != NULL) != !json_is_canonical(data, size) || (fast && !json_equal(fast, slow)))
+        abort(); /* both readers build the same tree */
     same_member(data, size);
     if ((json_is_canonical(data, size) == 0) != is_reproduced(data, size))
         abort();

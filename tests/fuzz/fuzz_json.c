@@ -39,6 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!j)
         return 0;
     use_reader(j);
+    JSON_AUTO *slow = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
+    require(slow && json_equal(j, slow)); /* whichever way it was read */
     BUF_AUTO first = BUF_INIT(8 * (size_t)INPUT_MAX);
     BUF_AUTO second = BUF_INIT(8 * (size_t)INPUT_MAX);
     json_canonical(&first, j);

@@ -26,21 +26,26 @@ def run(*argv, check=True, timeout=300, **more):
     return done
 
 
-def make_base():
-    """The smallest Debian with systemd, from the mirror that this machine's apt uses."""
+def make_debian(target, *options):
+    """The smallest Debian, from the mirror that this machine's apt uses, as an archive that is kept."""
+    if target.exists():
+        return target
     if os.geteuid() != 0:
         raise Unusable("a Debian root can only be made as root")
-    for program in ("mmdebstrap", "systemd-nspawn"):
-        if not shutil.which(program):
-            raise Unusable(f"{program} is not installed (make deps-test)")
+    if not shutil.which("mmdebstrap"):
+        raise Unusable("mmdebstrap is not installed (make deps-test)")
     CACHE.mkdir(parents=True, exist_ok=True)
     fresh = CACHE / "fresh.tar"
     source = [SOURCES] if SOURCES.exists() else []
-    done = run("mmdebstrap", "--variant=minbase", "--mode=root", f"--include={INCLUDE}", "--skip=cleanup/apt/lists", "--format=tar", "bookworm", fresh, *source,
-               check=False, timeout=600)
+    done = run("mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", *options, "bookworm", fresh, *source, check=False, timeout=600)
     if done.returncode:
         raise Unusable("no Debian root can be made here: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
-    os.replace(fresh, BASE)
+    os.replace(fresh, target)
+    return target
+
+
+def make_slim():
+    return make_debian(CACHE / "slim.tar")
 
 
 class Root:
@@ -48,8 +53,9 @@ class Root:
 
     def __init__(self, where):
         self.dir, self.nspawn, self.leader = Path(where), None, None
-        if not BASE.exists():
-            make_base()
+        if not shutil.which("systemd-nspawn"):
+            raise Unusable("systemd-nspawn is not installed (make deps-test)")
+        make_debian(BASE, f"--include={INCLUDE}", "--skip=cleanup/apt/lists")
         self.dir.mkdir(parents=True)
         run("tar", "-xf", BASE, "-C", self.dir)
 

@@ -51,6 +51,15 @@ def test_lintian(debs):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_building_needs():
+    """The package asks for every library that the project's own list names; nothing else tells a builder."""
+    listed = re.search(r"^DEPS := ((?:.*\\\n)*.*)", (TOP / "tests/tests.mk").read_text(), re.M)[1].split()
+    control = (TOP / "packaging/debian/control").read_text()
+    asked = set(re.findall(r"^ ([a-z0-9.-]+),$", control[control.index("Build-Depends:"):control.index("Package: kmsd\n")], re.M))
+    missing = {p for p in listed if p.endswith("-dev") and p != "libc6-dev"} - asked
+    assert not missing and {"scdoc", "pkg-config"} <= asked
+
+
 def test_who_holds_what(debs):
     """Every file of make install is in exactly one package."""
     owner = {}
@@ -139,6 +148,20 @@ def test_sign_and_verify(machine):
     assert machine.sh(f"cd /root; {CI} kmsctl sign shop.zip --version 1.0.1 --key shop --app com.example.shop --channel beta", check=False).returncode == 1
 
 
+def test_under_the_unit_nothing_is_missing(machine):
+    """Every process runs, confined, and says nothing is wrong: the unit's walls take nothing away that kmsd needs."""
+    messages = machine("journalctl", "-u", "kmsd", "--no-pager", "-o", "cat").stdout
+    assert not re.search(r"level=error|Operation not permitted|status=", messages), messages
+    pid = main_pid(machine)
+    installed = {p.name for p in (machine.dir / "usr/libexec/kmsd").iterdir()}
+    running = {Path(line.split()[-1]).name for line in machine.sh(f"for p in $(cat /proc/{pid}/task/{pid}/children); do readlink /proc/$p/exe; done").stdout.splitlines()}
+    assert running == installed, (running, installed)
+
+
+def main_pid(machine):
+    return machine("systemctl", "show", "kmsd", "-p", "MainPID", "--value").stdout.strip()
+
+
 def test_library(machine, debs, tmp_path):
     """The example, compiled against the development package, runs with the library's package."""
     for name in ("libkms-dev", "libkms0"):
@@ -150,8 +173,11 @@ def test_library(machine, debs, tmp_path):
     assert "shop.zip 1.0.0" in done.stdout
 
 
-def main_pid(machine):
-    return machine("systemctl", "show", "kmsd", "-p", "MainPID", "--value").stdout.strip()
+def test_reload(machine):
+    pid = main_pid(machine)
+    machine("systemctl", "reload", "kmsd")
+    assert main_pid(machine) == pid and machine("systemctl", "is-active", "kmsd").stdout.strip() == "active"
+    machine.sh(f"{CI} kmsctl whoami")
 
 
 def test_upgrade_starts_it_again(machine, debs):

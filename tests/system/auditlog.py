@@ -10,8 +10,19 @@ import subprocess
 ZEROS = "0" * 64
 INSTANCE = "5a" * 16
 BOOT = "b0" * 16
-POLICY_1 = b"version: 1\n# first policy\n"
-POLICY_2 = b"version: 1\n" + b"# a policy that is too long for a record\n" * 150
+RULES = b"""version: 1
+roles:
+  admin:
+    - name: all
+      allow: [key.create, policy.apply, identity.create, identity.disable, identity.enable, release.withdraw, time.confirm]
+  ci:
+    - {name: sign, allow: [sign], keys: ['*'], apps: ['*'], channels: ['*']}
+grants:
+  - {role: admin, to: ['kind:human']}
+  - {role: ci, to: ['kind:ci']}
+"""
+POLICY_1 = RULES + b"# first policy\n"
+POLICY_2 = RULES + b"# a policy that is too long for a record\n" * 150
 
 
 def sha256(data):

@@ -106,7 +106,11 @@ def core(control):
 
 
 def main():
+    if "--check" in sys.argv:
+        sys.exit(int(wish("check") or 0))
     describe()
+    if NAME.startswith("front"):
+        signal.signal(signal.SIGHUP, lambda *_: os._exit(0))
     code = wish("exit")
     if code:
         print(f"{NAME}: ends as it was told", file=sys.stderr, flush=True)

@@ -136,6 +136,8 @@ class Fake:
         if rq.path == "/v1/nonce":
             self.nonces.append("%032x" % (len(self.nonces) + 1))
             return answer(200, {"expires_in": 60, "instance": INSTANCE, "nonce": self.nonces[-1]})
+        if rq.path == "/v1/sign" and "items" in rq.json():
+            return self.batch(rq)
         if rq.path == "/v1/sign":
             return answer(200, self.signature(rq.json()))
         return answer(200, {"items": [], "next": None})
@@ -153,6 +155,15 @@ class Fake:
     def signature(self, rq, **change):
         return {"request_id": "req-1", "key": rq["key"], "key_version": 1, "scheme": "statement", "record": {"seq": 42, "hash": "cd" * 32},
                 "envelope": self.pki.sign(self.statement(rq, **change))}
+
+    def batch(self, rq, **slugs):
+        """Answers a batch; slugs: name of an artifact without its suffix -> the problem it gets, "503" a passing one."""
+        items = []
+        for item in rq.json()["items"]:
+            slug = slugs.get(item["name"].split(".")[0])
+            items.append({"problem": json.loads(problem(503 if slug == "busy" else 409, slug, request_id="req-" + item["name"])[2])} if slug
+                         else self.signature(item))
+        return answer(200, {"failed": sum("problem" in item for item in items), "items": items})
 
     def ssh_signed(self, rq):
         """Does Kms-Signature of this request verify with ssh-keygen over the newest nonce?"""

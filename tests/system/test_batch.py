@@ -1,12 +1,17 @@
 """Batches: POST /v1/sign with items, against a real instance."""
+import http.client
 import itertools
 import json
+import signal
+import socket
+import threading
 import time
 
 import pytest
 
 from apitest import new_source
-from kms import BIN, b64, canonical, pae, run, sha256
+from kms import BIN, b64, canonical, run, sha256
+from test_disk import small  # noqa: F401 (a fixture)
 
 MOST = 1000
 BODY_MOST = 1 << 20
@@ -39,9 +44,9 @@ def slugs(answer):
 def check_items(kms, items, answer):
     """Every answer stands in its request's place, binds what was asked for, and names its own record."""
     lines = kms.lines()
-    seqs = set()
-    assert len(answer.json["items"]) == len(items)
-    for asked, got in zip(items, answer.json["items"]):
+    answers, seqs = answer.json["items"], set()
+    assert len(answers) == len(items)
+    for asked, got in zip(items, answers):
         statement = json.loads(b64(got["envelope"]["payload"]))
         assert statement["subject"] == [{"name": asked["name"], "digest": {"sha256": asked["digest"]["hex"]}}]
         assert statement["predicate"]["version"] == asked["version"] and statement["predicate"]["request_id"] == got["request_id"]
@@ -64,3 +69,322 @@ def test_as_many_as_there_are(kms, count):
     print(f"{count} items: {took:.3f} s, {count / took:.0f}/s, {len(answer.body)} bytes")
     check_items(kms, items, answer)
     kms.check_chain()
+
+
+def audit(kms):
+    run(BIN / "kms-audit", "verify", kms.dir)
+
+
+def test_the_log_of_batches_is_sound(kms):
+    items = [item(kms, new_app(), "n", key=key) for key in (kms.ci_env["KMS_SIGN_KEY"], "no-such-key")]
+    assert slugs(batch(kms, items, key="mixed", source=new_source())) == ["ok", "forbidden"]
+    audit(kms)
+
+
+# What is no batch
+
+@pytest.mark.parametrize("body, slug, says", [
+    ({"items": []}, "bad-request", "items is empty"),
+    ({"items": [{}] * (MOST + 1)}, "bad-request", "items"),
+    ({"items": {}}, "bad-request", "items must be an array"),
+    ({"items": None}, "bad-request", "items must be an array"),
+    ({"items": "a"}, "bad-request", "items must be an array"),
+    ({"items": [{}], "key": "release"}, "unknown-member", "key"),
+    ('{"items": [{}], "items": [{}]}', "bad-request", "duplicate"),
+    ('{"items": [' + "[" * 20 + "]" * 20 + "]}", "bad-request", "nested"),
+    ('{"items": [{"size": 1.0}]}', "bad-request", "whole numbers"),
+    ('{"items": [{}', "bad-request", "JSON"),
+    ('{"items": [' + ",".join(["[]"] * 340000) + "]}", "bad-request", "too many values"),
+], ids=lambda value: value[:12] if isinstance(value, str) else None)
+def test_no_batch(kms, body, slug, says):
+    answer = kms.request("ci", "POST", "/v1/sign", body, source=new_source())
+    assert (answer.status, answer.slug) == (400, slug) and says in answer.json["detail"], answer
+
+
+def test_body_limits(kms):
+    one = item(kms, new_app(), "padded")
+    text = json.dumps({"items": [one]})
+    answer = kms.request("ci", "POST", "/v1/sign", text + " " * (BODY_MOST - len(text)))
+    assert slugs(answer) == ["ok"]
+    head = b"POST /v1/sign HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (BODY_MOST + 1)
+    assert kms.raw("ci", head, source=new_source()).startswith(b"HTTP/1.1 413 ")
+    text = json.dumps(one)
+    assert kms.request("ci", "POST", "/v1/sign", text + " " * (65536 - len(text))).status == 200
+    answer = kms.request("ci", "POST", "/v1/sign", text + " " * (65537 - len(text)), source=new_source())
+    assert (answer.status, answer.slug) == (413, "too-large"), answer
+    assert slugs(batch(kms, [one, {"padding": "x" * 65536}, one], source=new_source())) == ["ok", "too-large", "ok"]
+
+
+def test_longest_answer(kms):
+    """As much text as a batch can hold, all of it in names, which stand twice in every statement."""
+    app, room = new_app(), BODY_MOST // MOST - 2
+    items = [item(kms, app, f"{n:03}" + "n" * 250, data=b"%d" % n, version="1.0.0+" + "b" * 100, source="") for n in range(MOST)]
+    for one in items:
+        one["source"] = "s" * (room - len(canonical(one)))
+    body = canonical({"items": items})
+    assert BODY_MOST * 0.97 < len(body) <= BODY_MOST
+    answer = kms.request("ci", "POST", "/v1/sign", body)
+    assert slugs(answer) == ["ok"] * MOST
+    assert len(answer.body) < 6 << 20
+    print(f"longest answer: {len(answer.body)} bytes")
+
+
+# One item does not decide about another
+
+def test_bad_items_among_good_ones(kms):
+    app = new_app()
+    sorts = {
+        "not an object": (7, "bad-request"), "null": (None, "bad-request"), "a list": ([], "bad-request"), "empty": ({}, "bad-request"),
+        "a batch": ({"items": [{}]}, "bad-request"), "other member": (item(kms, app, "a", colour="red"), "unknown-member"),
+        "digest": ({**item(kms, app, "b"), "digest": {"alg": "sha256", "hex": "00"}}, "bad-digest"),
+        "version": (item(kms, app, "c", version="one"), "bad-version"), "key": (item(kms, app, "d", key="no-such-key"), "forbidden"),
+        "app": (item(kms, "org.elsewhere", "e"), "forbidden"), "version type": (item(kms, app, "f", version=1), "bad-request"),
+    }
+    items, expected = [], []
+    for n, (bad, slug) in enumerate(sorts.values()):
+        items += [item(kms, app, f"good-{n}"), bad]
+        expected += ["ok", slug]
+    answer = batch(kms, items, source=new_source())
+    assert slugs(answer) == expected
+    check_items(kms, items[::2], type("Half", (), {"json": {"items": answer.json["items"][::2]}}))
+    problems = [one["problem"] for one in answer.json["items"][1::2]]
+    assert len({problem["request_id"] for problem in problems}) == len(problems)
+
+
+def test_refusals_are_recorded_as_single_ones_are(kms):
+    """Ten of an address singly, the others as a count."""
+    source, app = "127.9.9.9", new_app()
+    answer = batch(kms, [item(kms, "org.elsewhere", f"n{n}") for n in range(50)] + [item(kms, app, "n")], source=source)
+    assert slugs(answer) == ["forbidden"] * 50 + ["ok"]
+    records = kms.records(src=source, outcome="denied")
+    assert len(records) == 10
+    assert [record["req"] for record in records] == [one["problem"]["request_id"] for one in answer.json["items"][:10]]
+    assert all(record["event"] == "sign.release" and record["reason"] == "forbidden" and record["artifact"]["app"] == "org.elsewhere" for record in records)
+
+
+def test_dry_runs_among_others(kms):
+    app = new_app()
+    answer = batch(kms, [item(kms, app, "a", dry_run=True), item(kms, app, "a"), item(kms, app, "a", dry_run=True)])
+    assert slugs(answer) == ["ok"] * 3
+    first, signed, last = answer.json["items"]
+    assert not first["signed_before"] and last["signed_before"] and "envelope" in signed
+
+
+# As two requests one after the other
+
+def test_same_item_again(kms):
+    one = item(kms, new_app(), "same")
+    start = time.monotonic()
+    answer = batch(kms, [one] * MOST)
+    print(f"the same {MOST} times: {time.monotonic() - start:.3f} s")
+    assert slugs(answer) == ["ok"] * MOST
+    answers = answer.json["items"]
+    assert answers == answers[:1] * MOST
+    assert len(kms.records(event="sign.release", outcome="ok", artifact={"app": one["app"], "channel": one["channel"], "version": "1.0.0"})) == 1
+
+
+def test_conflicts_inside_a_batch(kms):
+    app = new_app()
+    items = [item(kms, app, "a"), item(kms, app, "a", data=b"other"), item(kms, app, "b"), item(kms, app, "a", version="1.1.0"),
+             item(kms, app, "b"), item(kms, app, "b", version="1.1.0"), item(kms, app, "c", version="1.1.0+other")]
+    answer = batch(kms, items, source=new_source())
+    assert slugs(answer) == ["ok", "digest-conflict", "ok", "ok", "version-not-newer", "ok", "version-not-newer"]
+
+
+def test_versions_go_up_in_order(kms):
+    app = new_app()
+    items = [item(kms, app, "a", version=f"1.0.{n}") for n in range(MOST)]
+    start = time.monotonic()
+    answer = batch(kms, items)
+    print(f"{MOST} versions: {time.monotonic() - start:.3f} s")
+    assert slugs(answer) == ["ok"] * MOST
+    check_items(kms, items, answer)
+    assert slugs(batch(kms, items[::-1][:20], source=new_source())) == ["ok"] + ["version-not-newer"] * 19
+
+
+# The same key, the same answer
+
+def test_whole_batch_again(kms):
+    app = new_app()
+    items = [item(kms, app, f"file-{n}") for n in range(MOST)]
+    first, again = batch(kms, items, key="again"), batch(kms, items, key="again")
+    assert slugs(first) == ["ok"] * MOST and first.body == again.body
+    assert {record["idem"] for record in kms.records(event="sign.release") if record.get("artifact", {}).get("app") == app} == {f"again:{n}" for n in range(MOST)}
+    assert batch(kms, items[:3], key="again").json["items"] == first.json["items"][:3]
+    assert slugs(batch(kms, items[:2] + [item(kms, app, "other")] + items[3:5], key="again", source=new_source())) == ["ok", "ok", "idempotency-conflict", "ok", "ok"]
+    alone = kms.request("ci", "POST", "/v1/sign", canonical(items[7]), {"Idempotency-Key": "again:7"})
+    assert alone.status == 200 and alone.json == first.json["items"][7]
+
+
+def test_old_answers_outlive_newer_versions(kms):
+    """Without the key the first version would be refused by now."""
+    app = new_app()
+    items = [item(kms, app, "a", version="1.0.0"), item(kms, app, "a", version="2.0.0")]
+    first = batch(kms, items, key="outlive")
+    assert slugs(first) == ["ok", "ok"] and batch(kms, items, key="outlive").body == first.body
+    assert slugs(batch(kms, items, source=new_source())) == ["version-not-newer", "ok"]
+
+
+def test_refused_items_are_decided_anew(kms):
+    app = new_app()
+    items = [item(kms, app, "a"), item(kms, "org.batch", "b"), item(kms, app, "c")]
+    first = batch(kms, items, key="anew", source=new_source())
+    assert slugs(first) == ["ok", "forbidden", "ok"]
+    policy = kms.request("admin", "GET", "/v1/policy").json["policy"]
+    try:
+        wider = policy.replace("com.example.*", "*")
+        assert wider != policy and kms.signed("PUT", "/v1/policy", wider, {"Content-Type": "application/yaml"}).status == 200
+        again = batch(kms, items, key="anew")
+    finally:
+        kms.signed("PUT", "/v1/policy", policy, {"Content-Type": "application/yaml"})
+    assert slugs(again) == ["ok"] * 3 and again.json["items"][::2] == first.json["items"][::2]
+
+
+def test_length_of_a_key(kms):
+    items = [item(kms, new_app(), "a")]
+    assert slugs(batch(kms, items, key="k" * 124)) == ["ok"]
+    answer = batch(kms, items, key="k" * 125, source=new_source())
+    assert (answer.status, answer.slug) == (400, "bad-request") and "124" in answer.json["detail"]
+
+
+# Faults
+
+def long_batch(app, kms, count=MOST):
+    return [item(kms, app, f"file-{n}") for n in range(count)]
+
+
+def send_batch(kms, items, key, result):
+    """In a thread: the answer, or what went wrong, into result."""
+    def ask():
+        try:
+            result.append(batch(kms, items, key=key))
+        except (OSError, http.client.HTTPException) as failure:
+            result.append(failure)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    return thread
+
+
+def signed_names(kms, app):
+    """Artifact names of the app in the log; none may be there twice."""
+    names = [record["detail"]["name"] for record in kms.records(event="sign.release", outcome="ok") if record["artifact"]["app"] == app]
+    assert len(names) == len(set(names))
+    return set(names)
+
+
+def finish(kms, items, key, seconds=30):
+    """Asks under the same key until every item is signed."""
+    def ask():
+        try:
+            answer = batch(kms, items, key=key)
+        except (OSError, http.client.HTTPException, AssertionError):
+            return None
+        return answer if answer.status == 200 and not answer.json["failed"] else None
+    answer = kms.wait(ask, seconds, "a batch without a failure")
+    check_items(kms, items, answer)
+    assert signed_names(kms, items[0]["app"]) == {one["name"] for one in items}
+    kms.check_chain()
+    audit(kms)
+    return answer
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lane_dies(own_kms, sig):
+    """Its items go to another lane, or are refused for now; the others never notice."""
+    kms, result = own_kms, []
+    items = long_batch(new_app(), kms)
+    lane = kms.lanes()[0]
+    thread = send_batch(kms, items, "lane", result)
+    kms.wait(lambda: len(kms.lines()) > 60, what="records of the batch")
+    kms.kill(lane, sig)
+    thread.join(60)
+    words = slugs(result[0])
+    assert set(words) <= {"ok", "token-unavailable"}
+    told = [one for one in result[0].json["items"] if "problem" not in one]
+    again = finish(kms, items, "lane").json["items"]
+    assert all(one in again for one in told[:: 50])
+    assert all(one["problem"]["retry_after"] >= 1 for one in result[0].json["items"] if "problem" in one)
+
+
+def test_all_lanes_die_again_and_again(own_kms):
+    kms, result = own_kms, []
+    items = long_batch(new_app(), kms)
+    thread = send_batch(kms, items, "lanes", result)
+    for _ in range(3):
+        time.sleep(0.1)
+        for lane in kms.lanes():
+            kms.kill(lane)
+    thread.join(60)
+    assert set(slugs(result[0])) <= {"ok", "token-unavailable"}
+    finish(kms, items, "lanes")
+
+
+def test_the_core_dies(own_kms):
+    """What was recorded before is answered from the log; nothing is signed twice."""
+    kms, result = own_kms, []
+    items = long_batch(new_app(), kms)
+    thread = send_batch(kms, items, "core", result)
+    kms.wait(lambda: len(kms.lines()) > 100, what="records of the batch")
+    kms.kill(kms.child("kmsd-core"))
+    thread.join(60)
+    assert isinstance(result[0], Exception) or result[0].status >= 500, result
+    before = signed_names(kms, items[0]["app"])
+    assert before
+    finish(kms, items, "core")
+
+
+def test_the_client_goes_away(own_kms):
+    """The items that are under way end as they would; the service goes on at once."""
+    kms = own_kms
+    items = long_batch(new_app(), kms)
+    body = json.dumps({"items": items}).encode()
+    plain = socket.create_connection(kms.address("ci"))
+    with kms.context(kms.ci).wrap_socket(plain, server_hostname=kms.address("ci")[0]) as peer:
+        peer.sendall(b"POST /v1/sign HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        kms.wait(lambda: len(kms.lines()) > 60, what="records of the batch")
+    assert kms.sign("1.0.0", app=new_app()).status == 200
+    kms.wait(lambda: len(signed_names(kms, items[0]["app"])) == MOST, what="the rest of the batch")
+    kms.check_chain()
+
+
+def test_half_a_batch_arrives(kms):
+    before = len(kms.lines())
+    kms.raw("ci", b"POST /v1/sign HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{\"items\": [" + b" " * 100000)
+    assert kms.sign("1.0.0", app=new_app()).status == 200
+    assert len(kms.lines()) == before + 1
+
+
+def test_a_stop_in_the_middle(own_kms):
+    """What is under way is answered, the rest is refused as not begun; daemon.stop comes last."""
+    kms, result = own_kms, []
+    items = long_batch(new_app(), kms)
+    thread = send_batch(kms, items, "stop", result)
+    kms.wait(lambda: len(kms.lines()) > 100, what="records of the batch")
+    begun = time.monotonic()
+    kms.stop()
+    assert time.monotonic() - begun < 10
+    thread.join(60)
+    assert json.loads(kms.lines()[-1])["event"] == "daemon.stop"
+    if not isinstance(result[0], Exception):
+        assert set(slugs(result[0])) <= {"ok", "busy"}
+    kms.start()
+    finish(kms, items, "stop")
+
+
+def test_the_disk_fills(small):  # noqa: F811
+    kms, filler = small
+    items, n = [], 0
+    while True:
+        n += 1
+        items = [item(kms, new_app(), f"file-{n}") for n in range(200)]
+        answer = batch(kms, items, key=f"disk-{n}")
+        words = slugs(answer)
+        assert set(words) <= {"ok", "log-unavailable"}, set(words)
+        if "log-unavailable" in words:
+            break
+        assert n < 20
+    assert slugs(batch(kms, items)) == words or "log-unavailable" in slugs(batch(kms, items))
+    filler.unlink()
+    kms.wait(lambda: not batch(kms, items, key=f"disk-{n}").json["failed"], 10, "room")
+    kms.check_chain()
+    audit(kms)

@@ -1,4 +1,5 @@
 """kmsctl against a scripted service: signing, verification, changes, repetitions, hostile answers."""
+import base64
 import hashlib
 import json
 import os
@@ -103,8 +104,84 @@ def test_several_files(ctl, fake, tmp_path):
     assert done.returncode == 0
     assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["app.zip", "b.zip"]
     assert (tmp_path / "b.zip.dsse.json").exists()
-    assert fake.requests[0].headers["Idempotency-Key"] != fake.requests[1].headers["Idempotency-Key"]
+    assert [item["name"] for item in fake.requests[0].json()["items"]] == ["app.zip", "b.zip"] and len(fake.requests) == 1
     assert ctl("sign", "app.zip", "b.zip", "--version", "1.0.0", "--name", "x").returncode == 2
+
+
+def files(tmp_path, count):
+    names = [f"f{n}.zip" for n in range(count)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    return names
+
+
+def test_many_files(ctl, fake, tmp_path, monkeypatch):
+    """Batches of a thousand; every file has its digest and its envelope. The signatures are one and the same: nobody checks them here."""
+    names, made = files(tmp_path, 2100), fake.pki.sign(b"{}")["signatures"]
+    monkeypatch.setattr(fake.pki, "sign", lambda payload: {"payload": base64.b64encode(payload).decode(), "payloadType": fs.TYPE, "signatures": made})
+    done = ctl("sign", *names, "--version", "1.0.0", "--idempotency-key", "job-1")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result["file"] for result in results] == names
+    assert all(result["sha256"] == hashlib.sha256(name.encode()).hexdigest() for name, result in zip(names, results))
+    for name in names[::100]:
+        payload = json.loads(base64.b64decode(json.loads((tmp_path / f"{name}.dsse.json").read_text())["payload"]))
+        assert payload["subject"][0]["name"] == name
+    assert [len(rq.json()["items"]) for rq in fake.requests] == [1000, 1000, 100]
+    keys = [rq.headers["Idempotency-Key"] for rq in fake.requests]
+    assert len(set(keys)) == 3 and all(key.startswith("job-1.") for key in keys)
+    assert ctl("sign", *names, "--version", "1.0.0", "--idempotency-key", "job-1").returncode == 0
+    assert [rq.headers["Idempotency-Key"] for rq in fake.requests[3:]] == keys
+
+
+def test_one_of_many_is_refused(ctl, fake, tmp_path):
+    fake.script = [lambda rq: fake.batch(rq, f1="version-not-newer")]
+    done = ctl("sign", *files(tmp_path, 3), "--version", "1.0.0")
+    assert done.returncode == 1 and "f1.zip: Detail of version-not-newer" in done.stderr and "1 of 3 files were not signed" in done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result.get("error", {}).get("slug") for result in results] == [None, "version-not-newer", None]
+    assert results[1]["error"]["request_id"] == "req-f1.zip" and results[1]["error"]["status"] == 409
+    assert len(fake.requests) == 1
+    assert (tmp_path / "f0.zip.dsse.json").exists() and not (tmp_path / "f1.zip.dsse.json").exists()
+
+
+def test_only_what_was_refused_for_now_is_repeated(ctl, fake, tmp_path):
+    fake.script = [lambda rq: fake.batch(rq, f1="busy", f2="digest-conflict", f3="busy"), lambda rq: fake.batch(rq, f3="busy")]
+    done = ctl("sign", *files(tmp_path, 5), "--version", "1.0.0", "--idempotency-key", "again")
+    assert done.returncode == 1 and "1 of 5 files" in done.stderr and "trying again" in done.stderr
+    assert [[item["name"] for item in rq.json()["items"]] for rq in fake.requests] == [[f"f{n}.zip" for n in range(5)], ["f1.zip", "f3.zip"], ["f3.zip"]]
+    assert len({rq.headers["Idempotency-Key"] for rq in fake.requests}) == 3
+    assert [result.get("error", {}).get("slug") for result in map(json.loads, done.stdout.splitlines())] == [None, None, "digest-conflict", None, None]
+    fake.script = [lambda rq: fake.batch(rq, **{f"f{n}": "busy" for n in range(5)})] * 3
+    assert ctl("sign", *files(tmp_path, 5), "--version", "1.0.0", "--retries", "1").returncode == 3
+
+
+def test_many_under_one_key_when_the_connection_is_lost(ctl, fake, tmp_path):
+    fake.script = ["drop", fs.problem(503, "busy")]
+    done = ctl("sign", *files(tmp_path, 3), "--version", "1.0.0")
+    assert done.returncode == 0, done.stderr
+    assert len({(rq.headers["Idempotency-Key"], rq.body) for rq in fake.requests}) == 1 and len(fake.requests) == 3
+
+
+@pytest.mark.parametrize("change", [lambda items: items[:2], lambda items: items[::-1], lambda items: [items[0]] * 3, lambda items: [7, None, "x"],
+                                    lambda items: [{"problem": 7}] * 3, lambda items: [{}] * 3], ids=["short", "reversed", "same", "no objects", "no problem", "empty"])
+def test_hostile_batch_answers(ctl, fake, tmp_path, change):
+    def answer(rq):
+        status, headers, body = fake.batch(rq)
+        body = json.loads(body)
+        return fs.answer(200, {**body, "items": change(body["items"])})
+    fake.script = [answer]
+    done = ctl("sign", *files(tmp_path, 3), "--version", "1.0.0")
+    assert done.returncode == 1, done.stderr
+    bound = {name for name in ("f0.zip", "f1.zip", "f2.zip") if (tmp_path / f"{name}.dsse.json").exists()}
+    for name in bound:
+        assert json.loads(base64.b64decode(json.loads((tmp_path / f"{name}.dsse.json").read_text())["payload"]))["subject"][0]["name"] == name
+    assert len(bound) < 3
+
+
+def test_a_file_that_cannot_be_read_stops_before_the_first_request(ctl, fake, tmp_path):
+    done = ctl("sign", *files(tmp_path, 3), "missing.zip", "--version", "1.0.0")
+    assert done.returncode == 1 and "missing.zip" in done.stderr and not fake.requests
 
 
 def test_a_bad_name_stops_before_the_first_request(ctl, fake, tmp_path):

@@ -152,10 +152,23 @@ def test_stop(running, number):
     assert len(running.reports("start")) == ALL, "nothing is started again while stopping"
 
 
-def test_hangup_is_ignored(running):
+def test_hangup_renews_the_doors(running):
+    """Both are replaced at once, nobody else; the core hears that it was meant."""
+    before = running.pids()
     running.daemon.send_signal(signal.SIGHUP)
-    time.sleep(0.3)
-    assert running.daemon.poll() is None and len(running.reports("start")) == ALL
+    wait(lambda: len(running.reports("start")) == ALL + 2, what="the start of two doors")
+    after = running.pids()
+    assert {name for name in before if before[name] != after[name]} == {"front-ci", "front-admin"}
+    assert [r["reason"] for r in running.reports("CHILD_GONE", "core")] == ["renewed"] * 2
+
+
+def test_hangup_with_files_that_are_wrong(running):
+    """What the doors would refuse does not cost those that run."""
+    (running.dir / "front-ci.check").write_text("78")
+    before = running.pids()
+    running.daemon.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert running.daemon.poll() is None and running.pids() == before
 
 
 @pytest.mark.parametrize("name", ["lane-sign", "front-ci"])

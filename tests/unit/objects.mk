@@ -23,3 +23,5 @@ UNIT_OBJS_test_sigpipe := $(B)/obj/client/sigpipe.o
 UNIT_OBJS_test_token_method := $(TOKEN_SIGNING)
 UNIT_OBJS_test_token_label := $(call obj,kmsd/token/label.c kmsd/token/fault.c)
 UNIT_LIBS_test_token_method := -lp11 -lp11-kit -ldl
+UNIT_OBJS_test_p256verify := $(call obj,kmsd/token/p256verify.c tests/unit/p256.c)
+UNIT_OBJS_test_p256edges := $(call obj,kmsd/token/p256verify.c tests/unit/p256.c)

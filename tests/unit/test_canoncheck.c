@@ -92,6 +92,25 @@ static void finds_members(void **state)
     assert_null(w[0].text.data);
 }
 
+/* The tree is the one that the other reader builds; what is not canonical has none. */
+static void builds_the_tree(void **state)
+{
+    static const char *const texts[] = {
+        "{}", "{\"a\":[],\"b\":{},\"c\":[1,[2,{\"x\":-3}],\"\"]}", "{\"n\":9007199254740991,\"o\":-9007199254740991,\"z\":0}",
+        "{\"s\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\\u000b\xc3\xa9\xf0\x9f\x98\x80\"}", "{\"a\":true,\"b\":false,\"c\":null}"};
+    static const char *const none[] = {"", "[]", "{\"a\":1", "{\"a\":1}x", "{\"b\":1,\"a\":2}", "{\"a\":[1,{\"b\":2}", "{\"a\":1.5}"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof texts / sizeof *texts; n++) {
+        JSON_AUTO *fast = json_read_canonical(texts[n], strlen(texts[n])), *slow = json_read_object(texts[n], strlen(texts[n]), 4096, NULL);
+
+        assert_non_null(fast);
+        assert_true(json_equal(fast, slow));
+    }
+    for (size_t n = 0; n < sizeof none / sizeof *none; n++)
+        assert_null(json_read_canonical(none[n], strlen(none[n])));
+}
+
 static int by_rewriting(const char *data, size_t len)
 {
     BUF_AUTO again = BUF_INIT(2 * len + 1);
@@ -132,7 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),
         cmocka_unit_test(refuses),
-        cmocka_unit_test(depth), cmocka_unit_test(finds_members),
+        cmocka_unit_test(depth), cmocka_unit_test(finds_members), cmocka_unit_test(builds_the_tree),
         cmocka_unit_test(agrees_with_the_writer_near_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

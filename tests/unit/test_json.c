@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/jsonread.h"
 
 static json_t *read_text(const char *text, struct err *e)
 {
@@ -57,6 +59,50 @@ static void refuses(void **state)
     assert_int_equal(e.code, ERR_TOO_LARGE);
 }
 
+/* The quick way gives what jansson gives, and gives up on everything else. */
+static void quick_way(void **state)
+{
+    static const struct {
+        const char *text;
+        bool easy;
+    } rows[] = {
+        {"{}", true}, {" { } ", true}, {"{\"a\":[]}", true}, {"{\"a\" : [ 1 ,\t-2,[3],{\"b\":null} ] ,\r\n\"c\":true,\"d\":false}", true},
+        {"{\"\":\"\"}", true}, {"{\"abcdefgh\":\"12345678\"}", true}, {"{\"abcdefg\":\"1234567\"}", true}, {"{\"\xc3\xa4\":\"\xe2\x82\xac uro, eight\"}", true},
+        {"{\"n\":9007199254740991,\"m\":-9007199254740991,\"z\":0}", true}, {"{\"a\":\"1234567\\\"\"}", false}, {"{\"\\u0061\":1}", false},
+        {"{\"a\":1,\"a\":1}", false}, {"{\"a\":1,}", false}, {"{\"a\":[1,]}", false}, {"{\"a\":[1}", false}, {"{\"a\":truex}", false}, {"{\"a\":nul}", false},
+        {"{\"a\" 1}", false}, {"{\"a\":}", false}, {"{\"a\":-}", false}, {"{,}", false}, {"{\"a\":1}}", false}, {"{\"a\":1} x", false}, {"[{}]", false},
+        {"{\"a\":\"x", false}, {"{\"a\":\"12345678", false}, {"{\"a", false}, {"{\"a\":\"\x1f\"}", false}, {"{\"a\":\"123456\x0a\"}", false}, {"", false}, {" ", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        JSON_AUTO *quick = json_read_plain(rows[i].text, strlen(rows[i].text));
+        JSON_AUTO *slow = json_loadb(rows[i].text, strlen(rows[i].text), JSON_REJECT_DUPLICATES, NULL);
+
+        if ((quick != NULL) != rows[i].easy)
+            print_error("%s\n", rows[i].text);
+        assert_true((quick != NULL) == rows[i].easy);
+        assert_true(!quick || (slow && json_equal(quick, slow)));
+    }
+}
+
+/* Cut anywhere, a text is no text any more; a byte behind the end is never looked at. */
+static void quick_way_stays_inside(void **state)
+{
+    static const char text[] = "{\"name\":\"a string of some length\",\"list\":[1,-22,true,null,{\"x\":\"y\"}],\"last\":123}";
+
+    (void)state;
+    for (size_t n = 0; n < sizeof text - 1; n++) {
+        char *cut = malloc(n + 1);
+
+        assert_non_null(cut);
+        memcpy(cut, text, n);
+        cut[n] = '}';
+        assert_null(json_read_plain(cut, n));
+        free(cut);
+    }
+}
+
 static void depth(void **state)
 {
     (void)state;
@@ -74,6 +120,24 @@ static void depth(void **state)
         if (n > JSON_DEPTH_MAX)
             assert_string_equal(e.detail, "JSON line 1 column 21: nested too deeply");
     }
+}
+
+/* So many values and no more, whatever they are; commas in texts do not count. */
+static void number_of_values(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    for (unsigned more = 0; more < 2; more++) {
+        BUF_AUTO b = BUF_INIT(1 << 20);
+        buf_puts(&b, "{\"a,\":[0");
+        for (unsigned n = 0; n < JSON_VALUES_MAX + more; n++)
+            buf_puts(&b, ",0");
+        buf_puts(&b, "]}");
+        JSON_AUTO *j = json_read_object(b.data, b.len, b.len, &e);
+        assert_true((j != NULL) == !more);
+    }
+    assert_non_null(strstr(e.detail, "too many values"));
 }
 
 static void says_where(void **state)
@@ -162,8 +226,8 @@ static void reader_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts),    cmocka_unit_test(refuses),              cmocka_unit_test(depth),
-        cmocka_unit_test(says_where), cmocka_unit_test(reader_takes_members), cmocka_unit_test(reader_refuses),
+        cmocka_unit_test(accepts),    cmocka_unit_test(refuses),              cmocka_unit_test(quick_way), cmocka_unit_test(quick_way_stays_inside), cmocka_unit_test(depth),
+        cmocka_unit_test(number_of_values), cmocka_unit_test(says_where), cmocka_unit_test(reader_takes_members), cmocka_unit_test(reader_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

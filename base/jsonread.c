@@ -1,0 +1,148 @@
+/* Builds jansson's values from JSON text that has been looked through before (UTF-8 without NUL, whole numbers in range, depth). jansson's own reader takes each
+ * byte through several calls, and reading is most of the work of a start and of the index. This one gives up at the first thing it does not like: then jansson
+ * reads the text too, and says what is wrong and where. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/jsonread.h"
+#include "base/plain.h"
+
+struct text {
+    const char *p, *end;
+};
+
+static json_t *take_value(struct text *t, int depth);
+
+static char skip_space(struct text *t)
+{
+    while (t->p < t->end && (*t->p == ' ' || *t->p == '\t' || *t->p == '\n' || *t->p == '\r'))
+        t->p++;
+    return t->p < t->end ? *t->p : '\0';
+}
+
+static int take(struct text *t, char c)
+{
+    if (skip_space(t) != c)
+        return -1;
+    t->p++;
+    return 0;
+}
+
+/* The bytes of a string up to its closing quote, which is taken too. -1 where it is not closed, or holds an escape or a control character. */
+static int take_plain(struct text *t, const char **start, size_t *len)
+{
+    uint64_t eight;
+
+    if (take(t, '"'))
+        return -1;
+    *start = t->p;
+    while (t->end - t->p >= 8 && (memcpy(&eight, t->p, sizeof eight), plain_eight(eight)))
+        t->p += sizeof eight;
+    while (t->p < t->end && *t->p != '"') {
+        if ((unsigned char)*t->p < 0x20 || *t->p == '\\')
+            return -1;
+        t->p++;
+    }
+    if (t->p == t->end)
+        return -1;
+    *len = (size_t)(t->p++ - *start);
+    return 0;
+}
+
+static json_t *take_string(struct text *t)
+{
+    const char *start;
+    size_t len;
+
+    return take_plain(t, &start, &len) ? NULL : json_stringn_nocheck(start, len);
+}
+
+static json_t *take_number(struct text *t)
+{
+    bool negative = *t->p == '-';
+    json_int_t n = 0;
+
+    t->p += negative;
+    if (t->p == t->end || *t->p < '0' || *t->p > '9')
+        return NULL;
+    for (; t->p < t->end && *t->p >= '0' && *t->p <= '9'; t->p++)
+        n = n * 10 + (*t->p - '0');
+    return json_integer(negative ? -n : n);
+}
+
+static json_t *take_word(struct text *t, const char *word, json_t *value)
+{
+    size_t n = strlen(word);
+
+    if ((size_t)(t->end - t->p) < n || memcmp(t->p, word, n) != 0)
+        return NULL;
+    t->p += n;
+    return value;
+}
+
+static json_t *give_up(json_t *half)
+{
+    json_decref(half);
+    return NULL;
+}
+
+static json_t *take_object(struct text *t, int depth)
+{
+    json_t *object = json_object();
+    size_t members = 0;
+
+    t->p++;
+    if (!object || !take(t, '}'))
+        return object;
+    do {
+        const char *name;
+        size_t len;
+        json_t *value;
+
+        if (take_plain(t, &name, &len) || take(t, ':') || !(value = take_value(t, depth)) || json_object_setn_new_nocheck(object, name, len, value) ||
+            json_object_size(object) != ++members) /* it did not grow: the member was there */
+            return give_up(object);
+    } while (!take(t, ','));
+    return take(t, '}') ? give_up(object) : object;
+}
+
+static json_t *take_array(struct text *t, int depth)
+{
+    json_t *array = json_array();
+
+    t->p++;
+    if (!array || !take(t, ']'))
+        return array;
+    do {
+        json_t *value = take_value(t, depth);
+
+        if (!value || json_array_append_new(array, value))
+            return give_up(array);
+    } while (!take(t, ','));
+    return take(t, ']') ? give_up(array) : array;
+}
+
+static json_t *take_value(struct text *t, int depth)
+{
+    char c = skip_space(t);
+
+    switch (c) {
+    case '"': return take_string(t);
+    case '{': return depth == JSON_DEPTH_MAX ? NULL : take_object(t, depth + 1);
+    case '[': return depth == JSON_DEPTH_MAX ? NULL : take_array(t, depth + 1);
+    case 't': return take_word(t, "true", json_true());
+    case 'f': return take_word(t, "false", json_false());
+    case 'n': return take_word(t, "null", json_null());
+    default: return c == '-' || (c >= '0' && c <= '9') ? take_number(t) : NULL;
+    }
+}
+
+json_t *json_read_plain(const char *data, size_t len)
+{
+    struct text t = {data, data + len};
+    json_t *object = skip_space(&t) == '{' ? take_value(&t, 0) : NULL;
+
+    (void)skip_space(&t);
+    return object && t.p != t.end ? give_up(object) : object;
+}

@@ -1,0 +1,88 @@
+/* What the commands share that an operator runs beside the service or while it is stopped. */
+#include "kmsd/supervisor/offline.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fsutil.h"
+#include "kmsd/supervisor/account.h"
+#include "kmsd/supervisor/instance.h"
+
+#define LOCK_WAIT_MS 200
+#define WORDS_MAX 16
+
+int offline_settings(int argc, char **argv, const char *usage, struct settings *s, struct err *e)
+{
+    static const struct option options[] = {
+        {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
+    char file[PATH_MAX] = "";
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
+        if ((opt != 's' && opt != 'd') || path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
+            return fputs(usage, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+    if (!file[0] || optind != argc)
+        return fputs(usage, stderr), 2;
+    (void)!settings_load(file, s, e);
+    return -1;
+}
+
+int offline_not_sealed(const struct settings *s, struct err *e)
+{
+    char latch[PATH_MAX];
+
+    if (settings_latch(s, latch, sizeof latch))
+        return err_set(e, ERR_BAD_REQUEST, "the path of tokens.lock is too long");
+    return file_exists(latch) ? err_set(e, ERR_BAD_REQUEST, "a token refused its PIN: correct the PIN, then run kmsd unseal") : 0;
+}
+
+int offline_owner(const struct settings *s, struct err *e)
+{
+    struct stat st;
+
+    if (stat(s->audit_dir, &st))
+        return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", s->audit_dir);
+    return st.st_uid == geteuid() ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user", s->audit_dir, st.st_uid);
+}
+
+int offline_lock(const struct settings *s, struct err *e)
+{
+    char own[PATH_MAX], log[PATH_MAX];
+
+    if (path_join(own, sizeof own, s->dir, "lock") || path_join(log, sizeof log, s->audit_dir, "lock"))
+        return err_set(e, ERR_BAD_REQUEST, "the path of the instance is too long");
+    return lock_file(own, LOCK_WAIT_MS, e) < 0 || lock_file(log, LOCK_WAIT_MS, e) < 0 ? err_context(e, "stop the service first") : 0;
+}
+
+int offline_token(const struct settings *s, const char *const more[], struct buf *out, struct err *e)
+{
+    char program[PATH_MAX];
+    const char *argv[WORDS_MAX] = {program, "--settings", s->file};
+    struct account account = {0};
+    int n = 3, code;
+
+    for (; *more; more++) {
+        if (n == WORDS_MAX - 1)
+            return err_set(e, ERR_INTERNAL, "too many words for kmsd-token");
+        argv[n++] = *more;
+    }
+    if ((!geteuid() && account_of(s, CHILD_LANE_ADMIN, &account, e)) || program_path("kmsd-token", true, program, sizeof program, e))
+        return -1;
+    code = program_run_as(argv, &account, out, e);
+    return code ? code < 0 ? -1 : err_set(e, ERR_TOKEN_UNAVAILABLE, "kmsd-token refused; its line above says why") : 0;
+}
+
+int offline_replace(const char *path, struct span text, struct err *e)
+{
+    struct stat st;
+
+    if (stat(path, &st))
+        return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
+    if (file_write_atomic(path, text.data, text.len, st.st_mode & 0777, e))
+        return -1;
+    return st.st_uid == geteuid() || !chown(path, st.st_uid, st.st_gid) ? 0 : err_errno(e, ERR_INTERNAL, errno, "the owner of %s", path);
+}
