@@ -273,6 +273,29 @@ def test_kmsctl(life, key):
     destroyed(life, key)
 
 
+def test_sets_of_public_keys(life, key):
+    """Every key that may still verify something, under the id that envelopes name."""
+    envelope = signed(life, key).json["envelope"]
+    keyid = shown(life, key)["keyid"]
+    one = life.request("ci", "GET", f"/v1/keys/{key}/public?format=jwks", source=new_source())
+    assert one.status == 200 and one.type == "application/jwk-set+json"
+    jwk, = one.json["keys"]
+    plain = life.request("ci", "GET", f"/v1/keys/{key}/public?format=jwk", source=new_source()).json
+    assert jwk == {**plain, "kid": keyid, "use": "sig"} and envelope["signatures"][0]["keyid"] == keyid
+
+    def kids():
+        answer = life.request("ci", "GET", "/v1/jwks", source=new_source())
+        assert answer.status == 200 and answer.type == "application/jwk-set+json"
+        return {k["kid"]: k for k in answer.json["keys"]}
+    listed = {k["keyid"]: k for k in json.loads(life.kmsctl("key", "list", "-o", "json").stdout)["items"]}
+    assert kids()[keyid] == jwk and set(kids()) == {kid for kid, k in listed.items() if "compromised" not in k}
+    assert {k["state"] for kid, k in listed.items() if kid in kids()} >= {"active"}
+    changed(life, key, "retire", "retired")
+    assert keyid in kids() and keyid in {k["kid"] for k in json.loads(life.kmsctl("key", "jwks").stdout)["keys"]}
+    changed(life, key, "compromise", "retired")
+    assert keyid not in kids()
+
+
 # Restarts, deaths, clocks
 
 def test_states_survive_a_restart(tmp_path):
