@@ -210,6 +210,7 @@ struct core_reader {
     uint64_t next_id;
     uint64_t told, indexed;        /* records that it was told are durable; that its index has */
     bool head_open;                /* it was told and has not answered yet */
+    bool late;                     /* a question was given up, and it has said nothing since */
     unsigned silent;               /* ticks since it said anything, while it owed a word */
     char what[READER_TEXT];        /* what it does, in its words */
 };
