@@ -3,6 +3,8 @@
 
 #include "audit/record.h"
 
+#define STATEMENT_ROOM 1000 /* holds most of them */
+
 /* Where the members of the predicate come from, in the order in which the canonical form has them. */
 static const struct {
     const char *name;
@@ -41,6 +43,7 @@ static void put_predicate(struct buf *out, const json_t *record, const char *ins
 /* Every signature has its payload built more than once: written straight away, without a tree in between. */
 int statement_payload(const json_t *record, const char *instance, struct buf *out, struct err *e)
 {
+    buf_expect(out, STATEMENT_ROOM);
     buf_puts(out, "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicate\":");
     put_predicate(out, record, instance);
     buf_puts(out, ",\"predicateType\":\"" STATEMENT_PREDICATE "\",\"subject\":[{\"digest\":{\"sha256\":");
@@ -53,6 +56,7 @@ int statement_payload(const json_t *record, const char *instance, struct buf *ou
 
 void statement_pae(struct span payload, struct buf *out)
 {
+    buf_expect(out, payload.len + 64);
     buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
     buf_put(out, payload.data, payload.len);
 }

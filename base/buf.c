@@ -58,6 +58,12 @@ uint8_t *buf_room(struct buf *b, size_t n)
     return b->data + b->len;
 }
 
+void buf_expect(struct buf *b, size_t n)
+{
+    if (!b->failed && b->len <= b->max && n <= b->max - b->len && n < SIZE_MAX - b->len - 1 && b->cap <= b->len + n && grow(b, b->len + n))
+        return; /* whoever puts the bytes sees it */
+}
+
 void buf_put(struct buf *b, const void *data, size_t len)
 {
     uint8_t *to = buf_room(b, len);

@@ -36,6 +36,8 @@ void buf_u64(struct buf *b, uint64_t v);
 void buf_consume(struct buf *b, size_t n); /* drops the first n bytes */
 /* Room for n more bytes at data+len without setting len; NULL when over the maximum. */
 uint8_t *buf_room(struct buf *b, size_t n);
+/* n more bytes are to come: memory for them at once, as far as the maximum goes. Never fails. */
+void buf_expect(struct buf *b, size_t n);
 /* 0 when nothing failed, else -1. */
 int buf_ok(const struct buf *b) __attribute__((warn_unused_result));
 /* Hands the memory on (caller frees), leaves b empty; NULL when failed. */

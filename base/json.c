@@ -57,11 +57,12 @@ static const char *number_flaw(const char *p, const char *end, const char **next
     return n == 0 && *p == '-' ? "-0 is not accepted" : NULL;
 }
 
-/* The limits that jansson does not know, on the text, so that they hold before it builds anything: depth and the form of numbers. Leaves all
+/* The limits that jansson does not know, on the text, so that they hold before it builds anything: depth, number of values, form of numbers. Leaves all
  * other syntax to jansson. */
 static int text_check(const char *data, size_t len, struct err *e)
 {
     const char *p = data, *end = data + len, *next;
+    unsigned values = 0;
     int depth = 0;
 
     while (p < end) {
@@ -77,6 +78,10 @@ static int text_check(const char *data, size_t len, struct err *e)
         case '}':
         case ']':
             depth--;
+            break;
+        case ',':
+            if (++values > JSON_VALUES_MAX)
+                return err_at(e, data, (size_t)(p - data), "too many values");
             break;
         case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': {
             const char *flaw = number_flaw(p, end, &next);

@@ -8,6 +8,7 @@
 #include "base/err.h"
 
 #define JSON_DEPTH_MAX 16
+#define JSON_VALUES_MAX (1u << 17) /* commas of a document, which bounds what is built from it */
 #define JSON_AUTO __attribute__((cleanup(json_auto_free))) json_t
 void json_auto_free(json_t **j);
 

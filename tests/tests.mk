@@ -31,7 +31,7 @@ test-docs: all
 # The Debian packages, installed on a clean machine.
 test-package: all
 	@packaging/deps.sh $(DEPS_TEST) buildah
-	@KMS_CONTAINER=1 tests/run.sh packaging
+	@KMS_LONG=1 tests/run.sh packaging
 test-sim: sim-program
 	@tests/run.sh sim
 
@@ -72,7 +72,7 @@ FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
-FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c renewserver.c changepin.c),$(wildcard kmsd/token/*.c)) \
+FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c

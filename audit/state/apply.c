@@ -123,6 +123,14 @@ static int on_identity_create(struct fold *f, struct err *e)
     return fold_add_identity(f->s, rec_obj(f->detail, "identity"), rec_str(f->record, "time"), false, e);
 }
 
+/* One with the rights of the first, and a policy that lets him use them where it did not. */
+static int on_recover(struct fold *f, struct err *e)
+{
+    const char *policy = rec_str(f->detail, "policy_sha256");
+
+    return fold_add_identity(f->s, rec_obj(f->detail, "identity"), rec_str(f->record, "time"), true, e) || (*policy && set_policy(f, policy, e)) ? -1 : 0;
+}
+
 static int on_identity_switch(struct fold *f, struct err *e)
 {
     struct identity *i = state_identity(f->s, rec_str(f->detail, "name"));
@@ -264,6 +272,7 @@ static const struct {
     {"token.reconcile", "error", on_reconcile},
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
+    {"admin.recover", "ok", on_recover},
     {"identity.renew", "ok", fold_renew},
     {"identity.disable", "ok", on_identity_switch},
     {"identity.enable", "ok", on_identity_switch},

@@ -197,6 +197,7 @@ static int put_release(const struct core *c, const json_t *record, const char *h
         return -1;
     if (!payload.len)
         payload = buf_span(&built);
+    buf_expect(out, 2 * payload.len + 512);
     buf_puts(out, "{\"envelope\":{\"payload\":\"");
     b64_encode(out, payload.data, payload.len);
     buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");

@@ -4,12 +4,15 @@
 
 #include "kmsd/core/internal.h"
 
+#define FRAME_HEAD_ROOM 200 /* for what stands beside the body, as a rule */
+
 static void send(struct core *c, struct request *rq, const struct reply_head *head, struct span body)
 {
     struct buf frame = BUF_INIT(FRAME_MAX + 4096);
     size_t mark;
 
     metrics_answered(c, rq, head->status);
+    buf_expect(&frame, body.len + FRAME_HEAD_ROOM);
     mark = frame_begin(&frame, FRAME_REPLY, rq->id);
     frame_put_u64(&frame, TAG_STATUS, head->status);
     frame_put_str(&frame, TAG_REQUEST_ID, rq->req);

@@ -55,6 +55,8 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     r = mark_release(m, s->name);
     if (!r)
         return 0;
+    if (strcmp(r->key, s->key))
+        return err_set(e, ERR_ALREADY_EXISTS, "%s in version %s was signed with key %s; what another key signs needs a name of its own", s->name, s->version, r->key);
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
     if (keylife_answerable(c, r->key, e))
@@ -176,6 +178,7 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     op->wanted = still_wanted;
+    buf_expect(&op->frame, input.len + 128);
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);

@@ -11,6 +11,7 @@
 #define SLOW_US INT64_C(1000000) /* a request that takes longer to arrive may have to make room */
 
 static void *tree, *peers;
+static struct conn *asked_last;
 
 static int by_session(const void *a, const void *b)
 {
@@ -19,11 +20,17 @@ static int by_session(const void *a, const void *b)
     return (x->session > y->session) - (x->session < y->session);
 }
 
+/* The libraries ask for one connection several times before they turn to the next. */
 struct conn *conn_of(gnutls_session_t session)
 {
     struct conn key = {.session = session};
-    void *const *found = tfind(&key, &tree, by_session);
+    void *const *found;
 
+    if (asked_last && asked_last->session == session)
+        return asked_last;
+    found = tfind(&key, &tree, by_session);
+    if (found)
+        asked_last = *found;
     return found ? *found : NULL;
 }
 
@@ -129,6 +136,8 @@ static void conn_free(struct conn *c)
     if (c->phase == PHASE_HANDSHAKE)
         core_count_tls(c->tls_reason ? c->tls_reason : "tls-aborted");
     shut(c);
+    if (asked_last == c)
+        asked_last = NULL;
     peer_leave(c->peer);
     tdelete(c, &tree, by_session);
     if (c->next)

@@ -94,6 +94,7 @@ static int on_reply(const struct frame *f)
     take_text(f, TAG_LINK, rq->reply.link, sizeof rq->reply.link);
     rq->reply.body = BUF_INIT(FRAME_MAX);
     buf_put(&rq->reply.body, f->field[TAG_BODY].data, f->field[TAG_BODY].len);
+    http_hold(rq, rq->reply.body.len);
     rq->answered = true;
     MHD_resume_connection(rq->connection);
     return 0;

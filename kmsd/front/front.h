@@ -12,6 +12,8 @@
 
 #define BODY_ADMIN_MAX (300u << 10)
 #define IN_FLIGHT_LIMIT 4096
+#define HELD_MAX (128u << 20)   /* bytes of requests and answers; beyond, no long body is taken */
+#define BODY_SHORT (64u << 10)
 #define OUT_LIMIT (8u << 20)
 #define IDLE_SECONDS 60
 #define ANSWER_FACTOR 4       /* an answer may take that many times request_seconds to be read */
@@ -67,7 +69,9 @@ struct http_request {
     struct conn *conn;
     char *target;
     struct buf body;
+    size_t held;                  /* its part of front.held */
     bool started, sent, answered;
+    bool crowded;                 /* its body was dropped: others hold too much */
     struct reply reply;
 };
 struct front {
@@ -78,6 +82,7 @@ struct front {
     struct conn *conns;
     unsigned n_conns;             /* without those that are over */
     unsigned in_flight;
+    size_t held;                  /* bytes of bodies and answers of all requests */
     int64_t now;                  /* CLOCK_BOOTTIME of this turn of the loop, microseconds */
     uint64_t progress;            /* counts whatever came or went: a turn without any may be followed by a pause */
     uint64_t next_id;
@@ -111,6 +116,7 @@ void *http_target(void *cls, const char *uri, struct MHD_Connection *connection)
 enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
                             const char *upload, size_t *upload_size, void **req_cls);
 void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls, enum MHD_RequestTerminationCode code);
+void http_hold(struct http_request *rq, size_t bytes);          /* it holds so much from now on */
 /* corelink.c */
 int core_send(struct http_request *rq);                         /* 0 = sent, -1 = the core has too much to do */
 void core_forget(struct http_request *rq);                      /* nobody waits for the reply any more */

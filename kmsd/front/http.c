@@ -7,14 +7,17 @@
 #include "kmsd/front/front.h"
 
 /* Every status is a fixed problem or comes from the core; both go out the same way. */
-static enum MHD_Result respond(struct http_request *rq, const struct reply *r, bool close)
+static enum MHD_Result respond(struct http_request *rq, struct reply *r, bool close)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(r->body.len, r->body.len ? (void *)r->body.data : (void *)(uintptr_t)"", MHD_RESPMEM_MUST_COPY);
+    size_t len = 0;
+    char *body = buf_steal(&r->body, &len);
+    struct MHD_Response *response = body ? MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE) : NULL;
     enum MHD_Result queued;
 
-    if (!response)
+    if (!response) {
+        free(body);
         return MHD_NO;
+    }
     MHD_add_response_header(response, "Cache-Control", "no-store");
     if (r->content_type[0])
         MHD_add_response_header(response, "Content-Type", r->content_type);
@@ -33,7 +36,7 @@ static enum MHD_Result respond(struct http_request *rq, const struct reply *r, b
     if (close || drain_asked())
         MHD_add_response_header(response, "Connection", "close");
     if (rq->conn && !span_eq_str(headscan_part(&rq->conn->scan, HEADSCAN_METHOD), "HEAD")) /* to HEAD no body is sent */
-        join_expect(rq->conn, r->body.len);
+        join_expect(rq->conn, len);
     queued = MHD_queue_response(rq->connection, r->status, response);
     MHD_destroy_response(response);
     return queued;
@@ -64,6 +67,26 @@ static enum MHD_Result refuse(struct http_request *rq, enum err_code code, const
     result = respond(rq, &r, true);
     buf_free(&r.body);
     return result;
+}
+
+void http_hold(struct http_request *rq, size_t bytes)
+{
+    front.held += bytes - rq->held;
+    rq->held = bytes;
+}
+
+/* A long body that would be too much is read, but not kept: the library answers whole requests only. */
+static void take_body(struct http_request *rq, const char *data, size_t size)
+{
+    if (rq->crowded)
+        return;
+    buf_put(&rq->body, data, size);
+    http_hold(rq, rq->body.len);
+    if (rq->body.len <= BODY_SHORT || front.held <= HELD_MAX)
+        return;
+    rq->crowded = true;
+    buf_free(&rq->body);
+    http_hold(rq, 0);
 }
 
 void *http_target(void *cls, const char *uri, struct MHD_Connection *connection)
@@ -119,11 +142,15 @@ static enum MHD_Result dispatch(struct http_request *rq)
 {
     if (rq->conn->late)
         return refuse(rq, ERR_TIMEOUT, "the body did not arrive in time");
+    if (rq->crowded)
+        return refuse(rq, ERR_BUSY, "the door holds too many long requests and answers");
     if (buf_ok(&rq->body) || rq->body.len != rq->conn->scan.content_length)
         return refuse(rq, ERR_INTERNAL, "the body is not as long as its head says");
     if (core_send(rq))
         return refuse(rq, ERR_BUSY, "too many requests are being worked on");
     rq->sent = true;
+    buf_free(&rq->body);
+    http_hold(rq, 0);
     conn_phase(rq->conn, PHASE_WORK);
     MHD_suspend_connection(rq->connection);
     return MHD_YES;
@@ -143,7 +170,7 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
     if (!rq->started)
         return begin(rq, method);
     if (*upload_size) {
-        buf_put(&rq->body, upload, *upload_size);
+        take_body(rq, upload, *upload_size);
         *upload_size = 0;
         return MHD_YES;
     }
@@ -171,6 +198,7 @@ void http_completed(void *cls, struct MHD_Connection *connection, void **req_cls
         rq->conn->served = true;
         conn_phase(rq->conn, PHASE_IDLE);
     }
+    http_hold(rq, 0);
     buf_free(&rq->body);
     buf_free(&rq->reply.body);
     free(rq->target);

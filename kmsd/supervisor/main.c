@@ -18,6 +18,7 @@ static const struct {
     {"anchor", command_anchor, "show what the anchor says about the log; accept a log that does not hold it"},
     {"change-pin", command_change_pin, "another PIN for a token, chosen at random"},
     {"rebuild-index", command_rebuild_index, "make the index of the audit log anew, while the service is stopped"},
+    {"recover-admin", command_recover_admin, "let another administrator in where none is left"},
     {"renew-server", command_renew_server, "another certificate for the TLS key of the doors"},
     {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"dev", command_dev, "prepare and run a development server in one directory"},

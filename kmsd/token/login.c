@@ -46,6 +46,46 @@ static CK_RV libp11_rv(void)
     return ERR_GET_LIB(code) == ERR_get_CKR_code() ? (CK_RV)ERR_GET_REASON(code) : CKR_FUNCTION_FAILED;
 }
 
+/* What the token says when it must do something. Before there is a session of ours libp11's is asked. */
+static CK_RV ask(struct token *t)
+{
+    uint8_t byte;
+
+    if (!(t->info.flags & CKF_RNG))
+        return CKR_RANDOM_NO_RNG;
+    if (t->session)
+        return t->f->C_GenerateRandom(t->session, &byte, 1);
+    ERR_clear_error();
+    return PKCS11_generate_random(t->slot, &byte, 1) ? libp11_rv() : CKR_OK;
+}
+
+static bool is_away(CK_RV rv)
+{
+    struct fault f;
+
+    fault_class(&f, rv);
+    return f.class == LANE_TOKEN && f.heal == HEAL_NONE;
+}
+
+/* No try of the PIN for a token that does not answer. */
+static int answers(struct token *t, CK_RV *answer, struct fault *f)
+{
+    *answer = ask(t);
+    return is_away(*answer) ? fault_rv(f, *answer, "C_GenerateRandom") : 0;
+}
+
+/* A module whose token goes away during C_Login may call the PIN wrong. Only where the token answered before is that believed: otherwise a refusal
+ * is a refusal. */
+static int not_logged_in(struct token *t, CK_RV rv, CK_RV answered, struct fault *f)
+{
+    fault_rv(f, rv, "C_Login");
+    if (f->class != LANE_HUMAN)
+        return -1;
+    if (answered == CKR_OK && is_away(ask(t)))
+        return fault_set(f, LANE_TOKEN, "token %s went away during the login", settings_token_name(t->settings));
+    return pin_refused(t, f);
+}
+
 /* CKR_OK also when somebody is logged in already: a login belongs to the application. */
 static CK_RV libp11_login(struct token *t, const struct secret *pin)
 {
@@ -72,12 +112,14 @@ int token_login(struct token *t, struct fault *f)
 {
     static const struct timespec pause = {.tv_nsec = 50000000};
     SECRET_AUTO pin = {0};
-    CK_RV rv;
+    CK_RV rv, answered;
 
     if (read_pin(t, &pin, f) || token_may_try_pin(t, f))
         return -1;
     if (PKCS11_open_session(t->slot, 1))
         return fault_rv(f, libp11_rv(), "PKCS11_open_session");
+    if (answers(t, &answered, f))
+        return -1;
     rv = libp11_login(t, &pin);
     if (rv == CKR_USER_PIN_NOT_INITIALIZED) {
         (void)nanosleep(&pause, NULL);
@@ -87,10 +129,8 @@ int token_login(struct token *t, struct fault *f)
         if (rv == CKR_USER_PIN_NOT_INITIALIZED)
             return no_pin_set(t, f);
     }
-    if (rv != CKR_OK) {
-        fault_rv(f, rv, "C_Login");
-        return f->class == LANE_HUMAN ? pin_refused(t, f) : -1;
-    }
+    if (rv != CKR_OK)
+        return not_logged_in(t, rv, answered, f);
     t->epoch++;
     return token_session(t, f);
 }
@@ -100,21 +140,21 @@ static int renew(struct token *t, struct fault *f)
 {
     SECRET_AUTO pin = {0};
     CK_SESSION_INFO info;
-    CK_RV rv = t->f->C_GetSessionInfo(t->session, &info);
+    CK_RV rv = t->f->C_GetSessionInfo(t->session, &info), answered;
 
     if (rv != CKR_OK)
         return fault_rv(f, rv, "C_GetSessionInfo");
     if (info.state == CKS_RW_USER_FUNCTIONS)
         return 0;
-    if (read_pin(t, &pin, f) || token_may_try_pin(t, f))
+    if (read_pin(t, &pin, f) || token_may_try_pin(t, f) || answers(t, &answered, f))
         return -1;
     rv = t->f->C_Login(t->session, CKU_USER, pin.data, pin.len);
     if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
         return 0;
-    fault_rv(f, rv, "C_Login");
-    if (rv == CKR_USER_PIN_NOT_INITIALIZED) /* seen without the lock of the start: a new process looks again under it */
-        return fault_set(f, LANE_TOKEN, "token %s was being changed during the login", settings_token_name(t->settings));
-    return f->class == LANE_HUMAN ? pin_refused(t, f) : -1;
+    if (rv != CKR_USER_PIN_NOT_INITIALIZED)
+        return not_logged_in(t, rv, answered, f);
+    fault_rv(f, rv, "C_Login"); /* seen without the lock of the start: a new process looks again under it */
+    return fault_set(f, LANE_TOKEN, "token %s was being changed during the login", settings_token_name(t->settings));
 }
 
 int token_login_again(struct token *t, struct fault *f)

@@ -10,7 +10,7 @@
 #include "base/secret.h"
 #include "kmsd/token/changepin.h"
 #include "kmsd/token/lane.h"
-#include "kmsd/token/renewserver.h"
+#include "kmsd/token/offlineissue.h"
 #include "kmsd/token/setup.h"
 
 #define EXIT_USAGE 2
@@ -19,9 +19,9 @@
 #define INDEX_MAX 1023
 
 struct arguments {
-    const char *settings, *lane, *spki, *change_pin;
+    const char *settings, *lane, *spki, *change_pin, *csr;
     uint64_t index, parent;
-    bool set_up, renew_server;
+    bool set_up, renew_server, recover_admin;
     struct setup_options setup;
 };
 
@@ -32,6 +32,8 @@ static const char usage_text[] =
     "           prepares the tokens, CA and TLS certificate of a new instance\n"
     "       kmsd-token --settings FILE --renew-server --spki BASE64\n"
     "           prints a certificate of the doors for that public key\n"
+    "       kmsd-token --settings FILE --recover-admin --csr BASE64 --admin-cn NAME\n"
+    "           prints a certificate for that signing request\n"
     "       kmsd-token --settings FILE --change-pin keys|checkpoint\n"
     "           sets a new random PIN and writes it to the PIN file\n";
 
@@ -46,6 +48,7 @@ static const struct option options[] = {
     {"parent", required_argument, NULL, 'p'},   {"setup", no_argument, NULL, 'S'},           {"origin", required_argument, NULL, 'o'},
     {"admin-csr", required_argument, NULL, 'c'}, {"admin-out", required_argument, NULL, 'O'}, {"admin-cn", required_argument, NULL, 'n'},
     {"renew-server", no_argument, NULL, 'r'},   {"spki", required_argument, NULL, 'k'},      {"change-pin", required_argument, NULL, 'P'},
+    {"recover-admin", no_argument, NULL, 'R'},  {"csr", required_argument, NULL, 'C'},
         {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -63,6 +66,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 'r': a->renew_server = true; break;
         case 'k': a->spki = optarg; break;
         case 'P': a->change_pin = optarg; break;
+        case 'R': a->recover_admin = true; break;
+        case 'C': a->csr = optarg; break;
         case 'o': a->setup.origin = optarg; break;
         case 'c': a->setup.admin_csr = optarg; break;
         case 'O': a->setup.admin_out = optarg; break;
@@ -93,8 +98,12 @@ static int check(const struct arguments *a)
 {
     if (!a->settings)
         return usage("--settings is missing");
-    if (a->set_up + a->renew_server + (a->lane != NULL) + (a->change_pin != NULL) != 1)
-        return usage("either --lane, --setup, --renew-server or --change-pin");
+    if (a->set_up + a->renew_server + a->recover_admin + (a->lane != NULL) + (a->change_pin != NULL) != 1)
+        return usage("either --lane, --setup, --renew-server, --recover-admin or --change-pin");
+    if (a->recover_admin != (a->csr != NULL))
+        return usage("--recover-admin needs --csr");
+    if (a->recover_admin)
+        return 0;
     if (a->change_pin)
         return strcmp(a->change_pin, "keys") && strcmp(a->change_pin, "checkpoint") ? usage("--change-pin is keys or checkpoint") : 0;
     if (a->renew_server != (a->spki != NULL))
@@ -113,6 +122,7 @@ static int run_once(const struct settings *s, const struct arguments *a)
 
     int bad = a->set_up         ? setup_run(s, &a->setup, &line, &f)
               : a->renew_server ? renew_server(s, a->spki, &line, &f)
+              : a->recover_admin ? recover_admin(s, a->csr, a->setup.admin_cn, &line, &f)
                                 : changepin_run(s, strcmp(a->change_pin, "keys") ? &s->checkpoint : &s->keys, &f);
 
     if (bad) {

@@ -3,7 +3,7 @@ MAN_PAGES := $(patsubst packaging/man/%.scd,$(B)/man/%,$(wildcard packaging/man/
 .PHONY: man
 man: $(MAN_PAGES)
 $(B)/man/%: packaging/man/%.scd packaging/man/page.sh packaging/man/help.awk packaging/man/markdown.awk $(PROGRAMS) docs/log-format.md docs/openapi.yaml \
-  client/kms.h client/examples/sign.c policy/policy.h policy/examples/release.yaml
+  client/kms.h $(wildcard client/examples/*.c) policy/policy.h policy/examples/release.yaml
 	$(call say,MAN,$@)
 	@mkdir -p $(@D)
 	$(Q)packaging/man/page.sh $(B)/bin $(VERSION) $< >$@.scd

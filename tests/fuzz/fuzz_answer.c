@@ -45,7 +45,7 @@ static void read_problem_of(struct span text, unsigned status)
 static void read_signature(struct span text)
 {
     struct kms_sign_request rq = {.key = "release", .app = "app", .channel = "main", .version = "1.0.0",
-                                  .sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", .size = -1};
+                                  .digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", .size = -1};
     struct err e = {0};
     JSON_AUTO *json = json_read_object(text.data, text.len, 1 << 20, &e);
     KMS_SIGNATURE_AUTO got = {0};

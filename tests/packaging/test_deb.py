@@ -51,6 +51,15 @@ def test_lintian(debs):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_built_again_it_is_the_same(debs, tmp_path):
+    """Anybody can check that a package comes from these sources: byte for byte, from another directory."""
+    if not os.environ.get("KMS_LONG"):
+        pytest.skip("builds everything a second time: make test-package")
+    run(TOP / "packaging/deb.sh", tmp_path, re.search(r"^VERSION := (.*)", (TOP / "Makefile").read_text(), re.M)[1], timeout=900)
+    for name, deb in debs.items():
+        assert deb.read_bytes() == (tmp_path / deb.name).read_bytes(), name
+
+
 def test_what_building_needs():
     """The package asks for every library that the project's own list names; nothing else tells a builder."""
     listed = re.search(r"^DEPS := ((?:.*\\\n)*.*)", (TOP / "tests/tests.mk").read_text(), re.M)[1].split()
@@ -171,6 +180,13 @@ def test_library(machine, debs, tmp_path):
     run("gcc", tmp_path / "usr/share/doc/libkms-dev/examples/sign.c", "-o", machine.dir / "root/sign", *flags.stdout.split())
     done = machine.sh(f"cd /root; {CI} ./sign shop com.example.shop stable 1.0.0 shop.zip shop.pem")
     assert "shop.zip 1.0.0" in done.stdout
+
+
+def test_reload(machine):
+    pid = main_pid(machine)
+    machine("systemctl", "reload", "kmsd")
+    assert main_pid(machine) == pid and machine("systemctl", "is-active", "kmsd").stdout.strip() == "active"
+    machine.sh(f"{CI} kmsctl whoami")
 
 
 def test_upgrade_starts_it_again(machine, debs):

@@ -1,6 +1,7 @@
 """Writes audit logs as docs/log-format.md describes them, with nothing of kmsd: Python's standard library, openssl and ssh-keygen."""
 import base64
 import copy
+import datetime
 import hashlib
 import json
 import os
@@ -198,6 +199,27 @@ class Log:
     def switch(self, name, what, reason, **how):
         return self.person("identity." + what, "POST", "/v1/identities/%s/%s" % (name, what), canonical({"reason": reason}),
                            members={"reason": reason, "detail": {"name": name}}, **how)
+
+    def life(self, verb, state, name="release", asked=None, reason="so", delay=None, **detail):
+        """A change of a key's life. delay: seconds that a destruction is ahead, in the record; asked: what the signed body holds besides or instead."""
+        body = dict({"reason": reason}, **(asked or {}))
+        if delay is not None:
+            at = datetime.datetime(2026, 3, 3, 8, (self.clock + 1) // 60, (self.clock + 1) % 60, self.clock + 1) + datetime.timedelta(seconds=delay)
+            detail["due"] = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return self.person("key." + verb, "POST", "/v1/keys/%s/%s" % (name, verb), canonical(body),
+                           members={"reason": reason, "key": {"name": name, "version": 1}, "detail": dict({"state": state}, **detail)})
+
+    def erase(self, outcome="intent", intent=None, name="release", key_id="01" * 16, left=0):
+        members = {"key": {"name": name, "version": 1}}
+        if intent is not None:
+            members["intent_seq"] = intent
+        if outcome == "error":
+            members["reason"] = "token-unavailable"
+        else:
+            members["detail"] = {"key_id": key_id}
+        if outcome == "ok":
+            members["detail"].update({"left": left, "private": 1, "public": 1, "token": {"label": "kmsd-keys", "serial": "0a1b"}})
+        return self.add("key.erase", outcome, self.SYSTEM, **members)
 
     def withdraw(self, version, reason="botched"):
         artifact = {"app": "Shop", "channel": "stable", "version": version}

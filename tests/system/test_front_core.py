@@ -481,7 +481,7 @@ BAD = {
     "long target": (400, b"GET /" + b"a" * 2048 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
     "large head": (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 8200 + b"\r\n\r\n"),
     "65 fields": (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: x\r\n" * 64 + b"\r\n"),
-    "large body": (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n" + b"x" * 65537),
+    "large body": (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n" + b"x" * 65537),
     "immense body": (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n"),
     "length beyond 64 bits": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
 }

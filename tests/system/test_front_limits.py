@@ -93,3 +93,31 @@ def test_name_of_a_peer_on_an_ipv6_socket(pki, tmp_path, monkeypatch):  # noqa: 
                     assert f.text(SOURCE) == name
                     front.reply(f)
                     assert answer(s)[0] == 200
+
+
+def test_long_bodies_make_way_for_answers_that_nobody_reads(pki, tmp_path):  # noqa: F811
+    """Beyond 128 MiB of requests and answers no long body is taken; short requests go on, and long ones too as soon as there is room again."""
+    long = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + b"z" * 200000
+    with front_of(pki, tmp_path) as front, contextlib.ExitStack() as silent:
+        for _ in range(17):
+            s = silent.enter_context(front.connect(pki["client"]))
+            s.sendall(GET)
+            front.reply(front.request(), body=b"x" * (8000 << 10))
+        with front.connect(pki["client"]) as s:
+            s.sendall(long)
+            assert answer(s)[0] == 503 and front.request(0.3) is None
+        with front.connect(pki["client"]) as s:
+            s.sendall(GET)
+            front.reply(front.request())
+            assert answer(s)[0] == 200
+        silent.close()
+        end = time.monotonic() + 10
+        while True:
+            with front.connect(pki["client"]) as s:
+                s.sendall(long)
+                if f := front.request(1):
+                    assert f.fields[BODY] == b"z" * 200000
+                    front.reply(f)
+                    assert answer(s)[0] == 200
+                    break
+                assert answer(s)[0] == 503 and time.monotonic() < end

@@ -171,6 +171,10 @@ def test_repetitions_and_versions(kinds):
     assert first.status == 200 and first.json == again.json == stored.json
     refused_sign(kinds, request_for("p384", "digest", b"2", app, "2.0.0"), 409, "digest-conflict")
     refused_sign(kinds, request_for("p384", "digest", b"2", app, "1.9.0"), 409, "version-not-newer")
+    other_key = request_for("p384", "digest", b"1", app, "2.0.0", key=name_of("p256", "statement"), digest={"alg": "sha256", "hex": sha256(b"1")})
+    refused_sign(kinds, other_key, 409, "already-exists")  # never the signature of another key than the one that was asked for
+    own_name = kinds.request("ci", "POST", "/v1/sign", {**other_key, "name": "image.json"})
+    assert own_name.status == 200 and own_name.json["key"] == name_of("p256", "statement")
     dry = kinds.request("ci", "POST", "/v1/sign", request_for("p384", "digest", b"3", app, "2.1.0", dry_run=True))
     assert dry.status == 200 and dry.json["rule"] == "ci/sign-digests"
 

@@ -10,7 +10,7 @@ from kms import BIN, ROOT, run
 
 FLAGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 APP = "com.example.libkms"
-EXAMPLE = ROOT / "client/examples/sign.c"
+EXAMPLES = ROOT / "client/examples"
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +56,14 @@ def test_the_header_stands_alone(prefix, tmp_path, language):
 
 @pytest.fixture(scope="module", params=["shared", "static"])
 def example(request, prefix, tmp_path_factory):
-    program = tmp_path_factory.mktemp(request.param) / "sign"
+    directory = tmp_path_factory.mktemp(request.param)
     if request.param == "shared":
         words = pkg_config(prefix, "--cflags", "--libs")
     else:  # the library itself statically, what it needs from the system
         words = pkg_config(prefix, "--cflags") + [str(prefix / "lib/libkms.a"), "-lcurl", "-ljansson", "-lcrypto"]
-    run("gcc", "-std=c11", *FLAGS, EXAMPLE, "-o", program, *words)
-    return program
+    for source in EXAMPLES.glob("*.c"):
+        run("gcc", "-std=c11", *FLAGS, source, "-o", directory / source.stem, *words)
+    return directory
 
 
 def call(program, prefix, env, *words):
@@ -77,7 +78,7 @@ def test_the_example_signs_and_verifies(example, prefix, kms, tmp_path):
     pub.write_bytes(run(BIN / "kmsctl", "key", "public", env["KMS_SIGN_KEY"], env={**os.environ, **env}).stdout)
     # Both forms of the library sign the same release: the second is answered with the stored signature.
     words = (env["KMS_SIGN_KEY"], APP, "beta", "1.0.0", file, pub)
-    done = call(example, prefix, env, *words)
+    done = call(example / "sign", prefix, env, *words)
     assert done.returncode == 0, done.stderr
     envelope = tmp_path / "app.zip.dsse.json"
     assert "app.zip 1.0.0" in done.stdout and json.loads(envelope.read_text())["payloadType"] == "application/vnd.in-toto+json"
@@ -94,13 +95,29 @@ def test_failures_have_slugs(example, prefix, kms, tmp_path):
     env = {**kms.ci_env, "KMS_DEVELOPMENT": "1"}
     words = (env["KMS_SIGN_KEY"], APP + ".slugs", "beta")
     pub.write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
-    wrong_key = call(example, prefix, env, *words, "1.0.0", file, pub)
+    wrong_key = call(example / "sign", prefix, env, *words, "1.0.0", file, pub)
     assert wrong_key.returncode == 1 and wrong_key.stderr.startswith("verify: "), wrong_key.stderr
-    older = call(example, prefix, env, *words, "0.9.0", file, pub)
+    older = call(example / "sign", prefix, env, *words, "0.9.0", file, pub)
     assert older.returncode == 1 and older.stderr.startswith("sign: version-not-newer: "), older.stderr
-    nobody = call(example, prefix, {**env, "KMS_ADDR": "https://127.0.0.1:1"}, *words, "1.0.0", file, pub)
+    nobody = call(example / "sign", prefix, {**env, "KMS_ADDR": "https://127.0.0.1:1"}, *words, "1.0.0", file, pub)
     assert nobody.returncode == 3 and nobody.stderr.startswith("sign: unreachable: "), nobody.stderr
     for name, value in (("KMS_CACERT", "/nonexistent"), ("KMS_ADDR", "http://127.0.0.1:1")):
-        done = call(example, prefix, {**env, name: value}, *words, "1.0.0", file, pub)
+        done = call(example / "sign", prefix, {**env, name: value}, *words, "1.0.0", file, pub)
         assert done.returncode == 2 and done.stderr.startswith("open: usage: "), done.stderr
-    assert call(example, prefix, env, *words, "1.0.0", tmp_path / "none", pub).stderr.startswith("digest: local: ")
+    assert call(example / "sign", prefix, env, *words, "1.0.0", tmp_path / "none", pub).stderr.startswith("digest: local: ")
+
+
+def test_many_in_one(example, prefix, kms, tmp_path):
+    """Each file gets its own answer: one that is refused keeps none of the others from being signed."""
+    env = dict(kms.ci_env)
+    app = f"{APP}.many.{example.name.rstrip('0123456789')}"
+    files = [tmp_path / f"part-{n}.zip" for n in range(3)] + [tmp_path / "+bad.zip"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    done = call(example / "sign_many", prefix, env, env["KMS_SIGN_KEY"], app, "beta", "1.0.0", *files)
+    assert done.returncode == 1 and f"{files[3]}: bad-name: " in done.stderr and done.stdout.count(": record ") == 3, done
+    for file in files[:3]:
+        envelope = json.loads((tmp_path / f"{file.name}.dsse.json").read_text())
+        assert envelope["payloadType"] == "application/vnd.in-toto+json"
+    assert not (tmp_path / "+bad.zip.dsse.json").exists()
+    assert call(example / "sign_many", prefix, env, env["KMS_SIGN_KEY"], app, "beta", "1.0.0", *files[:3]).returncode == 0

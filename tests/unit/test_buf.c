@@ -113,11 +113,36 @@ static void spans(void **state)
     assert_true(span_eq_str(span_of("abc", 2), "ab"));
 }
 
+static void expect_is_a_hint(void **state)
+{
+    struct buf b = BUF_INIT(1000);
+    const uint8_t *before;
+
+    (void)state;
+    buf_expect(&b, 700);
+    before = b.data;
+    assert_true(before && b.len == 0 && b.cap > 700);
+    for (unsigned n = 0; n < 700; n++)
+        buf_putc(&b, 'x');
+    assert_ptr_equal(b.data, before);
+    buf_expect(&b, 301); /* beyond the maximum, and beyond any number */
+    buf_expect(&b, SIZE_MAX);
+    assert_true(!b.failed && b.len == 700);
+    for (unsigned n = 0; n < 300; n++)
+        buf_putc(&b, 'y');
+    assert_int_equal(buf_ok(&b), 0);
+    buf_putc(&b, 'z');
+    assert_int_equal(buf_ok(&b), -1);
+    buf_expect(&b, 1);
+    assert_true(b.failed && b.len == 1000);
+    buf_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_to_its_maximum), cmocka_unit_test(zero_holds_nothing), cmocka_unit_test(huge_sizes_fail),
-        cmocka_unit_test(numbers_and_text),     cmocka_unit_test(room_steal_consume), cmocka_unit_test(spans),
+        cmocka_unit_test(numbers_and_text),     cmocka_unit_test(room_steal_consume), cmocka_unit_test(expect_is_a_hint), cmocka_unit_test(spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

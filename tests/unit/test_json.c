@@ -122,6 +122,24 @@ static void depth(void **state)
     }
 }
 
+/* So many values and no more, whatever they are; commas in texts do not count. */
+static void number_of_values(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    for (unsigned more = 0; more < 2; more++) {
+        BUF_AUTO b = BUF_INIT(1 << 20);
+        buf_puts(&b, "{\"a,\":[0");
+        for (unsigned n = 0; n < JSON_VALUES_MAX + more; n++)
+            buf_puts(&b, ",0");
+        buf_puts(&b, "]}");
+        JSON_AUTO *j = json_read_object(b.data, b.len, b.len, &e);
+        assert_true((j != NULL) == !more);
+    }
+    assert_non_null(strstr(e.detail, "too many values"));
+}
+
 static void says_where(void **state)
 {
     struct err e = {0};
@@ -209,7 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),    cmocka_unit_test(refuses),              cmocka_unit_test(quick_way), cmocka_unit_test(quick_way_stays_inside), cmocka_unit_test(depth),
-        cmocka_unit_test(says_where), cmocka_unit_test(reader_takes_members), cmocka_unit_test(reader_refuses),
+        cmocka_unit_test(number_of_values), cmocka_unit_test(says_where), cmocka_unit_test(reader_takes_members), cmocka_unit_test(reader_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

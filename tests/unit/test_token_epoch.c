@@ -32,6 +32,8 @@ static struct {
     unsigned swapped;           /* 1: each identifier belongs to the other pair */
     CK_RV once;                 /* what the next C_SignInit answers */
     bool forget;                /* and with it every session is logged out */
+    CK_RV refused;              /* what C_Login answers */
+    CK_RV random, random_after; /* what C_GenerateRandom answers before and after a refused login */
     CK_OBJECT_HANDLE hits[OBJECTS], signing;
     CK_ULONG n_hits, at;
 } fake;
@@ -89,8 +91,16 @@ static CK_RV login(CK_SESSION_HANDLE s, CK_USER_TYPE who, CK_BYTE *pin, CK_ULONG
     (void)s;
     assert_true(who == CKU_USER && len == 4 && !memcmp(pin, "1234", 4));
     fake.logins++;
-    fake.logged_in = true;
-    return CKR_OK;
+    fake.random = fake.refused == CKR_OK ? fake.random : fake.random_after;
+    fake.logged_in = fake.refused == CKR_OK;
+    return fake.refused;
+}
+
+static CK_RV random_bytes(CK_SESSION_HANDLE s, CK_BYTE *out, CK_ULONG len)
+{
+    (void)s;
+    memset(out, 0, len);
+    return fake.random;
 }
 
 struct value {
@@ -205,7 +215,8 @@ static CK_RV sign(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *out
 
 static CK_FUNCTION_LIST list = {.C_GetInfo = get_info, .C_GetTokenInfo = token_info, .C_OpenSession = open_session, .C_CloseSession = close_session,
                                 .C_GetSessionInfo = session_info, .C_Login = login, .C_FindObjectsInit = find_init, .C_FindObjects = find,
-                                .C_FindObjectsFinal = find_final, .C_GetAttributeValue = get_attributes, .C_SignInit = sign_init, .C_Sign = sign};
+                                .C_FindObjectsFinal = find_final, .C_GetAttributeValue = get_attributes, .C_SignInit = sign_init, .C_Sign = sign,
+                                .C_GenerateRandom = random_bytes};
 static struct token t;
 static struct key key;
 static struct fault f;
@@ -329,6 +340,43 @@ static void key_gone(void **state)
     fails(LANE_TOKEN, "not there any more");
 }
 
+/* A PIN that is refused is a matter for people, unless the token that answered before does not any more. One that does not answer gets no PIN. */
+static void login_refused(void **state)
+{
+    static const struct {
+        CK_RV before, refused, after;
+        enum lane_error class;
+        const char *why;
+        unsigned tries;
+    } cases[] = {
+        {CKR_OK, CKR_PIN_INCORRECT, CKR_OK, LANE_HUMAN, "refused the PIN", 1},
+        {CKR_OK, CKR_PIN_INCORRECT, CKR_GENERAL_ERROR, LANE_TOKEN, "went away", 1},
+        {CKR_OK, CKR_PIN_LOCKED, CKR_DEVICE_REMOVED, LANE_TOKEN, "went away", 1},
+        {CKR_OK, CKR_PIN_INCORRECT, CKR_USER_NOT_LOGGED_IN, LANE_HUMAN, "refused the PIN", 1},
+        {CKR_USER_NOT_LOGGED_IN, CKR_PIN_INCORRECT, CKR_GENERAL_ERROR, LANE_HUMAN, "refused the PIN", 1},
+        {CKR_RANDOM_NO_RNG, CKR_PIN_INCORRECT, CKR_GENERAL_ERROR, LANE_HUMAN, "refused the PIN", 1},
+        {CKR_GENERAL_ERROR, CKR_PIN_INCORRECT, CKR_GENERAL_ERROR, LANE_TOKEN, "does not work", 0},
+        {CKR_TOKEN_NOT_PRESENT, CKR_OK, CKR_OK, LANE_TOKEN, "does not work", 0},
+        {CKR_OK, CKR_DEVICE_ERROR, CKR_OK, LANE_TOKEN, "does not work", 1},
+    };
+
+    (void)state;
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        unsigned before = fake.logins;
+
+        fake.once = CKR_USER_NOT_LOGGED_IN;
+        fake.forget = true;
+        fake.random = cases[n].before;
+        fake.refused = cases[n].refused;
+        fake.random_after = cases[n].after;
+        fails(cases[n].class, cases[n].why);
+        assert_int_equal(fake.logins, before + cases[n].tries);
+        fake.logged_in = true;
+        fake.random = fake.refused = CKR_OK;
+        signs();
+    }
+}
+
 static void remove_pin(void)
 {
     (void)unlink(settings.pin_file);
@@ -375,7 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_login, start, stop), cmocka_unit_test_setup_teardown(logged_out, start, stop),
         cmocka_unit_test_setup_teardown(handle_refused, start, stop), cmocka_unit_test_setup_teardown(other_key, start, stop),
-        cmocka_unit_test_setup_teardown(key_gone, start, stop)};
+        cmocka_unit_test_setup_teardown(key_gone, start, stop), cmocka_unit_test_setup_teardown(login_refused, start, stop)};
 
     return cmocka_run_group_tests(tests, make, drop);
 }
