@@ -80,6 +80,7 @@ def figures(got):
         "singles_64_p50_us": many["p50_us"], "singles_64_p99_us": many["p99_us"],
         "batch_64_per_s": round(got["batch"]["per_s"]) if got["batch"] else None,
         "batch_64_of_baseline": share(got["batch"] and got["batch"]["per_s"], near["batch"]),
+        "batch_64_cpu_us_by_process": {name: round(got["batch"]["cpu"][name], 1) for name in PARTS} if got["batch"] else None,
         "rsa4096_per_s": round(got["rsa"]["per_s"], 1) if got["rsa"] else None,
         "rsa4096_of_raw": share(got["rsa"] and got["rsa"]["per_s"], got["rsa_raw"] and got["rsa_raw"]["per_s"]),
         "p50_1_us": one["p50_us"], "p99_1_us": one["p99_us"], "sign_us": stages["sign_us"], "verify_us": stages["verify_us"],

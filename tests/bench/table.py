@@ -17,6 +17,7 @@ ROWS = (
     ("  mean time of each stage", "stages_64_us", "us"),
     ("batches of 64", "batch_64_per_s", "/s"),
     ("  of B", "batch_64_of_baseline", ""),
+    ("  processor time a signature", "batch_64_cpu_us_by_process", "us"),
     ("one connection, p50", "p50_1_us", "us"),
     ("  C_Sign", "sign_us", "us"),
     ("  OpenSSL's check", "verify_us", "us"),
