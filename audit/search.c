@@ -43,7 +43,9 @@ static int check_digest(const char *text, const char *what, struct err *e)
 {
     size_t n = strlen(text);
 
-    return text[strspn(text, HEX)] || (n != 64 && n != 96 && n != 128) ? err_set(e, ERR_BAD_REQUEST, "%s is 64, 96 or 128 lower-case hexadecimal characters", what) : 0;
+    if (!text[strspn(text, HEX)] && (n == 64 || n == 96 || n == 128))
+        return 0;
+    return err_set(e, ERR_BAD_REQUEST, "%s is 64, 96 or 128 lower-case hexadecimal characters", what);
 }
 
 static int check_request(const char *text, const char *what, struct err *e)
@@ -52,8 +54,9 @@ static int check_request(const char *text, const char *what, struct err *e)
 }
 
 static int (*const CHECK[SEARCH_FIELD_COUNT])(const char *text, const char *what, struct err *e) = {
-    [SEARCH_EVENT] = check_event,   [SEARCH_OUTCOME] = check_outcome, [SEARCH_ACTOR] = name_check,    [SEARCH_KEY] = name_check,     [SEARCH_APP] = app_check,
-    [SEARCH_CHANNEL] = name_check,  [SEARCH_VERSION] = check_version, [SEARCH_DIGEST] = check_digest, [SEARCH_REQUEST] = check_request};
+    [SEARCH_EVENT] = check_event, [SEARCH_OUTCOME] = check_outcome, [SEARCH_ACTOR] = name_check,
+    [SEARCH_KEY] = name_check,    [SEARCH_APP] = app_check,         [SEARCH_CHANNEL] = name_check,
+    [SEARCH_VERSION] = check_version, [SEARCH_DIGEST] = check_digest, [SEARCH_REQUEST] = check_request};
 
 /* 2026-03-03, 2026-03-03T08:09:10Z, and up to six decimals: what is left out is zero. */
 static int take_time(const char *text, const char *what, int64_t *out, struct err *e)

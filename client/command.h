@@ -38,11 +38,20 @@
     X(SIGNATURE_OUT, "signature-out", "FILE", "write the raw signature there") \
     X(ALGORITHM, "algorithm", "NAME", "p256 (default), p384, rsa-2048, rsa-3072, rsa-4096 or ed25519") \
     X(SCHEME, "scheme", "NAME", "statement (default), digest, or digest-pkcs1 (RSA)") \
-    X(FORMAT, "format", "pem|jwk|ssh", "form of the public key (pem)") \
+    X(FORMAT, "format", "pem|jwk|jwks|ssh", "form of the public key (pem)") \
     X(REASON, "reason", "TEXT", "why; kept in the audit log") \
     X(DELAY_HOURS, "delay-hours", "N", "how far ahead, 24 to 8760 (24)") \
     X(DELAY_SECONDS, "delay-seconds", "N", "the same in seconds; development instances only") \
     X(SEQ, "seq", "N", "number of a record of the audit log") \
+    X(EVENT, "event", "EVENT", "what happened, such as sign.release") \
+    X(OUTCOME, "outcome", "WORD", "how it ended: ok, denied, error or intent") \
+    X(ACTOR, "actor", "NAME", "who did it: an identity, or the handle of a person") \
+    X(REQUEST, "request", "ID", "the X-Request-Id of an answer") \
+    X(SINCE, "since", "TIME", "not before, such as 2026-03-03 or 2026-03-03T08:09:10Z (UTC)") \
+    X(UNTIL, "until", "TIME", "before") \
+    X(LIMIT, "limit", "N", "records at most (search: 100; follow: no end)") \
+    X(OLDEST, "oldest-first", NULL, "the oldest records first instead of the newest") \
+    X(AFTER, "after", "SEQ", "begin behind this record instead of behind the newest") \
     X(REMOTE, "remote", NULL, "let the service check it too") \
     X(KIND, "kind", "ci|service|human", "what the identity is") \
     X(CSR, "csr", "FILE", "certificate signing request (PEM): the service issues the certificate") \
@@ -111,6 +120,7 @@ int cmd_key_create(struct context *c);
 int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);
 int cmd_key_public(struct context *c);
+int cmd_key_jwks(struct context *c);
 int cmd_key_suspend(struct context *c);
 int cmd_key_resume(struct context *c);
 int cmd_key_retire(struct context *c);
@@ -119,6 +129,10 @@ int cmd_key_destroy(struct context *c);
 int cmd_key_restore(struct context *c);
 int cmd_release_withdraw(struct context *c);
 int cmd_time_confirm(struct context *c);
+int cmd_audit_search(struct context *c);
+int cmd_audit_show(struct context *c);
+int cmd_audit_follow(struct context *c);
+int cmd_audit_download(struct context *c);
 int cmd_policy_apply(struct context *c);
 int cmd_policy_show(struct context *c);
 int cmd_policy_check(struct context *c);

@@ -48,6 +48,8 @@ const struct command command_table[] = {
     {"key", "list", "", 0, 0, "list the release keys", "", {0}, cmd_key_list},
     {"key", "show", "NAME", 1, 1, "show one release key", "", {0}, cmd_key_show},
     {"key", "public", "NAME", 1, 1, "print a public key", "  kmsctl key public ota > ota.pem\n", {OPT_FORMAT}, cmd_key_public},
+    {"key", "jwks", "", 0, 0, "print the public keys of all keys as one JSON Web Key set",
+     "Keys that sign no more are among them, for what they signed; compromised ones are not.\n", {0}, cmd_key_jwks},
     {"key", "suspend", "NAME", 1, 1, "let a key sign nothing until it is resumed",
      "Takes effect with its record: no signature follows it in the log, and one that is under way is thrown away.\n", {OPT_REASON}, cmd_key_suspend},
     {"key", "resume", "NAME", 1, 1, "let a suspended key sign again", "", {OPT_REASON}, cmd_key_resume},
@@ -67,6 +69,27 @@ const struct command command_table[] = {
     {"time", "confirm", "", 0, 0, "confirm that a step of the service's clock was meant",
      "A clock that was set by more than five minutes counts as frozen until then; kmsctl status names the step.\n\n"
      "  kmsctl time confirm --seq 40 --reason 'battery of the clock replaced'\n", {OPT_SEQ, OPT_REASON}, cmd_time_confirm},
+    {"audit", "search", "", 0, 0, "find records of the audit log",
+     "Records that fit every filter given, the newest first. What is on the command line counts; KMS_APP, KMS_CHANNEL and\n"
+     "KMS_SIGN_KEY do not. -o json prints each record with the SHA-256 of its line.\n\n"
+     "  kmsctl audit search --event sign.release --app com.example.app --since 2026-03-01\n"
+     "  kmsctl audit search --outcome denied --actor ci-build\n"
+     "  kmsctl audit search --digest sha256:HEX\n",
+     {OPT_EVENT, OPT_OUTCOME, OPT_ACTOR, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_DIGEST, OPT_REQUEST, OPT_SINCE, OPT_UNTIL, OPT_LIMIT,
+      OPT_OLDEST},
+     cmd_audit_search},
+    {"audit", "show", "SEQ", 1, 1, "show one record of the audit log, and the hash of its line", "", {0}, cmd_audit_show},
+    {"audit", "follow", "", 0, 0, "print records of the audit log as they come",
+     "Looks once a second, and goes on when the service was away. -o json prints a record a line, for other programs.\n\n"
+     "  kmsctl audit follow --outcome denied\n"
+     "  kmsctl audit follow --after 4711 -o json\n",
+     {OPT_EVENT, OPT_OUTCOME, OPT_ACTOR, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_VERSION, OPT_DIGEST, OPT_REQUEST, OPT_SINCE, OPT_UNTIL, OPT_AFTER,
+      OPT_LIMIT},
+     cmd_audit_follow},
+    {"audit", "download", "DIR", 1, 1, "copy the audit log into DIR, so that kms-audit can check it",
+     "Fetches the lines of the log byte for byte, and the bodies they name; whether each record follows the one before is\n"
+     "checked while they come. Called again it fetches what is new. Then, with a head that you keep elsewhere:\n\n"
+     "  kmsctl audit download copy && kms-audit verify copy --head SEQ:HASH\n", {0}, cmd_audit_download},
     {"policy", "apply", "FILE", 1, 1, "make FILE the policy", "The file is checked here first.\n", {0}, cmd_policy_apply},
     {"policy", "show", "", 0, 0, "print the policy that holds", "", {0}, cmd_policy_show},
     {"policy", "check", "FILE", 1, 1, "check a policy without applying it", "", {OPT_REMOTE}, cmd_policy_check},

@@ -7,6 +7,7 @@ void recover_check(struct check *c, const struct record *r)
 {
     const json_t *identity = json_object_get(r->detail, "identity"), *creds = json_object_get(identity, "credentials");
     const char *policy = text_of(r->detail, "policy_sha256"), *name = text_of(identity, "name");
+    struct identity *made;
 
     report_note(c->report, "record %llu: ADMINISTRATOR RECOVERED: whoever owned the machine made %.64s an administrator%s; no person signed for it",
                 (unsigned long long)r->seq, name, *policy ? " and put another policy in force" : "");
@@ -14,10 +15,13 @@ void recover_check(struct check *c, const struct record *r)
         (void)check_fail(c, r, FINDING_INVALID, "it makes no person with a certificate and an SSH key");
     else
         (void)issued_check(c, r, NULL, json_array_get(creds, 0));
-    if (!state_add_identity(&c->state, identity))
+    made = state_add_identity(&c->state, identity);
+    if (made)
+        made->founder = true;
+    else
         (void)check_fail(c, r, FINDING_INVALID, "there is an identity of that name already");
     if (!*policy)
         return;
-    (void)blob_check(c, r, policy, NULL);
+    decision_policy_blob(c, r, policy);
     memcpy(c->state.policy, policy, strlen(policy) + 1);
 }

@@ -210,6 +210,7 @@ struct core_reader {
     uint64_t next_id;
     uint64_t told, indexed;        /* records that it was told are durable; that its index has */
     bool head_open;                /* it was told and has not answered yet */
+    bool late;                     /* a question was given up, and it has said nothing since */
     unsigned silent;               /* ticks since it said anything, while it owed a word */
     char what[READER_TEXT];        /* what it does, in its words */
 };
@@ -479,6 +480,8 @@ int operation_begin(struct core *c, struct request *rq, struct err *e) __attribu
 void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
 void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
+/* jwks.c: a set of this one key */
+int jwks_put(const struct key *k, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* erase.c: removes from the token what is due */
 void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */
@@ -513,6 +516,7 @@ int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
 int keys_public(struct core *c, struct request *rq, struct err *e);
 int keys_create(struct core *c, struct request *rq, struct err *e);
+int jwks_show(struct core *c, struct request *rq, struct err *e);
 int keylife_destroy(struct core *c, struct request *rq, struct err *e);
 int keylife_change(struct core *c, struct request *rq, struct err *e);
 int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));

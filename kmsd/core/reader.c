@@ -12,7 +12,7 @@
 /* The reader owes a word: it answers every question and every head, and speaks up while it works on something long. */
 static bool owes(const struct core_reader *r)
 {
-    return r->n_asked || r->head_open || r->state == READER_STARTING;
+    return r->n_asked || r->late || r->head_open || r->state == READER_STARTING;
 }
 
 static void ask_end(struct core_reader *r, unsigned n)
@@ -199,6 +199,7 @@ int reader_frame(struct core *c, const struct frame *f)
     if (r->state == READER_DOWN)
         return 0; /* its end was asked for: what it still says is ignored */
     r->silent = 0;
+    r->late = false;
     if (f->type == FRAME_HELLO) {
         if (r->state != READER_STARTING)
             return -1;
@@ -226,7 +227,7 @@ int reader_frame(struct core *c, const struct frame *f)
 void reader_child(struct core *c, bool up)
 {
     c->reader.state = up ? READER_STARTING : READER_DOWN;
-    c->reader.head_open = false;
+    c->reader.head_open = c->reader.late = false;
     c->reader.told = c->reader.indexed = 0;
     c->reader.silent = 0;
     c->reader.what[0] = '\0';
@@ -240,8 +241,10 @@ void reader_tick(struct core *c)
     if (c->stopping)
         fail_all(c, "the service is stopping");
     for (unsigned n = r->n_asked; n-- > 0;)
-        if (c->clock.boot >= r->asked[n].deadline)
+        if (c->clock.boot >= r->asked[n].deadline) {
+            r->late = true;
             fail(c, n, "the search did not end in time; ask for less, or again");
+        }
     if (r->state == READER_DOWN)
         return;
     r->silent = owes(r) ? r->silent + 1 : 0;

@@ -66,7 +66,8 @@ static int says_ok(struct index *x, const char *check, struct err *e)
     return INDEX_SPOILT;
 }
 
-/* The pages are sound and no row is missing: half a second for a million rows. Whether each row is in every index of SQLite's is looked at later, bit by bit. */
+/* The pages are sound and no row is missing: half a second for a million rows. Whether each row is in every index of SQLite's is looked
+ * at later, bit by bit. */
 int store_check_content(struct index *x, struct err *e)
 {
     int64_t missing = 0;

@@ -20,6 +20,9 @@ const char store_tables[] =
     "CREATE TABLE record(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, event INTEGER, outcome INTEGER, actor INTEGER, key INTEGER, app INTEGER,"
     " channel INTEGER, version TEXT, name TEXT, digest BLOB, request BLOB, rule INTEGER, segment INTEGER NOT NULL, offset INTEGER NOT NULL,"
     " length INTEGER NOT NULL, hash BLOB NOT NULL);";
+#define OPEN (SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE)
+static const char CONNECTION[] =
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA synchronous = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0";
 static const char ADD[] =
     "INSERT INTO record(seq, time, event, outcome, actor, key, app, channel, version, digest, request, name, rule, segment, offset, length, hash)"
     " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
@@ -93,15 +96,17 @@ static struct index *new(const char *path, const struct index_watch *watch, stru
 static int connect(struct index *x, int flags, struct err *e)
 {
     struct stat st;
-    int rc = sqlite3_open_v2(x->path, &x->db, flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, NULL);
+    int result;
+    int rc = sqlite3_open_v2(x->path, &x->db, flags | OPEN, NULL);
 
     if (!rc)
         rc = sqlite3_db_config(x->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     if (rc)
         return store_result(x, rc, e);
     sqlite3_progress_handler(x->db, WATCH_STEPS, on_steps, x);
-    if (run(x, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA synchronous = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0", e))
-        return INDEX_FAILED;
+    result = run(x, CONNECTION, e);
+    if (result)
+        return result;
     sqlite3_limit(x->db, SQLITE_LIMIT_LENGTH, 1 << 20);
     if (!stat(x->path, &st)) {
         x->device = st.st_dev;

@@ -8,10 +8,11 @@ const struct column columns[SEARCH_FIELD_COUNT] = {
     [SEARCH_KEY] = {"key", COLUMN_WORD},         [SEARCH_APP] = {"app", COLUMN_WORD},         [SEARCH_CHANNEL] = {"channel", COLUMN_WORD},
     [SEARCH_VERSION] = {"version", COLUMN_TEXT}, [SEARCH_DIGEST] = {"digest", COLUMN_HEX},    [SEARCH_REQUEST] = {"request", COLUMN_HEX}};
 
-/* What many records share leads to many rows: there the index holds the other words too, so that it can be decided without the row whether one fits. */
+/* What many records share leads to many rows: there the index holds the other words too, so that it is decided without the row whether one fits. */
 #define WORDS (B(EVENT) | B(OUTCOME) | B(ACTOR) | B(KEY) | B(APP) | B(CHANNEL))
 const struct lead leads[] = {
-    {"record_request", B(REQUEST), 0}, {"record_digest", B(DIGEST), 0}, {"record_version", B(VERSION), 0}, {"record_app_channel", B(APP) | B(CHANNEL), WORDS},
+    {"record_request", B(REQUEST), 0}, {"record_digest", B(DIGEST), 0}, {"record_version", B(VERSION), 0},
+    {"record_app_channel", B(APP) | B(CHANNEL), WORDS},
     {"record_app", B(APP), WORDS},     {"record_channel", B(CHANNEL), WORDS}, {"record_key", B(KEY), WORDS}, {"record_actor", B(ACTOR), WORDS},
     {"record_event", B(EVENT), WORDS}, {"record_outcome", B(OUTCOME), WORDS},
 };

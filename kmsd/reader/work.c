@@ -105,6 +105,7 @@ static void open_index(struct reader *r)
         return;
     }
     if (result != INDEX_SPOILT) {
+        r->spoilt = true; /* the next time it is not tried again but made anew, if that can be */
         failed(r, e.detail);
         return;
     }

@@ -51,6 +51,15 @@ def test_lintian(debs):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_built_again_it_is_the_same(debs, tmp_path):
+    """Anybody can check that a package comes from these sources: byte for byte, from another directory."""
+    if not os.environ.get("KMS_LONG"):
+        pytest.skip("builds everything a second time: make test-package")
+    run(TOP / "packaging/deb.sh", tmp_path, re.search(r"^VERSION := (.*)", (TOP / "Makefile").read_text(), re.M)[1], timeout=900)
+    for name, deb in debs.items():
+        assert deb.read_bytes() == (tmp_path / deb.name).read_bytes(), name
+
+
 def test_what_building_needs():
     """The package asks for every library that the project's own list names; nothing else tells a builder."""
     listed = re.search(r"^DEPS := ((?:.*\\\n)*.*)", (TOP / "tests/tests.mk").read_text(), re.M)[1].split()

@@ -251,11 +251,42 @@ static void destroyed_when_due(struct sim *s)
         sim_fail(s, "%u keys were removed, not one", s->destroyed);
 }
 
+static void expect_many(struct sim *s, unsigned heard, unsigned busy, const char *when)
+{
+    if (s->many.heard != heard || s->many.busy != busy)
+        sim_fail(s, "%s %u batches were answered and %u refused, not %u and %u", when, s->many.heard, s->many.busy, heard, busy);
+}
+
+/* A batch counts as many requests as it has items, until its answer has left: more than the core works on are refused as a whole, at once. */
+static void large_batches(struct sim *s)
+{
+    settle(s);
+    sim_ask_sign(s, 0, 9, 0, 0);
+    for (unsigned n = 0; n < 8; n++)
+        sim_ask_many(s, 1, 1000);
+    sim_ask_many(s, 1, 1000);
+    expect_many(s, 0, 1, "while the first eight thousand wait");
+    sim_ask_many(s, 1, 100);
+    expect_many(s, 0, 1, "where a small one fits");
+    for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
+        sim_lane_step(s);
+    sim_ask_many(s, 1, 1000);
+    expect_many(s, 0, 2, "while their answers wait for the disk");
+    settle(s);
+    expect_many(s, 9, 2, "afterwards");
+    sim_ask_many(s, 9, SIM_NAMES);
+    settle(s);
+    expect_many(s, 10, 2, "in the end");
+    if (s->many.items != 8100 + SIM_NAMES || s->many.failed != 8100)
+        sim_fail(s, "%u of %u items of large batches failed", s->many.failed, s->many.items);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
 } SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere},
               {"stopped while many wait", stopped_while_many_wait},
+              {"large batches", large_batches},
               {"a key is stopped while many sign", stopped_while_many_sign},
               {"stored answers follow their key", stored_answers},
               {"a key is destroyed when that is due", destroyed_when_due},

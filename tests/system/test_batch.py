@@ -10,8 +10,9 @@ import time
 import pytest
 
 from apitest import new_source
-from kms import BIN, b64, canonical, run, sha256
+from kms import BIN, Instance, b64, canonical, run, sha256
 from test_disk import small  # noqa: F401 (a fixture)
+from tokens import SOFTHSM, Shim, build_modules
 
 MOST = 1000
 BODY_MOST = 1 << 20
@@ -387,4 +388,47 @@ def test_the_disk_fills(small):  # noqa: F811
     filler.unlink()
     kms.wait(lambda: not batch(kms, items, key=f"disk-{n}").json["failed"], 10, "room")
     kms.check_chain()
+    audit(kms)
+
+
+def test_others_have_their_turn_beside_a_slow_token(tmp_path):
+    """A batch does not fill the queue of a token that is slow: who asks meanwhile waits for a few of its items, not for all."""
+    build_modules()
+    shim = Shim(tmp_path, SOFTHSM)
+    with Instance(tmp_path / "dir", "--module", shim.module) as kms:
+        kms.wait(lambda: kms.sign("1.0.0", app=new_app()).status == 200, 10, "a signature")
+        shim.set("C_Sign always delay:100")
+        items, result, lanes = long_batch(new_app(), kms, 50 * len(kms.lanes())), [], kms.lanes()
+        begun = time.monotonic()
+        thread = send_batch(kms, items, "slow", result)
+        time.sleep(2.5)
+        asked = time.monotonic()
+        assert kms.sign("1.0.0", app=new_app()).status == 200
+        waited = time.monotonic() - asked
+        thread.join(60)
+        assert slugs(result[0]) == ["ok"] * len(items) and time.monotonic() - begun > 4 and kms.lanes() == lanes
+        assert waited < 1.5, waited
+        shim.set()
+
+
+def test_kmsctl_signs_many_files(own_kms, tmp_path):
+    """From files to envelopes that verify, and the same again under the same key; one that is refused stands out."""
+    kms = own_kms
+    names = [f"part-{n}.bin" for n in range(1100)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    files = [tmp_path / name for name in names]
+    env = {"KMS_APP": new_app()}
+    done = kms.kmsctl("sign", *files, "--version", "1.0.0", "--idempotency-key", "job", "--output", "json", env={**kms.ci_env, **env})
+    first = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result["name"] for result in first] == names and len({result["record"]["seq"] for result in first}) == len(names)
+    (tmp_path / "pub.pem").write_bytes(kms.kmsctl("key", "public", "release").stdout)
+    for path in files[::100]:
+        kms.kmsctl("verify", path, f"{path}.dsse.json", "--pub", tmp_path / "pub.pem", "--allow-dev", "--app", env["KMS_APP"])
+    done = kms.kmsctl("sign", *files, "--version", "1.0.0", "--idempotency-key", "job", "--output", "json", env={**kms.ci_env, **env})
+    assert [json.loads(line)["record"] for line in done.stdout.splitlines()] == [result["record"] for result in first]
+    files[5].write_bytes(b"changed")
+    done = kms.kmsctl("sign", *files[:10], "--version", "1.0.0", "--output", "json", env={**kms.ci_env, **env}, check=False)
+    assert done.returncode == 1 and b"digest-conflict" in done.stderr
+    assert [json.loads(line).get("error", {}).get("slug") for line in done.stdout.splitlines()] == [None] * 5 + ["digest-conflict"] + [None] * 4
     audit(kms)
