@@ -31,7 +31,7 @@ test-docs: all
 # The Debian packages, installed on a clean machine.
 test-package: all
 	@packaging/deps.sh $(DEPS_TEST) buildah
-	@KMS_CONTAINER=1 tests/run.sh packaging
+	@KMS_LONG=1 tests/run.sh packaging
 test-sim: sim-program
 	@tests/run.sh sim
 

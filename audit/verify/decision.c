@@ -22,10 +22,16 @@ void decision_policy_blob(struct check *c, const struct record *r, const char *s
     decision_policy(c, r, blob_check(c, r, sha256, &body) ? span_of(NULL, 0) : buf_span(&body));
 }
 
-/* Most events are named as the action that a rule grants. */
-static int action_of(enum event ev)
+/* Most events are named as the action that a rule grants. Who gives another identity a certificate needs the right to make identities. */
+static int action_of(const struct record *r)
 {
-    const char *name = ev == EVENT_SIGN_RELEASE ? "sign" : ev == EVENT_IDENTITY_RENEW ? "renew" : event_name(ev);
+    bool own = !strcmp(text_of(r->detail, "name"), text_of(json_object_get(r->json, "actor"), "name"));
+    const char *name = event_name(r->event == EVENT_IDENTITY_RENEW && !own ? EVENT_IDENTITY_CREATE : r->event);
+
+    if (r->event == EVENT_SIGN_RELEASE)
+        name = "sign";
+    if (r->event == EVENT_IDENTITY_RENEW && own)
+        name = "renew";
 
     for (int a = 0; a < POLICY_ACTION_COUNT; a++)
         if (!strcmp(policy_action_name((enum policy_action)a), name))
@@ -38,7 +44,7 @@ void decision_check(struct check *c, const struct record *r)
     const json_t *actor = json_object_get(r->json, "actor"), *artifact = json_object_get(r->json, "artifact");
     const struct identity *i = state_identity(&c->state, text_of(actor, "name"));
     const char *rule = text_of(r->json, "rule");
-    int action = action_of(r->event);
+    int action = action_of(r);
     struct policy_decision d;
     struct policy_query q;
 

@@ -55,6 +55,8 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     r = mark_release(m, s->name);
     if (!r)
         return 0;
+    if (strcmp(r->key, s->key))
+        return err_set(e, ERR_ALREADY_EXISTS, "%s in version %s was signed with key %s; what another key signs needs a name of its own", s->name, s->version, r->key);
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
     if (keylife_answerable(c, r->key, e))

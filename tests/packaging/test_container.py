@@ -32,7 +32,7 @@ grants:
 
 @pytest.fixture(scope="module")
 def buildah(tmp_path_factory):
-    if not os.environ.get("KMS_CONTAINER"):
+    if not os.environ.get("KMS_LONG"):
         pytest.skip("needs a minute and buildah: make test-package")
     if not shutil.which("buildah") or os.geteuid() != 0:
         pytest.skip("buildah is not installed, or this is not root")

@@ -98,6 +98,17 @@ def request_for(algorithm, scheme, data, app, version="1.0.0", **members):
             "digest": {"alg": hashed, "hex": hashlib.new(hashed, data).hexdigest()}, **members}
 
 
+def test_all_kinds_in_one_batch(kinds):
+    """Items of a batch may name any keys; each is answered as its key's kind answers."""
+    items = [request_for(*pair, b"batch", f"com.example.batch-{n}") for n, pair in enumerate(PAIRS)]
+    answer = kinds.request("ci", "POST", "/v1/sign", {"items": items}, {"Idempotency-Key": "kinds"})
+    assert answer.status == 200 and answer.json["failed"] == 0, answer
+    for pair, asked, got in zip(PAIRS, items, answer.json["items"]):
+        assert (got["key"], got["scheme"]) == (name_of(*pair), pair[1])
+        assert "envelope" in got if pair[1] == "statement" else got["digest"] == asked["digest"]
+    assert kinds.request("ci", "POST", "/v1/sign", {"items": items}, {"Idempotency-Key": "kinds"}).body == answer.body
+
+
 @pytest.mark.parametrize("algorithm, scheme", PAIRS)
 def test_signs(kinds, algorithm, scheme, tmp_path):
     data = f"{algorithm} {scheme}".encode()
@@ -171,6 +182,10 @@ def test_repetitions_and_versions(kinds):
     assert first.status == 200 and first.json == again.json == stored.json
     refused_sign(kinds, request_for("p384", "digest", b"2", app, "2.0.0"), 409, "digest-conflict")
     refused_sign(kinds, request_for("p384", "digest", b"2", app, "1.9.0"), 409, "version-not-newer")
+    other_key = request_for("p384", "digest", b"1", app, "2.0.0", key=name_of("p256", "statement"), digest={"alg": "sha256", "hex": sha256(b"1")})
+    refused_sign(kinds, other_key, 409, "already-exists")  # never the signature of another key than the one that was asked for
+    own_name = kinds.request("ci", "POST", "/v1/sign", {**other_key, "name": "image.json"})
+    assert own_name.status == 200 and own_name.json["key"] == name_of("p256", "statement")
     dry = kinds.request("ci", "POST", "/v1/sign", request_for("p384", "digest", b"3", app, "2.1.0", dry_run=True))
     assert dry.status == 200 and dry.json["rule"] == "ci/sign-digests"
 

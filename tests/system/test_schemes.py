@@ -1,7 +1,10 @@
 """Every algorithm with every scheme, on each kind of token that can make such keys; openssl is the judge."""
 import datetime
 import json
+import os
+import re
 import secrets
+import subprocess
 import time
 
 import pytest
@@ -25,7 +28,8 @@ KINDS = {
 
 
 def each(wanted):
-    return [pytest.param((kind, *pair), id=f"{kind.name}-{pair[0]}-{pair[1]}") for kind, makes in KINDS.items() for pair in PAIRS if makes(*pair) == wanted]
+    found = [(kind, *pair) for kind, makes in KINDS.items() for pair in PAIRS if makes(*pair) == wanted]
+    return [pytest.param(case, id=f"{case[0].name}-{case[1]}-{case[2]}") for case in found]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -151,7 +155,8 @@ def test_key_has_the_scheme_it_was_made_for(soft):
                 assert sign.sign(key_id, scheme_input(algorithm, scheme), scheme)["type"] == "RESULT"
 
 
-@pytest.mark.parametrize("algorithm,scheme", NO_PAIRS + [("p521", "statement"), ("rsa-1024", "digest"), ("rsa-2048", "raw"), ("RSA-2048", "digest"), ("", "")])
+@pytest.mark.parametrize("algorithm,scheme", NO_PAIRS + [
+    ("p521", "statement"), ("rsa-1024", "digest"), ("rsa-2048", "raw"), ("RSA-2048", "digest"), ("", "")])
 def test_pairs_outside_the_table(soft, algorithm, scheme):
     token, admin = soft
     admin.refused(INPUT, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM=algorithm, SCHEME=scheme, LABEL="kmsd:release:none:1")
@@ -168,8 +173,8 @@ def csr(directory):
 def profile():
     begin = datetime.datetime.now(datetime.timezone.utc)
     begin, end = ((begin + datetime.timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.%fZ") for days in (0, 30))
-    return json.dumps({"serial": "7" + secrets.token_hex(16)[1:], "cn": "ci", "kind": "ci", "not_before": begin, "not_after": end, "uri": [], "dns": [],
-                       "ip": []})
+    return json.dumps({"serial": "7" + secrets.token_hex(16)[1:], "cn": "ci", "kind": "ci", "not_before": begin, "not_after": end,
+                       "uri": [], "dns": [], "ip": []})
 
 
 def test_ed25519_key_hides_no_other(tmp_path):
@@ -177,7 +182,8 @@ def test_ed25519_key_hides_no_other(tmp_path):
     token = SoftHSM(tmp_path)
     made = {}
     with token.lane("admin") as admin:
-        for algorithm, scheme in (("p256", "statement"), ("ed25519", "statement"), ("p384", "digest"), ("ed25519", "statement"), ("rsa-2048", "digest-pkcs1")):
+        for algorithm, scheme in (("p256", "statement"), ("ed25519", "statement"), ("p384", "digest"), ("ed25519", "statement"),
+                                  ("rsa-2048", "digest-pkcs1")):
             made[admin.generate(f"mixed.{len(made)}", 1, algorithm, scheme)[:2]] = algorithm, scheme
     request = csr(tmp_path)
     for _ in range(2):
@@ -204,7 +210,8 @@ def test_token_that_adds_a_digest_info(shimmed):
     token, admin = shimmed
     before = admin.ok("LIST")["OBJECTS"]
     token.shim.set("C_Sign always info")
-    answer = admin.refused(UNABLE, "GENERATE", KEY_ID=secrets.token_bytes(16), ALGORITHM="rsa-2048", SCHEME="digest-pkcs1", LABEL="kmsd:release:adds:1")
+    order = {"ALGORITHM": "rsa-2048", "SCHEME": "digest-pkcs1", "LABEL": "kmsd:release:adds:1"}
+    answer = admin.refused(UNABLE, "GENERATE", KEY_ID=secrets.token_bytes(16), **order)
     assert b"DigestInfo" in answer["REASON"]
     assert admin.ok("LIST")["OBJECTS"] == before
     token.shim.set()
@@ -257,3 +264,21 @@ def test_slow_signatures_are_answered_as_they_come(soft):
         first = time.monotonic() - begin
         assert [sign.read()["id"] for _ in range(199)] == list(range(2, 201))
         assert first < (time.monotonic() - begin) / 4
+
+
+def test_mechanism_of_the_scheme_is_the_only_one(soft, tmp_path):
+    """Another program with the PIN sees one mechanism on each key, and raw RSA is refused to it."""
+    token, admin = soft
+    shown = {"CKM_ECDSA": "ECDSA", "CKM_EDDSA": "EDDSA", "CKM_RSA_PKCS": "RSA-PKCS", "CKM_RSA_PKCS_PSS": "RSA-PKCS-PSS"}
+    env = {**os.environ, "SOFTHSM2_CONF": str(token.dir / "tokens/keys/softhsm2.conf"), "TEST_PIN": token.pin}
+    tool = ["pkcs11-tool", "--module", token.module, "--token-label", token.label, "--login", "--pin", "env:TEST_PIN"]
+    (tmp_path / "block").write_bytes(bytes(256))
+    for algorithm, scheme in (("p384", "digest"), ("ed25519", "statement"), ("rsa-2048", "digest"), ("rsa-2048", "digest-pkcs1")):
+        key_id, _, birth = admin.generate("only", 1, algorithm, scheme)
+        listed = subprocess.run([*tool, "--list-objects", "--type", "privkey"], env=env, capture_output=True, text=True, check=True).stdout
+        mine = [text for text in listed.split("Private Key Object") if key_id.hex() in text]
+        assert len(mine) == 1 and re.findall(r"Allowed mechanisms: +(.*)", mine[0]) == [shown[birth["allowed_mechanisms"][0]]], mine
+        if algorithm == "rsa-2048":
+            raw = subprocess.run([*tool, "--sign", "--mechanism", "RSA-X-509", "--id", key_id.hex(), "--input-file", tmp_path / "block"], env=env,
+                                 capture_output=True, text=True, check=False)
+            assert raw.returncode and "CKR_MECHANISM_INVALID" in raw.stderr, raw.stderr
