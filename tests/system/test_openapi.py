@@ -215,7 +215,8 @@ def operation(kms):
 def key(kms, *changes):
     """A new key that went through these changes."""
     name = fresh("openapi-life")
-    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status == 201
+    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status in (201, 202)
+    kms.wait(lambda: kms.request("admin", "GET", f"/v1/keys/{name}").status == 200, what="the key, which a busy machine takes a while to make")
     for change in changes:
         assert kms.signed("POST", f"/v1/keys/{name}/{change}", {"reason": "x"}).status == 200
     return name
