@@ -10,6 +10,7 @@
 #include "client/output.h"
 
 #define PUBLIC_MAX (64u << 10)
+#define JWKS_MAX (4u << 20)
 #define FOLLOW_MAX 600 /* looks, two a second */
 
 /* The service still works on it: looks until it is done. The answer is the key as it stands then. */
@@ -128,7 +129,7 @@ static int rewrite_ssh(struct span in, struct buf *out, struct err *e)
 static const struct format {
     const char *name;
     int (*rewrite)(struct span in, struct buf *out, struct err *e);
-} formats[] = {{"pem", rewrite_pem}, {"jwk", rewrite_jwk}, {"ssh", rewrite_ssh}};
+} formats[] = {{"pem", rewrite_pem}, {"jwk", rewrite_jwk}, {"jwks", rewrite_jwk}, {"ssh", rewrite_ssh}};
 
 static const struct format *find_format(struct context *c)
 {
@@ -137,7 +138,7 @@ static const struct format *find_format(struct context *c)
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
         if (strcmp(formats[i].name, name) == 0)
             return &formats[i];
-    kms_fail_text(&c->error, KMS_USAGE, "--format is pem, jwk or ssh, not '%s'", name);
+    kms_fail_text(&c->error, KMS_USAGE, "--format is pem, jwk, jwks or ssh, not '%s'", name);
     return NULL;
 }
 
@@ -160,5 +161,24 @@ int cmd_key_public(struct context *c)
         err_context(&why, "the service's answer is no public key in the format %s", f->name);
         return kms_fail(&c->error, KMS_REFUSED, &why);
     }
+    return output_block(c, buf_span(&out));
+}
+
+int cmd_key_jwks(struct context *c)
+{
+    struct kms_request rq = {.method = "GET", .target = "/v1/jwks", .door = KMS_DOOR_ANY, .plain = true};
+    BUF_AUTO out = BUF_INIT(JWKS_MAX);
+    KMS_ANSWER_AUTO a = {0};
+    struct err why = {0};
+
+    if (config_connect(c) || kms_call(c->kms, &rq, &a, &c->error))
+        return -1;
+    JSON_AUTO *set = json_read_object(a.body.data, a.body.len, JWKS_MAX, &why);
+    if (!set) {
+        err_context(&why, "the service's answer is no set of keys");
+        return kms_fail(&c->error, KMS_REFUSED, &why);
+    }
+    json_canonical(&out, set);
+    buf_putc(&out, '\n');
     return output_block(c, buf_span(&out));
 }

@@ -38,7 +38,7 @@
     X(SIGNATURE_OUT, "signature-out", "FILE", "write the raw signature there") \
     X(ALGORITHM, "algorithm", "NAME", "p256 (default), p384, rsa-2048, rsa-3072, rsa-4096 or ed25519") \
     X(SCHEME, "scheme", "NAME", "statement (default), digest, or digest-pkcs1 (RSA)") \
-    X(FORMAT, "format", "pem|jwk|ssh", "form of the public key (pem)") \
+    X(FORMAT, "format", "pem|jwk|jwks|ssh", "form of the public key (pem)") \
     X(REASON, "reason", "TEXT", "why; kept in the audit log") \
     X(DELAY_HOURS, "delay-hours", "N", "how far ahead, 24 to 8760 (24)") \
     X(DELAY_SECONDS, "delay-seconds", "N", "the same in seconds; development instances only") \
@@ -120,6 +120,7 @@ int cmd_key_create(struct context *c);
 int cmd_key_list(struct context *c);
 int cmd_key_show(struct context *c);
 int cmd_key_public(struct context *c);
+int cmd_key_jwks(struct context *c);
 int cmd_key_suspend(struct context *c);
 int cmd_key_resume(struct context *c);
 int cmd_key_retire(struct context *c);

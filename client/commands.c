@@ -48,6 +48,8 @@ const struct command command_table[] = {
     {"key", "list", "", 0, 0, "list the release keys", "", {0}, cmd_key_list},
     {"key", "show", "NAME", 1, 1, "show one release key", "", {0}, cmd_key_show},
     {"key", "public", "NAME", 1, 1, "print a public key", "  kmsctl key public ota > ota.pem\n", {OPT_FORMAT}, cmd_key_public},
+    {"key", "jwks", "", 0, 0, "print the public keys of all keys as one JSON Web Key set",
+     "Keys that sign no more are among them, for what they signed; compromised ones are not.\n", {0}, cmd_key_jwks},
     {"key", "suspend", "NAME", 1, 1, "let a key sign nothing until it is resumed",
      "Takes effect with its record: no signature follows it in the log, and one that is under way is thrown away.\n", {OPT_REASON}, cmd_key_suspend},
     {"key", "resume", "NAME", 1, 1, "let a suspended key sign again", "", {OPT_REASON}, cmd_key_resume},

@@ -23,7 +23,7 @@ struct key {
 };
 struct identity {
     char *name, *kind;
-    bool enabled, founder;    /* founder: log.genesis names it, or it was recovered */
+    bool enabled, founder;    /* founder: log.genesis or admin.recover made it */
     char **ssh;
     size_t n_ssh;
     char **cert;              /* SHA-256 of bound certificates */

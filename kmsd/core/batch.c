@@ -1,12 +1,17 @@
 /* Many sign requests in one: each item is a request of its own, signed, refused and recorded as one that came alone; only its answer goes to its place in
- * the batch. Items begin in their order, a window of them at a time, so that a large batch leaves others their turn. */
+ * the batch. Items begin in their order, a window of them at a time, so that a large batch leaves others their turn: it widens while items are answered
+ * quickly and narrows when they take long, and so holds about as much work as the token does in that time. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "kmsd/core/internal.h"
 
-#define BATCH_WINDOW 256
+#define WINDOW_FIRST 32
+#define WINDOW_LEAST 8
+#define WINDOW_MOST 256
+#define QUICK_US INT64_C(100000)
+#define SLOW_US INT64_C(300000)
 #define ITEM_FAILED "{\"problem\":{\"detail\":\"The service is out of memory\",\"status\":500,\"title\":\"Internal error\",\"type\":\"urn:kmsd:problem:internal\"}}"
 
 struct batch_answer {
@@ -16,7 +21,7 @@ struct batch_answer {
 struct batch {
     struct request *rq;            /* brought the items; answered when the last of them is */
     const json_t *items;           /* in rq's JSON tree */
-    unsigned n, begun, live, failed;
+    unsigned n, begun, live, failed, window;
     uint64_t compromises;          /* of the core, when it began */
     bool filling;
     struct batch_answer answer[];
@@ -104,6 +109,7 @@ static void begin_item(struct core *c, struct batch *b, unsigned n)
     if (!item)
         return; /* its place says so */
     b->live++;
+    item->arrived = c->clock.boot;
     item->json = json_incref(json_array_get(b->items, n));
     if (c->stopping)
         err_set(&e, ERR_BUSY, "the service is stopping");
@@ -122,14 +128,22 @@ static void fill(struct core *c, struct batch *b)
     if (b->filling)
         return;
     b->filling = true;
-    while (b->begun < b->n && b->live < BATCH_WINDOW) {
+    while (b->begun < b->n && b->live < b->window) {
         begin_item(c, b, b->begun++);
-        if (b->live == BATCH_WINDOW || b->begun == b->n)
+        if (b->live >= b->window || b->begun == b->n)
             wake_waiters(c);
     }
     b->filling = false;
     if (!b->live && b->begun == b->n)
         finish(c, b);
+}
+
+static void adjust_window(struct batch *b, int64_t took)
+{
+    if (took < QUICK_US && b->window < WINDOW_MOST)
+        b->window++;
+    else if (took > SLOW_US && b->window > WINDOW_LEAST)
+        b->window--;
 }
 
 void batch_answer(struct core *c, struct request *item, unsigned status, struct span body)
@@ -149,6 +163,7 @@ void batch_answer(struct core *c, struct request *item, unsigned status, struct 
     if (body.len)
         a->text = buf_steal(&text, &a->len);
     b->live--;
+    adjust_window(b, c->clock.boot - item->arrived);
     request_free(c, item);
     fill(c, b);
 }
@@ -165,7 +180,7 @@ static int check(const struct core *c, struct request *rq, const json_t **items,
         return err_set(e, ERR_BAD_REQUEST, "items is empty");
     if (strlen(rq->idem) > IDEM_MAX - 4)
         return err_set(e, ERR_BAD_REQUEST, "the Idempotency-Key of a batch may have %d characters: that of an item is KEY:index", IDEM_MAX - 4);
-    if (c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
+    if (c->n_items + n > ITEMS_IN_FLIGHT_MAX || c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
         rq->at_once = true;
         return err_set(e, ERR_BUSY, "too many requests are being worked on");
     }
@@ -184,6 +199,7 @@ int batch_begin(struct core *c, struct request *rq, struct err *e)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     b->rq = rq;
     b->items = items;
+    b->window = WINDOW_FIRST;
     b->compromises = c->compromises;
     b->n = (unsigned)json_array_size(items);
     rq->items = b;

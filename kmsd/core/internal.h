@@ -13,6 +13,7 @@
 #define SIGN_BODY_MAX (64u << 10)
 #define BATCH_BODY_MAX (1u << 20)
 #define BATCH_ITEMS_MAX 1000
+#define ITEMS_IN_FLIGHT_MAX 6144 /* of IN_FLIGHT_MAX: the rest is for requests that come alone */
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16
@@ -480,6 +481,8 @@ int operation_begin(struct core *c, struct request *rq, struct err *e) __attribu
 void operation_end(struct core *c, struct request *rq, const struct err *e); /* e NULL: it is done */
 void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
+/* jwks.c: a set of this one key */
+int jwks_put(const struct key *k, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* erase.c: removes from the token what is due */
 void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */
@@ -514,6 +517,7 @@ int keys_list(struct core *c, struct request *rq, struct err *e);
 int keys_show(struct core *c, struct request *rq, struct err *e);
 int keys_public(struct core *c, struct request *rq, struct err *e);
 int keys_create(struct core *c, struct request *rq, struct err *e);
+int jwks_show(struct core *c, struct request *rq, struct err *e);
 int keylife_destroy(struct core *c, struct request *rq, struct err *e);
 int keylife_change(struct core *c, struct request *rq, struct err *e);
 int keys_orphans(struct core *c, struct err *e) __attribute__((warn_unused_result));

@@ -72,19 +72,30 @@ int keys_show(struct core *c, struct request *rq, struct err *e)
     return 0;
 }
 
-static int as_pem(struct span spki, struct buf *out, struct err *e)
+static int as_pem(const struct key *k, struct buf *out, struct err *e)
 {
-    der_to_pem(out, "PUBLIC KEY", spki);
+    der_to_pem(out, "PUBLIC KEY", buf_span(&k->spki));
     return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the key does not fit") : 0;
+}
+
+static int as_jwk(const struct key *k, struct buf *out, struct err *e)
+{
+    return spki_to_jwk(buf_span(&k->spki), out, e);
+}
+
+static int as_ssh(const struct key *k, struct buf *out, struct err *e)
+{
+    return spki_to_ssh(buf_span(&k->spki), out, e);
 }
 
 static const struct {
     const char *name, *content_type;
-    int (*write)(struct span spki, struct buf *out, struct err *e);
+    int (*write)(const struct key *k, struct buf *out, struct err *e);
 } FORMATS[] = {
     {"pem", "application/x-pem-file", as_pem},
-    {"jwk", "application/jwk+json", spki_to_jwk},
-    {"ssh", "text/plain", spki_to_ssh},
+    {"jwk", "application/jwk+json", as_jwk},
+    {"jwks", "application/jwk-set+json", jwks_put},
+    {"ssh", "text/plain", as_ssh},
 };
 
 int keys_public(struct core *c, struct request *rq, struct err *e)
@@ -100,12 +111,12 @@ int keys_public(struct core *c, struct request *rq, struct err *e)
         format[0] = '\0';
     for (size_t n = 0; n < sizeof FORMATS / sizeof *FORMATS; n++)
         if (!strcmp(FORMATS[n].name, format)) {
-            if (FORMATS[n].write(buf_span(&k->spki), &out, e))
+            if (FORMATS[n].write(k, &out, e))
                 return -1;
             reply(c, rq, &(struct reply_head){.status = 200, .content_type = FORMATS[n].content_type}, buf_span(&out));
             return 0;
         }
-    return err_set(e, ERR_BAD_REQUEST, "format must be pem, jwk or ssh");
+    return err_set(e, ERR_BAD_REQUEST, "format must be pem, jwk, jwks or ssh");
 }
 
 /* Ends an intent without a key: the name is free again, whatever the token may hold under that CKA_ID stays unused. */

@@ -93,8 +93,6 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n)
     item->prev = item->next = NULL;
     item->json = item->draft = item->evidence = NULL;
     item->body = item->kms_signature = BUF_INIT(0);
-    item->cert = BUF_INIT(rq->cert.max);
-    buf_put(&item->cert, rq->cert.data, rq->cert.len);
     item->query = "";
     item->items = NULL;
     item->batch = rq->items;
@@ -102,10 +100,7 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n)
     c->io.random(c->io.ctx, id, sizeof id);
     hex_encode(id, sizeof id, item->req);
     enter(c, item);
-    if (!buf_ok(&item->cert))
-        return item;
-    request_free(c, item);
-    return NULL;
+    return item;
 }
 
 void request_free(struct core *c, struct request *rq)
@@ -120,7 +115,8 @@ void request_free(struct core *c, struct request *rq)
     else
         c->requests = rq->next;
     c->n_requests -= !rq->batch;
-    buf_free(&rq->cert);
+    if (!rq->batch) /* an item has that of its batch, which outlives it */
+        buf_free(&rq->cert);
     buf_free(&rq->body);
     buf_free(&rq->kms_signature);
     json_decref(rq->json);

@@ -15,6 +15,7 @@ static const struct route ROUTES[] = {
     {DOOR_BOTH, "GET", "/v1/keys", "read.api", POLICY_KEY_LIST, 0, 0, NULL, keys_list},
     {DOOR_BOTH, "GET", "/v1/keys/{}", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_show},
     {DOOR_BOTH, "GET", "/v1/keys/{}/public", "read.api", POLICY_KEY_READ, 0, 0, NULL, keys_public},
+    {DOOR_BOTH, "GET", "/v1/jwks", "read.api", POLICY_KEY_LIST, 0, 0, NULL, jwks_show},
     {DOOR_ADMIN, "POST", "/v1/keys", "key.create", POLICY_KEY_CREATE, ROUTE_SIGNED, JSON_BODY, NULL, keys_create},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/suspend", "key.suspend", POLICY_KEY_SUSPEND, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},
     {DOOR_ADMIN, "POST", "/v1/keys/{}/resume", "key.resume", POLICY_KEY_RESUME, ROUTE_SIGNED, JSON_BODY, NULL, keylife_change},

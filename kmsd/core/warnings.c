@@ -57,6 +57,29 @@ static void counted(const struct core *c, json_t *list)
                t.ended);
 }
 
+#define DESTRUCTIONS_SHOWN 8
+
+static bool destruction(void *ctx, struct key *k)
+{
+    json_t *list = ctx;
+
+    if (k->state != KEY_DESTROYING || json_array_size(list) >= DESTRUCTIONS_SHOWN)
+        return true;
+    if (k->erase_seq)
+        warn_f(list, "it goes on as soon as the token works; see the messages of kmsd-core", "key %s is being removed from the token", k->name);
+    else
+        warn_f(list, "if that is not meant: kmsctl key restore NAME --reason TEXT", "key %s is going to be destroyed, %s at the earliest", k->name, k->due);
+    return true;
+}
+
+static void destructions(const struct core *c, json_t *list)
+{
+    JSON_AUTO *found = json_array();
+
+    state_each_key(c->state, "", destruction, found);
+    json_array_extend(list, found);
+}
+
 json_t *warnings_view(const struct core *c)
 {
     json_t *list = health_reasons(c, true);
@@ -75,5 +98,6 @@ json_t *warnings_view(const struct core *c)
         warn(list, "no state snapshot could be written for long", "see the messages of kmsd-core; audit.snapshots must take writes");
     certificates(c, list);
     counted(c, list);
+    destructions(c, list);
     return list;
 }

@@ -28,6 +28,7 @@ int key_open(struct token *t, const struct method *m, struct span id, struct spa
 
 void key_clear(struct key *k)
 {
+    p256_key_free(k->p256);
     EVP_PKEY_CTX_free(k->verify);
     EVP_PKEY_free(k->public);
     *k = (struct key){0};

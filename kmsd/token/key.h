@@ -4,6 +4,7 @@
 
 #include "kmsd/token/object.h"
 #include "kmsd/token/method.h"
+#include "kmsd/token/p256verify.h"
 
 #define KEY_ID_LEN 16
 #define SPKI_MAX 576 /* an RSA-4096 key has 550 */
@@ -15,6 +16,8 @@ struct key {
     unsigned epoch;               /* login the handle belongs to */
     EVP_PKEY *public;
     EVP_PKEY_CTX *verify;         /* set up once, for methods with a hash */
+    struct p256_key *p256;        /* P-256: judges many at once; NULL = every signature is judged by itself */
+    unsigned judged;              /* so many signatures, as the lane counts */
     uint8_t spki[SPKI_MAX];
     size_t spki_len;
 };
@@ -37,6 +40,19 @@ bool key_recovers(const struct key *k, struct span signature, struct buf *inside
 /* Signs the input in the token, verifies the signature against the key's public key with OpenSSL, appends it (ECDSA: DER).
  * LANE_INPUT when the scheme does not take the input, LANE_VERIFY when the signature does not verify. */
 int key_sign(struct token *t, struct key *k, struct span input, struct buf *signature, struct fault *f) __attribute__((warn_unused_result));
+/* A signature of the token that nobody has verified. */
+struct made {
+    uint64_t id;  /* the caller's */
+    struct key *key;
+    uint8_t digest[P256_DIGEST_LEN], signature[P256_DER_MAX];
+    size_t len;
+    bool good;
+};
+/* As key_sign, but for the verification: for keys that have `p256`, and the signature stays in the process until keys_judge found it good. */
+int key_make(struct token *t, struct key *k, struct span input, struct made *out, struct fault *f) __attribute__((warn_unused_result));
+/* verify.c: sets `good` of each. At most P256_BATCH_MAX. */
+void keys_judge(struct p256_batch *b, struct made *list, size_t n);
+
 /* Signs a fixed text that no scheme has as its input, verifies the signature, throws it away. */
 int key_probe(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
 /* CKM_RSA_PKCS only: does the token put a DigestInfo before input that has the length of a hash? */

@@ -17,7 +17,7 @@
 #define AWAY_TRIES "KMSD_AWAY_TRIES" /* how often this process has looked before, in the environment of the next image */
 #define AWAY_QUIET 240               /* told once a minute */
 #define AWAY_REASON_MAX 150
-#define TELL_US 20000 /* answers wait for each other at most so long: the core counts how long a lane is silent */
+#define TELL_US 1000 /* signatures wait for each other at most so long, and for those that are slow to make not at all */
 #define EXIT_BROKEN 1
 
 /* Two processes that log in at the same moment can miss the token: lanes start one after another. A refused PIN sets the latch before the lock is let
@@ -101,7 +101,7 @@ static void hello(struct lane *l)
     frame_end(&l->stream.out, mark);
 }
 
-/* Answers every whole frame that arrived. 0 = go on, else leave with this exit code. */
+/* Answers every whole frame that arrived; what signatures they ask for is verified together. 0 = go on, else leave with this exit code. */
 static int serve_all(struct lane *l)
 {
     int64_t told = clock_boot_us();
@@ -120,15 +120,36 @@ static int serve_all(struct lane *l)
         if (code || buf_ok(&l->stream.out))
             return code ? code : EXIT_BROKEN;
         if (now - told >= TELL_US) {
+            verb_settle(l);
             if (stream_flush(&l->stream) < 0)
                 return 0; /* serve_loop sees that the core is gone */
             told = now;
         }
     }
+    verb_settle(l);
     if (!got)
-        return 0;
+        return buf_ok(&l->stream.out) ? EXIT_BROKEN : 0;
     log_line(LOG_LEVEL_ERROR, "frame", "detail=\"%s\"", e.detail);
     return EXIT_BROKEN;
+}
+
+/* A key whose verifications so far cost as much as a table would gets one, while nobody waits for what is answered already. */
+static void tend_tables(struct lane *l)
+{
+    struct key *due = NULL;
+    size_t tables = 0;
+
+    if (!l->table_due)
+        return;
+    for (size_t n = 0; n < l->n_keys; n++) {
+        struct key *k = &l->keys[n];
+
+        if (k->p256 && p256_key_has_table(k->p256))
+            tables++;
+        else if (!due && k->p256 && k->judged >= LANE_TABLE_AFTER)
+            due = k;
+    }
+    l->table_due = due && tables < LANE_TABLES_MAX && !p256_key_table(due->p256); /* one at a time, then another look */
 }
 
 static int serve_loop(struct lane *l)
@@ -138,8 +159,10 @@ static int serve_loop(struct lane *l)
 
     hello(l);
     while (!flush_all(l) && !code) {
-        int got = stream_fill(&l->stream);
+        int got;
 
+        tend_tables(l);
+        got = stream_fill(&l->stream);
         if (got < 0)
             return 0;
         if (got)
@@ -155,6 +178,7 @@ static void close_lane(struct lane *l)
     for (size_t n = 0; n < l->n_keys; n++)
         key_clear(&l->keys[n]);
     free(l->keys);
+    p256_batch_free(l->batch);
     authority_close(&l->authority);
     token_close(&l->token);
     stream_close(&l->stream);
@@ -196,6 +220,8 @@ int lane_run(const struct settings *s, bool admin, unsigned index, char **argv)
     } else {
         if (admin)
             open_authority(&l);
+        else
+            l.batch = p256_batch_new();
         code = confined(&l) ? LANE_EXIT_SETTINGS : serve_loop(&l);
     }
     close_lane(&l);

@@ -102,47 +102,85 @@ static struct span mechanism_input(const struct method *m, struct span digest, u
     return span_of(room, info.len + digest.len);
 }
 
-/* digest: of the message; methods without a hash: the message itself. */
+/* What the token signs of the input: its digest or, for methods without a hash, itself. */
+static int digest_of(const struct method *m, struct span input, bool hashed, uint8_t room[static HASH_MAX], struct span *out, struct fault *f)
+{
+    *out = input;
+    if (!m->hash || hashed)
+        return 0;
+    if (!m->hash->run(input.data, input.len, room))
+        return fault_set(f, LANE_TOKEN, "OpenSSL cannot hash");
+    *out = span_of(room, m->hash->len);
+    return 0;
+}
+
+static int input_digest(const struct key *k, struct span input, uint8_t room[static HASH_MAX], struct span *out, struct fault *f)
+{
+    if (method_takes(k->method, input))
+        return fault_set(f, LANE_INPUT, "the input is not what scheme %s signs", k->method->name);
+    return digest_of(k->method, input, k->method->input == INPUT_DIGEST, room, out, f);
+}
+
+/* The signature as it is given out, not verified; in `der` or in the operation. */
+static int make(struct token *t, struct operation *op, struct span digest, uint8_t der[static DER_SIGNATURE_MAX], struct span *out, struct fault *f)
+{
+    const struct method *m = op->key->method;
+    uint8_t room[DIGEST_INFO_MAX + HASH_MAX];
+
+    op->input = m->hash ? mechanism_input(m, digest, room) : digest;
+    if (token_retry(t, sign_once, op, f))
+        return -1;
+    *out = span_of(op->raw, m->algorithm->signature_len);
+    if (m->mechanism == CKM_ECDSA)
+        *out = to_der(*out, der);
+    return 0;
+}
+
 static int sign_digest(struct token *t, struct key *k, struct span digest, struct buf *signature, struct fault *f)
 {
-    uint8_t room[DIGEST_INFO_MAX + HASH_MAX], der[DER_SIGNATURE_MAX];
-    struct operation op = {.key = k, .input = k->method->hash ? mechanism_input(k->method, digest, room) : digest};
-    struct span out = span_of(op.raw, k->method->algorithm->signature_len);
+    struct operation op = {.key = k};
+    uint8_t der[DER_SIGNATURE_MAX];
+    struct span out;
 
-    if (token_retry(t, sign_once, &op, f))
+    if (make(t, &op, digest, der, &out, f))
         return -1;
-    if (k->method->mechanism == CKM_ECDSA)
-        out = to_der(out, der);
     if (!key_verifies(k, digest, out))
         return fault_set(f, LANE_VERIFY, "the signature does not verify");
     buf_put(signature, out.data, out.len);
     return buf_ok(signature) ? fault_set(f, LANE_TOKEN, "out of memory") : 0;
 }
 
-static int sign_message(struct token *t, struct key *k, struct span message, struct buf *signature, struct fault *f)
-{
-    const struct hash *h = k->method->hash;
-    uint8_t digest[HASH_MAX];
-
-    if (!h)
-        return sign_digest(t, k, message, signature, f);
-    if (!h->run(message.data, message.len, digest))
-        return fault_set(f, LANE_TOKEN, "OpenSSL cannot hash");
-    return sign_digest(t, k, span_of(digest, h->len), signature, f);
-}
-
 int key_sign(struct token *t, struct key *k, struct span input, struct buf *signature, struct fault *f)
 {
-    if (method_takes(k->method, input))
-        return fault_set(f, LANE_INPUT, "the input is not what scheme %s signs", k->method->name);
-    return (k->method->input == INPUT_DIGEST ? sign_digest : sign_message)(t, k, input, signature, f);
+    uint8_t room[HASH_MAX];
+    struct span digest;
+
+    return input_digest(k, input, room, &digest, f) ? -1 : sign_digest(t, k, digest, signature, f);
+}
+
+int key_make(struct token *t, struct key *k, struct span input, struct made *out, struct fault *f)
+{
+    struct operation op = {.key = k};
+    uint8_t room[HASH_MAX], der[DER_SIGNATURE_MAX];
+    struct span digest, signature;
+
+    if (input_digest(k, input, room, &digest, f) || make(t, &op, digest, der, &signature, f))
+        return -1;
+    if (digest.len != sizeof out->digest || !signature.len || signature.len > sizeof out->signature)
+        return fault_set(f, LANE_VERIFY, "the signature does not verify");
+    *out = (struct made){.key = k, .len = signature.len};
+    memcpy(out->digest, digest.data, digest.len);
+    memcpy(out->signature, signature.data, signature.len);
+    return 0;
 }
 
 int key_probe(struct token *t, struct key *k, struct fault *f)
 {
     BUF_AUTO signature = BUF_INIT(RAW_SIGNATURE_MAX);
+    uint8_t room[HASH_MAX];
+    struct span digest;
 
-    return sign_message(t, k, span_str(PROBE_TEXT), &signature, f);
+    return digest_of(k->method, span_str(PROBE_TEXT), false, room, &digest, f) ? -1 : sign_digest(t, k, digest, &signature, f);
 }
 
 /* A token that refuses such input adds nothing to it either. */

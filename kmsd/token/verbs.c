@@ -16,11 +16,18 @@ static int no_memory(struct fault *f)
     return fault_set(f, LANE_TOKEN, "out of memory");
 }
 
+/* The key of last time is looked at first. */
 static struct key *loaded(struct lane *l, struct span id)
 {
-    for (size_t n = 0; id.len == KEY_ID_LEN && n < l->n_keys; n++)
-        if (!memcmp(l->keys[n].id, id.data, KEY_ID_LEN))
+    if (id.len != KEY_ID_LEN)
+        return NULL;
+    if (l->last_key < l->n_keys && !memcmp(l->keys[l->last_key].id, id.data, KEY_ID_LEN))
+        return &l->keys[l->last_key];
+    for (size_t n = 0; n < l->n_keys; n++)
+        if (!memcmp(l->keys[n].id, id.data, KEY_ID_LEN)) {
+            l->last_key = n;
             return &l->keys[n];
+        }
     return NULL;
 }
 
@@ -90,6 +97,13 @@ static int verb_unload(struct lane *l, const struct frame *in, struct buf *out, 
     return 0;
 }
 
+static bool joins(const struct lane *l, const struct key *k)
+{
+    return l->batch && k && k->p256;
+}
+
+#define LATER 1 /* what a verb returns whose answer comes with others */
+
 static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
 {
     BUF_AUTO signature = BUF_INIT(RAW_SIGNATURE_MAX);
@@ -99,6 +113,15 @@ static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, st
         return fault_set(f, LANE_KEY, "the key is not loaded");
     if (!span_eq_str(in->field[TAG_SCHEME], k->method->name))
         return fault_set(f, LANE_INPUT, "the key does not have that scheme");
+    if (joins(l, k)) {
+        struct made *m = &l->waiting[l->n_waiting]; /* verb_serve left room */
+
+        if (key_make(&l->token, k, in->field[TAG_INPUT], m, f))
+            return -1;
+        m->id = in->id;
+        l->n_waiting++;
+        return LATER;
+    }
     if (key_sign(&l->token, k, in->field[TAG_INPUT], &signature, f))
         return -1;
     frame_put(out, TAG_OUTPUT, buf_span(&signature));
@@ -291,23 +314,63 @@ static const struct verb *verb_find(uint8_t type)
     return NULL;
 }
 
+static void answer_made(struct buf *out, const struct made *m)
+{
+    size_t mark = frame_begin(out, FRAME_RESULT, m->id);
+
+    frame_put(out, TAG_OUTPUT, span_of(m->signature, m->len));
+    frame_end(out, mark);
+}
+
+static void answer_fault(struct buf *out, uint8_t type, uint64_t id, const struct fault *f)
+{
+    put_error(out, id, f);
+    log_line(LOG_LEVEL_ERROR, "verb", "type=%u class=%u reason=\"%s\"", type, (unsigned)f->class, f->reason);
+}
+
+void verb_settle(struct lane *l)
+{
+    struct fault f = {0};
+
+    if (l->n_waiting)
+        keys_judge(l->batch, l->waiting, l->n_waiting);
+    for (size_t n = 0; n < l->n_waiting; n++) {
+        l->table_due |= ++l->waiting[n].key->judged % LANE_TABLE_AFTER == 0;
+        if (l->waiting[n].good) {
+            answer_made(&l->stream.out, &l->waiting[n]);
+            continue;
+        }
+        fault_set(&f, LANE_VERIFY, "the signature does not verify");
+        answer_fault(&l->stream.out, FRAME_SIGN, l->waiting[n].id, &f);
+    }
+    l->n_waiting = 0;
+}
+
+/* What waits points to keys, and no answer overtakes another nor waits for a slow one: anything but one more signature of the kind settles first. */
 int verb_serve(struct lane *l, const struct frame *in)
 {
     struct buf *out = &l->stream.out;
     struct call c = {.lane = l, .verb = verb_find(in->type), .in = in};
-    size_t start = out->len, mark;
+    size_t start, mark;
     struct fault f = {0};
+    int how;
 
     if (!c.verb)
         return -1;
+    if (l->n_waiting == P256_BATCH_MAX || in->type != FRAME_SIGN || !joins(l, loaded(l, in->field[TAG_KEY_ID])))
+        verb_settle(l);
+    start = out->len;
     mark = frame_begin(out, FRAME_RESULT, in->id);
-    if (!(c.verb->again ? token_retry(&l->token, run, &c, &f) : run(&l->token, &c, &f))) {
+    how = c.verb->again ? token_retry(&l->token, run, &c, &f) : run(&l->token, &c, &f);
+    if (!how) {
         frame_end(out, mark);
         return 0;
     }
     out->len = start; /* the verbs put fields last, yet nothing of a failed one may stay */
-    put_error(out, in->id, &f);
-    log_line(LOG_LEVEL_ERROR, "verb", "type=%u class=%u reason=\"%s\"", in->type, (unsigned)f.class, f.reason);
+    if (how == LATER)
+        return 0;
+    verb_settle(l);
+    answer_fault(out, in->type, in->id, &f);
     if (f.class == LANE_HUMAN && !f.untried)
         latch_set(l->settings, f.reason);
     return f.class == LANE_HUMAN ? (f.untried ? LANE_EXIT_SETTINGS : LANE_EXIT_SEALED) : f.class == LANE_TOKEN ? LANE_EXIT_TOKEN : 0;

@@ -80,6 +80,7 @@ def figures(got):
         "singles_64_p50_us": many["p50_us"], "singles_64_p99_us": many["p99_us"],
         "batch_64_per_s": round(got["batch"]["per_s"]) if got["batch"] else None,
         "batch_64_of_baseline": share(got["batch"] and got["batch"]["per_s"], near["batch"]),
+        "batch_64_cpu_us_by_process": {name: round(got["batch"]["cpu"][name], 1) for name in PARTS} if got["batch"] else None,
         "rsa4096_per_s": round(got["rsa"]["per_s"], 1) if got["rsa"] else None,
         "rsa4096_of_raw": share(got["rsa"] and got["rsa"]["per_s"], got["rsa_raw"] and got["rsa_raw"]["per_s"]),
         "p50_1_us": one["p50_us"], "p99_1_us": one["p99_us"], "sign_us": stages["sign_us"], "verify_us": stages["verify_us"],
@@ -96,19 +97,24 @@ def figures(got):
     }
 
 
+def middle(values):
+    """The mean of what was measured; None where nothing was."""
+    known = [value for value in values if value is not None]
+    return round(statistics.mean(known), 3) if known else None
+
+
 def combine(runs):
     """The mean of the runs, and by how much they differ: (largest - smallest) / mean."""
     mean, spread = {}, {}
-    for name, first in runs[0].items():
-        values = [run[name] for run in runs]
-        if isinstance(first, dict):
-            mean[name] = {key: round(statistics.mean(value[key] for value in values), 3) for key in first}
-        elif first is None:
-            mean[name] = None
+    for name in runs[0]:
+        values = [run[name] for run in runs if run[name] is not None]
+        if values and isinstance(values[0], dict):
+            mean[name] = {key: middle([value.get(key) for value in values]) for key in values[0]}
+        elif name == "errors":
+            mean[name] = sum(values)
         else:
-            mean[name] = sum(values) if name == "errors" else round(statistics.mean(values), 3)
-            middle = statistics.mean(values)
-            spread[name] = round((max(values) - min(values)) / middle, 3) if middle else 0.0
+            mean[name] = middle(values)
+            spread[name] = round((max(values) - min(values)) / mean[name], 3) if mean[name] else 0.0
     return mean, spread
 
 

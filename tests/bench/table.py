@@ -17,6 +17,7 @@ ROWS = (
     ("  mean time of each stage", "stages_64_us", "us"),
     ("batches of 64", "batch_64_per_s", "/s"),
     ("  of B", "batch_64_of_baseline", ""),
+    ("  processor time a signature", "batch_64_cpu_us_by_process", "us"),
     ("one connection, p50", "p50_1_us", "us"),
     ("  C_Sign", "sign_us", "us"),
     ("  OpenSSL's check", "verify_us", "us"),
@@ -38,7 +39,7 @@ def text(value, unit):
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {one:g}" for name, one in value.items()) + (f" {unit}" if unit and value else "") or "-"
+        return ", ".join(f"{name} {one:g}" for name, one in value.items() if one is not None) + (f" {unit}" if unit and value else "") or "-"
     return f"{value:g}{' ' if unit and unit != '/s' else ''}{unit}" if value < 1e6 else f"{value:.0f}{unit}"
 
 

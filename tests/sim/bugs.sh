@@ -9,12 +9,16 @@ bugs='reply-before-sync|kmsd/core/commit.c|s/a->seq <= c->durable)/true)/
 mark-moved-at-reservation|kmsd/core/sign.c|s/^    flight_begin(c, rq);/    flight_begin(c, rq);\n    struct mark *moved = (struct mark *)(uintptr_t)state_mark(c->state, rq->sign.app, rq->sign.channel);\n    if (moved) memcpy(moved->version, rq->sign.version, strlen(rq->sign.version) + 1);/
 no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!identify_again(c, rq, e))/if (0)/;s/verdict = decide(c, rq, &line, e);/verdict = 0;/}
 snapshot-forgets-who-is-disabled|audit/state/snapshot.c|s/(int)i->enabled/1/
+batch-weighs-nothing-while-its-answer-waits|kmsd/core/commit.c|s/1 + batch_size(rq->items)/1/
+items-in-others-places|kmsd/core/batch.c|s/&b->answer\[item->index\]/\&b->answer[b->n - 1 - item->index]/
+one-key-for-all-items|kmsd/core/batch.c|s/b->rq->idem, n)/b->rq->idem, 0)/
 periods-on-the-wall-clock|kmsd/core/clock.c|s/c->clock.boot = boot_us;/c->clock.boot = c->now;/
 steps-recorded-again|kmsd/core/clock.c|s/^    c->clock.offset = wall_us - boot_us;//
 key-not-looked-at-again|kmsd/core/sign.c|/^static int decide/,/^}/s/if (keylife_usable(k, e))/if (!rq->input_sha256[0] \&\& keylife_usable(k, e))/
 compromised-answers-given|kmsd/core/sign.c|/^static int consider/,/^}/s/if (k && keylife_usable(k, e))/if (0)/
 lanes-keep-a-stopped-key|kmsd/core/keylife.c|/^static void tell_lanes/,/^}/s/lanes_unload_key(c, k)/(void)0/
 removed-before-the-log-says-so|kmsd/core/erase.c|s/.. after_call(c, erase, NULL)) {/|| (erase(c, NULL), 0)) {/
+a-start-trusts-its-clock|kmsd/core/erase.c|s/>= SETTLE_TIME/>= 0/
 removal-forgotten-by-a-restart|kmsd/core/erase.c|s/return k->erase_seq ||/return k->erase_seq == 0 \&\&/
 removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/'
 # Compiles the file with the bug in it.

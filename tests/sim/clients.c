@@ -5,11 +5,9 @@
 #include "base/enc.h"
 #include "tests/sim/sim.h"
 
-#define PROBLEM "urn:kmsd:problem:"
-
 static const char *const CI_NAME[] = {"ci-a", "ci-b"};
 
-static struct sim_request *free_slot(struct sim *s)
+struct sim_request *sim_free_slot(struct sim *s)
 {
     for (unsigned n = 0; n < SIM_PENDING_MAX; n++)
         if (!s->request[n].used)
@@ -17,7 +15,7 @@ static struct sim_request *free_slot(struct sim *s)
     return NULL;
 }
 
-static void send(struct sim *s, struct sim_request *r, const char *method, const char *target, const char *type, struct span body)
+void sim_send(struct sim *s, struct sim_request *r, const char *method, const char *target, const char *type, struct span body)
 {
     BUF_AUTO frame = BUF_INIT(FRAME_MAX), signature = BUF_INIT(8192), hash_text = BUF_INIT(4096);
     const struct sim_person *p = &s->keys->person[r->person];
@@ -58,7 +56,7 @@ static void send(struct sim *s, struct sim_request *r, const char *method, const
         sim_fail(s, "the core refused a front's frame: %s", e.detail);
 }
 
-static void put_release(struct buf *body, const char *key, unsigned version, unsigned name, unsigned number)
+void sim_put_release(struct buf *body, const char *key, unsigned version, unsigned name, unsigned number)
 {
     char digest[SHA256_HEX];
     uint8_t seed = (uint8_t)number;
@@ -74,33 +72,13 @@ static void ask_sign(struct sim *s, struct sim_request *r)
 
     r->kind = SIM_SIGN;
     r->door = CHILD_FRONT_CI;
-    put_release(&body, r->key, r->version, r->name, r->digest);
-    send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
-}
-
-/* Releases near the one that r asks for: of this version and the next, the same one among them now and then. Under a key they follow from it alone. */
-static void ask_batch(struct sim *s, struct sim_request *r)
-{
-    BUF_AUTO body = BUF_INIT(8192);
-
-    r->kind = SIM_BATCH;
-    r->door = CHILD_FRONT_CI;
-    r->n_items = r->idem ? 1 + r->idem % SIM_ITEMS : 1 + (unsigned)sim_random(s, SIM_ITEMS);
-    buf_puts(&body, "{\"items\":[");
-    for (unsigned n = 0; n < r->n_items; n++) {
-        unsigned dice = r->idem ? r->idem * 7 + n : (unsigned)sim_random(s, 1000);
-
-        r->item[n] = (struct sim_release){r->version + dice % 5 / 4, (r->name + dice / 5) % 4, dice % 11 == 0 ? !r->digest : r->digest};
-        buf_puts(&body, n ? "," : "");
-        put_release(&body, r->key, r->item[n].version, r->item[n].name, r->item[n].digest);
-    }
-    buf_puts(&body, "]}");
-    send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
+    sim_put_release(&body, r->key, r->version, r->name, r->digest);
+    sim_send(s, r, "POST", "/v1/sign", "application/json", buf_span(&body));
 }
 
 void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned name, unsigned digest)
 {
-    struct sim_request *r = free_slot(s);
+    struct sim_request *r = sim_free_slot(s);
 
     if (!r) {
         sim_fail(s, "more than %d requests are open", SIM_PENDING_MAX);
@@ -115,7 +93,7 @@ static void ask_nonce(struct sim *s, struct sim_request *r)
     r->door = CHILD_FRONT_ADMIN;
     r->person = 2;
     r->kind = SIM_NONCE;
-    send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
+    sim_send(s, r, "POST", "/v1/nonce", "application/json", (struct span){0});
 }
 
 static void send_life(struct sim *s, struct sim_request *r, const char *verb, unsigned delay)
@@ -130,9 +108,9 @@ static void send_life(struct sim *s, struct sim_request *r, const char *verb, un
     buf_printf(&path, "/v1/keys/%s/%s", r->key, verb);
     buf_puts(&body, "{\"reason\":\"sim\"");
     if (!strcmp(verb, "destroy"))
-        buf_printf(&body, ",\"delay_seconds\":%u", delay);
+        buf_printf(&body, ",\"%s\":%u", s->production && delay >= 24 ? "delay_hours" : "delay_seconds", delay);
     buf_puts(&body, "}");
-    send(s, r, "POST", buf_str(&path), "application/json", buf_span(&body));
+    sim_send(s, r, "POST", buf_str(&path), "application/json", buf_span(&body));
 }
 
 static void send_confirm(struct sim *s, struct sim_request *r)
@@ -143,13 +121,13 @@ static void send_confirm(struct sim *s, struct sim_request *r)
     r->person = 2;
     r->kind = SIM_CONFIRM;
     buf_printf(&body, "{\"seq\":%llu,\"reason\":\"sim\"}", (unsigned long long)s->model.step);
-    send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
+    sim_send(s, r, "POST", "/v1/time/confirm", "application/json", buf_span(&body));
 }
 
 /* A slot for a signed request, with a nonce to sign. */
 static struct sim_request *with_nonce(struct sim *s)
 {
-    struct sim_request *r = free_slot(s);
+    struct sim_request *r = sim_free_slot(s);
 
     if (!r)
         abort();
@@ -157,7 +135,7 @@ static struct sim_request *with_nonce(struct sim *s)
     ask_nonce(s, r);
     for (unsigned n = 0; n < 4 && !s->nonce[0]; n++)
         sim_disk_step(s);
-    r = free_slot(s);
+    r = sim_free_slot(s);
     if (!r)
         abort();
     *r = (struct sim_request){0};
@@ -193,7 +171,7 @@ static void ask_change(struct sim *s, struct sim_request *r)
 
         r->kind = SIM_KEY;
         buf_printf(&body, "{\"name\":\"k%u\",\"algorithm\":\"p256\",\"scheme\":\"statement\"}", (unsigned)sim_random(s, 12));
-        send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
+        sim_send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
         return;
     }
     if (sim_random(s, 2)) {
@@ -212,18 +190,18 @@ static void ask_change(struct sim *s, struct sim_request *r)
         r->kind = SIM_WITHDRAW;
         buf_printf(&body, "{\"app\":\"app\",\"channel\":\"main\",\"version\":\"1.0.%u\",\"reason\":\"sim\"}",
                    1 + s->signed_ok / 4 + (unsigned)sim_random(s, 2));
-        send(s, r, "POST", "/v1/releases/withdraw", "application/json", buf_span(&body));
+        sim_send(s, r, "POST", "/v1/releases/withdraw", "application/json", buf_span(&body));
         return;
     }
     if (sim_random(s, 2)) {
         r->kind = SIM_POLICY;
         r->policy = (unsigned)sim_random(s, SIM_POLICIES);
-        send(s, r, "PUT", "/v1/policy", "application/yaml", span_str(s->keys->policy_text[r->policy]));
+        sim_send(s, r, "PUT", "/v1/policy", "application/yaml", span_str(s->keys->policy_text[r->policy]));
         return;
     }
     r->kind = sim_random(s, 2) ? SIM_DISABLE : SIM_ENABLE;
     buf_printf(&path, "/v1/identities/%s/%s", CI_NAME[sim_random(s, 2)], r->kind == SIM_DISABLE ? "disable" : "enable");
-    send(s, r, "POST", buf_str(&path), "application/json", span_str("{\"reason\":\"sim\"}"));
+    sim_send(s, r, "POST", buf_str(&path), "application/json", span_str("{\"reason\":\"sim\"}"));
 }
 
 /* One Idempotency-Key names one body: the rest of the request follows from it. */
@@ -240,7 +218,7 @@ static void choose_by_idem(struct sim_request *r, unsigned idem)
 
 void sim_ask_again(struct sim *s, unsigned idem)
 {
-    struct sim_request *r = free_slot(s);
+    struct sim_request *r = sim_free_slot(s);
 
     if (!r)
         abort();
@@ -251,7 +229,7 @@ void sim_ask_again(struct sim *s, unsigned idem)
 
 void sim_client_step(struct sim *s)
 {
-    struct sim_request *r = free_slot(s);
+    struct sim_request *r = sim_free_slot(s);
 
     if (!r)
         return;
@@ -272,11 +250,11 @@ void sim_client_step(struct sim *s)
     if (sim_random(s, 4))
         ask_sign(s, r);
     else
-        ask_batch(s, r);
+        sim_ask_batch(s, r);
 }
 
 /* An acknowledgement is a promise: its record must be durable now and for ever. */
-static void acknowledge(struct sim *s, struct sim_idem *idem, const json_t *body)
+void sim_acknowledge(struct sim *s, struct sim_idem *idem, const json_t *body)
 {
     const json_t *record = json_object_get(body, "record");
     BUF_AUTO seq = BUF_INIT(32);
@@ -297,50 +275,6 @@ static void acknowledge(struct sim *s, struct sim_idem *idem, const json_t *body
     }
 }
 
-/* The record that an item was answered with must be of the release that the item asked for. */
-static void check_place(struct sim *s, const struct sim_release *asked, const json_t *body)
-{
-    struct span line = sim_line(s, json_integer_value(json_object_get(json_object_get(body, "record"), "seq")));
-    struct err e = {0};
-    JSON_AUTO *record = line.data ? json_read_object(line.data, line.len, line.len, &e) : NULL;
-    BUF_AUTO want = BUF_INIT(64), got = BUF_INIT(256);
-
-    buf_printf(&want, "1.0.%u n%u", asked->version, asked->name);
-    buf_printf(&got, "%s %s", json_string_value(json_object_get(json_object_get(record, "artifact"), "version")),
-               json_string_value(json_object_get(json_object_get(record, "detail"), "name")));
-    if (!record || strcmp(buf_str(&want), buf_str(&got)))
-        sim_fail(s, "an item of a batch that asked for %s was answered with %s", buf_str(&want), buf_str(&got));
-}
-
-static void hear_batch(struct sim *s, const struct sim_request *r, const json_t *body)
-{
-    const json_t *items = json_object_get(body, "items");
-    unsigned failed = 0;
-
-    if (json_array_size(items) != r->n_items)
-        sim_fail(s, "a batch of %u was answered with %zu items", r->n_items, json_array_size(items));
-    s->batches++;
-    for (unsigned n = 0; n < r->n_items && !s->failure[0]; n++) {
-        const json_t *item = json_array_get(items, n), *problem = json_object_get(item, "problem");
-        const char *type = json_string_value(json_object_get(problem, "type"));
-        struct sim_request one = {.kind = SIM_SIGN, .person = r->person, .version = r->item[n].version, .name = r->item[n].name, .asked = r->asked};
-
-        memcpy(one.key, r->key, sizeof one.key);
-        if (!problem) {
-            s->signed_ok++;
-            sim_heard_life(s, &one, item);
-            acknowledge(s, r->idem ? &s->idem_item[r->idem][n] : NULL, item);
-            check_place(s, &r->item[n], item);
-            continue;
-        }
-        failed++;
-        s->refused++;
-        sim_explain(s, &one, type ? type + sizeof PROBLEM - 1 : "");
-    }
-    if (json_integer_value(json_object_get(body, "failed")) != failed)
-        sim_fail(s, "a batch says that %lld items failed, not %u", (long long)json_integer_value(json_object_get(body, "failed")), failed);
-}
-
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
 {
     struct err e = {0};
@@ -351,7 +285,9 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
         if (!r->used || r->id != f->id || r->door != door)
             continue;
         r->used = false;
-        if (r->any)
+        if (r->many)
+            sim_hear_many(s, f);
+        if (r->any || r->many)
             return;
         JSON_AUTO *body = json_read_object(f->field[TAG_BODY].data, f->field[TAG_BODY].len, FRAME_MAX, &e);
 
@@ -363,11 +299,11 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
             const char *type = json_string_value(json_object_get(body, "type"));
 
             s->refused++;
-            sim_explain(s, r, type ? type + sizeof PROBLEM - 1 : "");
+            sim_explain(s, r, type ? type + sizeof SIM_PROBLEM - 1 : "");
             return;
         }
         if (r->kind == SIM_BATCH) {
-            hear_batch(s, r, body);
+            sim_hear_batch(s, r, body);
             return;
         }
         if (r->kind == SIM_NONCE) {
@@ -384,7 +320,7 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
         s->signed_ok += r->kind == SIM_SIGN;
         s->keys_made += r->kind == SIM_KEY;
         sim_heard_life(s, r, body);
-        acknowledge(s, r->idem ? &s->idem[r->idem] : NULL, body);
+        sim_acknowledge(s, r->idem ? &s->idem[r->idem] : NULL, body);
         return;
     }
     sim_fail(s, "a reply came for a request that nobody made");

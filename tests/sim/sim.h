@@ -50,6 +50,7 @@ struct sim_request {
     unsigned asked;       /* step */
     char key[16];         /* signed with, or whose life it changes */
     bool any;             /* whatever comes is an answer */
+    bool many;            /* only its end counts */
     struct sim_release item[SIM_ITEMS];
     unsigned n_items;
 };
@@ -96,6 +97,7 @@ struct sim_lane_job {
 };
 struct sim {
     uint64_t rng;
+    bool production;
     const struct sim_keys *keys;
     int64_t now;               /* wall clock */
     int64_t set;               /* by how much it was set, all in all */
@@ -138,6 +140,10 @@ struct sim {
     struct sim_idem idem[SIM_IDEMS], idem_item[SIM_IDEMS][SIM_ITEMS];
     json_t *compromised;       /* keys: an administrator was told so */
     struct sim_model model;
+    struct {
+        unsigned heard, items, failed; /* answers 200, and what is in them */
+        unsigned busy;         /* refused as a whole */
+    } many;                    /* of sim_ask_many */
     unsigned signed_ok, batches, refused, kills, steps, changes, keys_made, faults, lives, destroyed;
     char failure[512];
 };
@@ -181,6 +187,7 @@ void sim_order(struct sim *s, const char *key, const char *verb, unsigned delay)
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f);
 /* scenes.c: written schedules, each in a world of its own; 0 = all went as they must. */
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed);
+struct sim *sim_new_production(const struct sim_keys *keys, uint64_t seed); /* no development instance */
 void sim_free(struct sim *s);
 int sim_scenes(const struct sim_keys *keys);
 /* lives.c: the life of keys, as a model and as an administrator changes it */
@@ -198,6 +205,17 @@ void sim_snapshot_lose(struct sim *s);
 struct state *sim_snapshot_start(struct sim *s, struct state *whole, const struct blob_source *blobs);
 /* The durable line of that record; NULL data = there is none. */
 struct span sim_line(const struct sim *s, int64_t seq);
+struct sim_request *sim_free_slot(struct sim *s);
+void sim_send(struct sim *s, struct sim_request *r, const char *method, const char *target, const char *type, struct span body);
+void sim_put_release(struct buf *body, const char *key, unsigned version, unsigned name, unsigned number);
+void sim_acknowledge(struct sim *s, struct sim_idem *idem, const json_t *body);
+/* batches.c */
+#define SIM_PROBLEM "urn:kmsd:problem:"
+void sim_ask_batch(struct sim *s, struct sim_request *r);
+void sim_hear_batch(struct sim *s, const struct sim_request *r, const json_t *body);
+/* A batch of n artifacts of that version; what became of it goes into s->many. */
+void sim_ask_many(struct sim *s, unsigned version, unsigned n);
+void sim_hear_many(struct sim *s, const struct frame *f);
 /* oracle.c: reads the durable log with a model of its own. */
 void sim_check(struct sim *s);             /* what has become durable since the last time */
 void sim_check_all(struct sim *s);         /* from the first byte */

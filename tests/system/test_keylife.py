@@ -273,6 +273,29 @@ def test_kmsctl(life, key):
     destroyed(life, key)
 
 
+def test_sets_of_public_keys(life, key):
+    """Every key that may still verify something, under the id that envelopes name."""
+    envelope = signed(life, key).json["envelope"]
+    keyid = shown(life, key)["keyid"]
+    one = life.request("ci", "GET", f"/v1/keys/{key}/public?format=jwks", source=new_source())
+    assert one.status == 200 and one.type == "application/jwk-set+json"
+    jwk, = one.json["keys"]
+    plain = life.request("ci", "GET", f"/v1/keys/{key}/public?format=jwk", source=new_source()).json
+    assert jwk == {**plain, "kid": keyid, "use": "sig"} and envelope["signatures"][0]["keyid"] == keyid
+
+    def kids():
+        answer = life.request("ci", "GET", "/v1/jwks", source=new_source())
+        assert answer.status == 200 and answer.type == "application/jwk-set+json"
+        return {k["kid"]: k for k in answer.json["keys"]}
+    listed = {k["keyid"]: k for k in json.loads(life.kmsctl("key", "list", "-o", "json").stdout)["items"]}
+    assert kids()[keyid] == jwk and set(kids()) == {kid for kid, k in listed.items() if "compromised" not in k}
+    assert {k["state"] for kid, k in listed.items() if kid in kids()} >= {"active"}
+    changed(life, key, "retire", "retired")
+    assert keyid in kids() and keyid in {k["kid"] for k in json.loads(life.kmsctl("key", "jwks").stdout)["keys"]}
+    changed(life, key, "compromise", "retired")
+    assert keyid not in kids()
+
+
 # Restarts, deaths, clocks
 
 def test_states_survive_a_restart(tmp_path):
@@ -298,6 +321,49 @@ def test_states_survive_a_restart(tmp_path):
             assert not kms.records(event="token.reconcile")
         changed(kms, names["suspended"], "resume", "active")
         signed(kms, names["suspended"], "1.0.1")
+        sound(kms)
+
+
+def test_the_only_key_is_suspended(tmp_path):
+    """Lanes without any key are ready, and take the key when it is resumed."""
+    with Instance(tmp_path / "dir") as kms:
+        assert kms.sign("1.0.0").status == 200
+        changed(kms, "release", "suspend", "suspended")
+        kms.stop()
+        kms.start()
+        assert kms.sign("1.0.1").slug == "key-not-active" and kms.health()[0] == 200
+        assert [k["state"] for k in kms.request("admin", "GET", "/v1/keys").json["items"]] == ["suspended"]
+        changed(kms, "release", "resume", "active")
+        assert kms.sign("1.0.1").status == 200 and not kms.records(event="daemon.child")
+        changed(kms, "release", "retire", "retired")
+        changed(kms, "release", "destroy", "destroying", delay_seconds=1)
+        assert any("key release is going to be destroyed" in w["what"] for w in kms.request("admin", "GET", "/v1/status").json["warnings"])
+        destroyed(kms, "release")
+        kms.stop()
+        kms.start()
+        make(kms)
+        sound(kms)
+
+
+def test_a_destroyed_key_that_comes_back(tmp_path):
+    """Somebody puts the token's files back: that is told, and the key is not used."""
+    with Instance(tmp_path / "dir") as kms:
+        allow_life(kms)
+        name, store, away = make(kms), kms.dir / "tokens/keys/store", tmp_path / "away"
+        run("cp", "-a", store, away)
+        changed(kms, name, "suspend", "suspended")
+        changed(kms, name, "destroy", "destroying", delay_seconds=1)
+        destroyed(kms, name)
+        kms.stop()
+        for path in away.rglob("*"):
+            there = store / path.relative_to(away)
+            if path.is_file() and not there.exists():
+                run("cp", "-p", path, there)
+        kms.start()
+        record = kms.wait(lambda: kms.records(event="token.reconcile"), what="a finding")[0]
+        assert {o["id"] for o in record["detail"]["quarantined"]} == {key_id(kms, name)} and not record["detail"]["missing"]
+        assert held(kms, name) == 2 and shown(kms, name)["state"] == "destroyed"
+        assert sign(kms, name).slug == "key-not-active"
         sound(kms)
 
 

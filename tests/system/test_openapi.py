@@ -249,7 +249,7 @@ LIVE = {
 }
 QUERIES = {"keys-list": ["?limit=1", "?limit=200&after=a"], "identities-list": ["?limit=1", "?after=a"],
            "audit-records": ["?limit=1", "?format=jsonl&limit=3", "?order=desc&since=2026-01-01&until=2999-01-01T00:00:00Z", "?event=sign.release&outcome=ok"],
-           "keys-public": ["?format=pem", "?format=jwk", "?format=ssh"]}
+           "keys-public": ["?format=pem", "?format=jwk", "?format=jwks", "?format=ssh"]}
 
 
 def send(kms, name, door, path, body, media, cert=None, sign=True):
