@@ -283,23 +283,50 @@ static void large_batches(struct sim *s)
         sim_fail(s, "%u of %u items of large batches failed, %u others were signed", s->many.failed, s->many.items, s->signed_ok);
 }
 
+/* A day ahead at least; and a start does not trust its clock at once. */
+static void destroyed_in_production(struct sim *s)
+{
+    s->calm = true;
+    settle(s);
+    sim_order(s, "k0", "suspend", 0);
+    sim_order(s, "k0", "destroy", 23);
+    settle(s);
+    expect(s, "k0", "suspended");
+    sim_order(s, "k0", "destroy", 24);
+    settle(s);
+    expect(s, "k0", "destroying");
+    for (unsigned n = 0; n < 24 * 36 - 1; n++) {
+        sim_pass(s, 100000000);
+        core_on_tick(s->core, s->now);
+        settle(s);
+    }
+    sim_kill(s);
+    pass(s, 500);
+    if (sim_life_begun(&s->model) || s->destroyed)
+        sim_fail(s, "a key is removed before the clock of a new start can be trusted");
+    pass(s, 200);
+    expect(s, "k0", "destroyed");
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
-} SCENES[] = {{"many wait for one signature", many_wait}, {"refused from everywhere", refused_from_everywhere},
-              {"stopped while many wait", stopped_while_many_wait},
-              {"large batches", large_batches},
-              {"a key is stopped while many sign", stopped_while_many_sign},
-              {"stored answers follow their key", stored_answers},
-              {"a key is destroyed when that is due", destroyed_when_due},
-              {"clock is set", clock_is_set}};
+    bool production;
+} SCENES[] = {{"many wait for one signature", many_wait, false}, {"refused from everywhere", refused_from_everywhere, false},
+              {"stopped while many wait", stopped_while_many_wait, false},
+              {"large batches", large_batches, false},
+              {"a key is stopped while many sign", stopped_while_many_sign, false},
+              {"stored answers follow their key", stored_answers, false},
+              {"a key is destroyed when that is due", destroyed_when_due, false},
+              {"a key is destroyed in production", destroyed_in_production, true},
+              {"clock is set", clock_is_set, false}};
 
 int sim_scenes(const struct sim_keys *keys)
 {
     int failed = 0;
 
     for (size_t n = 0; n < sizeof SCENES / sizeof *SCENES; n++) {
-        struct sim *s = sim_new(keys, 1);
+        struct sim *s = SCENES[n].production ? sim_new_production(keys, 1) : sim_new(keys, 1);
 
         SCENES[n].run(s);
         if (s->failure[0]) {
