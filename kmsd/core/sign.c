@@ -198,7 +198,7 @@ static int dry_run(struct core *c, struct request *rq, int verdict)
 
 static int consider(struct core *c, struct request *rq, struct err *e)
 {
-    struct request *blocker;
+    struct wait_list *where;
     const struct key *k;
     const char *line = NULL;
     int verdict;
@@ -211,9 +211,9 @@ static int consider(struct core *c, struct request *rq, struct err *e)
     verdict = idem_check(c, rq, e);
     if (verdict)
         return verdict < 0 ? -1 : 0;
-    blocker = blocker_of(c, rq);
-    if (blocker)
-        return wait_for(c, rq, blocker, e);
+    where = kept_back(c, rq);
+    if (where)
+        return wait_for(c, rq, where, e);
     verdict = decide(c, rq, &line, e);
     if (verdict < 0)
         return -1;
