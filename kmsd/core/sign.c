@@ -59,8 +59,6 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
         return err_set(e, ERR_ALREADY_EXISTS, "%s in version %s was signed with key %s; what another key signs needs a name of its own", s->name, s->version, r->key);
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
-    if (keylife_answerable(c, r->key, e))
-        return err_context(e, "%s in version %s was signed before", s->name, s->version);
     *line = r->line;
     return 1;
 }
