@@ -180,7 +180,7 @@ static int check(const struct core *c, struct request *rq, const json_t **items,
         return err_set(e, ERR_BAD_REQUEST, "items is empty");
     if (strlen(rq->idem) > IDEM_MAX - 4)
         return err_set(e, ERR_BAD_REQUEST, "the Idempotency-Key of a batch may have %d characters: that of an item is KEY:index", IDEM_MAX - 4);
-    if (c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
+    if (c->n_items + n > ITEMS_IN_FLIGHT_MAX || c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
         rq->at_once = true;
         return err_set(e, ERR_BUSY, "too many requests are being worked on");
     }

@@ -13,6 +13,7 @@
 #define SIGN_BODY_MAX (64u << 10)
 #define BATCH_BODY_MAX (1u << 20)
 #define BATCH_ITEMS_MAX 1000
+#define ITEMS_IN_FLIGHT_MAX 6144 /* of IN_FLIGHT_MAX: the rest is for requests that come alone */
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16

@@ -49,7 +49,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     return a->settings && optind == argc ? 0 : -1;
 }
 
-int reader_lock(const struct settings *s, struct err *e)
+static int reader_lock(const struct settings *s, struct err *e)
 {
     char dir[PATH_MAX], lock[PATH_MAX];
     char *slash;

@@ -58,6 +58,8 @@ class Root:
         make_debian(BASE, f"--include={INCLUDE}", "--skip=cleanup/apt/lists")
         self.dir.mkdir(parents=True)
         run("tar", "-xf", BASE, "-C", self.dir)
+        if (done := self.offline("true", check=False)).returncode:
+            raise Unusable(f"systemd-nspawn runs nothing here: {done.stderr.strip()[-300:]}")
 
     def offline(self, *argv, **more):
         """Runs a program in the root while it is not booted, with the machine's network."""
