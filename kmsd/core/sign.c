@@ -59,8 +59,6 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
         return err_set(e, ERR_ALREADY_EXISTS, "%s in version %s was signed with key %s; what another key signs needs a name of its own", s->name, s->version, r->key);
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
-    if (keylife_answerable(c, r->key, e))
-        return err_context(e, "%s in version %s was signed before", s->name, s->version);
     *line = r->line;
     return 1;
 }
@@ -197,7 +195,7 @@ static int dry_run(struct core *c, struct request *rq, int verdict)
 
 static int consider(struct core *c, struct request *rq, struct err *e)
 {
-    struct request *blocker;
+    struct wait_list *where;
     const struct key *k;
     const char *line = NULL;
     int verdict;
@@ -210,9 +208,9 @@ static int consider(struct core *c, struct request *rq, struct err *e)
     verdict = idem_check(c, rq, e);
     if (verdict)
         return verdict < 0 ? -1 : 0;
-    blocker = blocker_of(c, rq);
-    if (blocker)
-        return wait_for(c, rq, blocker, e);
+    where = kept_back(c, rq);
+    if (where)
+        return wait_for(c, rq, where, e);
     verdict = decide(c, rq, &line, e);
     if (verdict < 0)
         return -1;
