@@ -241,6 +241,7 @@ LIVE = {
     "identities-show": lambda kms, body: ("/v1/identities/" + kms.admin.name, None),
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
+    "renew": lambda kms, body: (None, {**body, "csr": run("openssl", "req", "-new", "-key", kms.ci.key, "-subj", "/").stdout.decode()}),
     "identities-renew": lambda kms, body: (f"/v1/identities/{identity(kms)}/credentials", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
     "audit-record": lambda kms, body: ("/v1/audit/records/0", None),

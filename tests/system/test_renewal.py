@@ -129,6 +129,15 @@ def test_bodies(kms, job, body, slug):
     assert answer.slug == slug, answer
 
 
+def test_another_key_takes_an_administrator(kms, job):
+    """Whoever speaks for the job at the door, without its key, gains no certificate that lasts."""
+    _, csr = kms.csr(f"{job.name}-other")
+    answer = kms.request("ci", "POST", "/v1/renew", {"csr": csr}, cert=job)
+    refused(kms, answer, 400, "bad-certificate")
+    assert "another key" in answer.json["detail"]
+    assert kms.signed("POST", f"/v1/identities/{job.name}/credentials", {"csr": csr}).status == 201
+
+
 def test_a_certificate_of_others_is_renewed_by_others(kms):
     """One that this service did not issue."""
     name = f"foreign-{time.time_ns()}"
