@@ -92,7 +92,7 @@ struct request {
     json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
-    char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
+    struct buf input;              /* what the lane was given */
     bool in_flight;
     struct flight_link flight[FLIGHT_LINKS];
     struct wait_list waiters;      /* for what becomes of this one */
@@ -273,6 +273,8 @@ struct core {
     } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
+    struct buf cert_last;          /* the one that was named last, and its name */
+    char cred_last[SHA256_HEX];
     struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
     unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
     unsigned n_waiting;
@@ -328,6 +330,7 @@ void request_refuse(struct core *c, struct request *rq, struct err *e);
 /* certs.c: facts of the request's certificate, and whether the CA key of a credential signed it; both are remembered */
 const struct cert_facts *certs_facts(struct core *c, const struct request *rq, struct err *e);
 int certs_signed_by(struct core *c, const struct request *rq, const struct credential *by, struct err *e) __attribute__((warn_unused_result));
+void certs_name(struct core *c, struct span der, char out[static SHA256_HEX]); /* its SHA-256 */
 void certs_free(struct core *c);
 /* identify.c */
 int identify(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
