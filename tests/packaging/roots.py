@@ -67,6 +67,11 @@ class Root:
         return run("systemd-nspawn", "-q", "-D", self.dir, "--register=no", "--keep-unit", "--pipe", "--resolv-conf=copy-host",
                    f"--bind={ARCHIVES}:/var/cache/apt/archives", "--setenv=DEBIAN_FRONTEND=noninteractive", *argv, **more)
 
+    def thrown_away(self, script, **more):
+        """Runs a script in the root, not booted, with a network of its own; whatever it changes is forgotten."""
+        return run("systemd-nspawn", "-q", "-D", self.dir, "--volatile=overlay", "--register=no", "--keep-unit", "--pipe", "--private-network",
+                   "--system-call-filter=@memlock", "--setenv=LC_ALL=C.UTF-8", "sh", "-euc", script, **more)
+
     def install(self, *packages):
         """Packages by name or by file of this machine; what they need comes from the mirror, or from an earlier run."""
         words = []

@@ -1,6 +1,7 @@
 """Batches: POST /v1/sign with items, against a real instance."""
 import itertools
 import json
+import random
 import time
 
 import pytest
@@ -184,6 +185,36 @@ def test_conflicts_inside_a_batch(kms):
              item(kms, app, "b"), item(kms, app, "b", version="1.1.0"), item(kms, app, "c", version="1.1.0+other")]
     answer = batch(kms, items, source=new_source())
     assert slugs(answer) == ["ok", "digest-conflict", "ok", "ok", "version-not-newer", "ok", "version-not-newer"]
+
+
+def one_after_the_other(items):
+    """What the items would get as requests that follow each other."""
+    newest, held = None, {}
+    for one in items:
+        version = tuple(map(int, one["version"].split(".")))
+        if newest and version < newest:
+            yield "version-not-newer"
+            continue
+        if version != newest:
+            newest, held = version, {}
+        yield "ok" if held.setdefault(one["name"], one["digest"]) == one["digest"] else "digest-conflict"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_mixture_comes_out_as_in_a_row(kms, seed):
+    """Each app of the batch by itself, though all of them are under way together."""
+    chance = random.Random(seed)
+    apps = [new_app() for _ in range(4)]
+    items = []
+    for n in range(400):
+        version = f"1.0.{max(0, n // 40 + chance.choice([-1, 0, 0, 0, 0, 1]))}"
+        items.append(item(kms, chance.choice(apps), f"name-{chance.randrange(12)}", version=version, data=chance.choice([b"a", b"a", b"b"])))
+    answer = batch(kms, items, source=new_source())
+    words = slugs(answer)
+    for app in apps:
+        places = [n for n, one in enumerate(items) if one["app"] == app]
+        assert [words[n] for n in places] == list(one_after_the_other(items[n] for n in places))
+    assert {"ok", "digest-conflict", "version-not-newer"} == set(words)
 
 
 def test_versions_go_up_in_order(kms):
