@@ -38,7 +38,7 @@ run_packaging() { run_pytest packaging 900; }
 run_pytest() { # folder of tests/, seconds
     local log=$B/test-log/$1 out p f
     mkdir -p "$B/test-log"
-    timeout "$2" /usr/bin/python3 -B -m pytest -q -p no:cacheprovider --maxfail=20 -rfEs --tb=short "tests/$1" >"$log" 2>&1
+    timeout "$2" /usr/bin/python3 -B -m pytest -q -p no:cacheprovider --maxfail=60 -rfEs --tb=short "tests/$1" >"$log" 2>&1
     out=$?
     tail -n 60 "$log"
     p=$(grep -oE '[0-9]+ passed' "$log" | tail -n 1 | grep -oE '[0-9]+' || echo 0)

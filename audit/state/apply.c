@@ -123,6 +123,19 @@ static int on_identity_create(struct fold *f, struct err *e)
     return fold_add_identity(f->s, rec_obj(f->detail, "identity"), rec_str(f->record, "time"), false, e);
 }
 
+/* One CA before the newest stays good, no third. */
+static int on_ca_renew(struct fold *f, struct err *e)
+{
+    struct state *s = f->s;
+    const json_t *ca = rec_obj(f->detail, "ca");
+
+    buf_clear(&s->ca_before);
+    buf_put(&s->ca_before, s->ca_spki.data, s->ca_spki.len);
+    buf_clear(&s->ca_spki);
+    buf_clear(&s->ca_cert);
+    return take_b64(&s->ca_spki, ca, "spki_b64", e) || take_b64(&s->ca_cert, ca, "cert_b64", e) ? -1 : 0;
+}
+
 /* One with the rights of the first, and a policy that lets him use them where it did not. */
 static int on_recover(struct fold *f, struct err *e)
 {
@@ -273,6 +286,7 @@ static const struct {
     {"policy.apply", "ok", on_policy},
     {"identity.create", "ok", on_identity_create},
     {"admin.recover", "ok", on_recover},
+    {"ca.renew", "ok", on_ca_renew},
     {"identity.renew", "ok", fold_renew},
     {"identity.disable", "ok", on_identity_switch},
     {"identity.enable", "ok", on_identity_switch},

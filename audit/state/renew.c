@@ -44,3 +44,12 @@ int fold_renew(struct fold *f, struct err *e)
         return err_set(e, ERR_INTERNAL, "identity %s: a new credential does not fit", i->name);
     return fold_add_credential(f->s, i, &i->credential[i->n_credentials++], e);
 }
+
+int state_issued(const struct state *s, struct span der, struct err *e)
+{
+    struct err none = {0};
+
+    if (s->ca_before.len && !cert_signed_by(der, buf_span(&s->ca_before), &none))
+        return 0;
+    return cert_signed_by(der, buf_span(&s->ca_spki), e);
+}

@@ -108,6 +108,13 @@ static int on_genesis(struct reading *r, const json_t *object, struct err *e)
                : json_done(&j, e);
 }
 
+static int on_ca(struct reading *r, const json_t *object, struct err *e)
+{
+    struct json_reader j;
+
+    return begin(&j, object, e) || take_b64(&j, "spki_b64", &r->s->ca_before, e) ? -1 : json_done(&j, e);
+}
+
 static int on_policy(struct reading *r, const json_t *object, struct err *e)
 {
     struct json_reader j;
@@ -295,7 +302,7 @@ static int read_part(struct reading *r, struct err *e)
     static const struct {
         const char *kind;
         int (*read)(struct reading *r, const json_t *object, struct err *e);
-    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"clock", on_clock},
+    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"ca", on_ca}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"clock", on_clock},
                  {"identity", on_identity}, {"key", on_key}, {"mark", on_mark}, {"stored", on_stored}, {"end", on_end}};
     struct span line;
     JSON_AUTO *object = next(r, &line, e);

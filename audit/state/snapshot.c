@@ -81,6 +81,8 @@ static void put_head(struct writer *w)
                      "previous", (json_int_t)s->snapshot_seq, "seq", (json_int_t)s->chain.next_seq, "time", time));
     put(w, json_pack("{s:o, s:o, s:s, s:s, s:s}", "ca_cert_b64", b64_json(&s->ca_cert), "ca_spki_b64", b64_json(&s->ca_spki), "kind", "genesis", "mode",
                      s->mode, "origin", s->origin));
+    if (s->ca_before.len)
+        put(w, json_pack("{s:s, s:o}", "kind", "ca", "spki_b64", b64_json(&s->ca_before)));
     put(w, json_pack("{s:s, s:I, s:s, s:s}", "kind", "policy", "seq", (json_int_t)s->policy_seq, "sha256", s->policy_sha256, "time", s->policy_time));
     if (s->reset.seq)
         put(w, json_pack("{s:I, s:s, s:b, s:I, s:I, s:b, s:s, s:I}", "counter", (json_int_t)s->reset.counter, "kind", "reset", "old", (int)s->reset.old, "old_seq",

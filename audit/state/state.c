@@ -17,6 +17,7 @@ struct state *state_new(void)
     memset(s->head, '0', SHA256_HEX - 1);
     s->ca_spki = BUF_INIT(4096);
     s->ca_cert = BUF_INIT(16384);
+    s->ca_before = BUF_INIT(4096);
     s->policy_text = BUF_INIT(POLICY_TEXT_MAX);
     return s;
 }
@@ -72,6 +73,7 @@ void state_free(struct state *s)
     policy_free(s->policy);
     buf_free(&s->ca_spki);
     buf_free(&s->ca_cert);
+    buf_free(&s->ca_before);
     buf_free(&s->policy_text);
     free(s);
 }

@@ -101,6 +101,7 @@ struct state {
     bool genesis;
     char instance[33], origin[256], mode[16];
     struct buf ca_spki, ca_cert;    /* DER */
+    struct buf ca_before;           /* SPKI (DER) of the CA before it, whose certificates stay good; empty = there was none */
     void *identities, *credentials; /* trees; credentials: "c:<cert sha256>", "s:<ca spki sha256>:spiffe:<value>" … → identity */
     void *keys, *marks, *stored, *idem_owners;
     struct stored *stored_first, *stored_last;
@@ -128,6 +129,8 @@ void state_free(struct state *s);
 /* Applies the record whose line (without LF) is given; record is that line parsed. Checks seq, prev and what the event needs; on failure the state must not be used any more. */
 int state_apply(struct state *s, const json_t *record, struct span line, const struct blob_source *blobs, struct err *e) __attribute__((warn_unused_result));
 
+/* Did a CA of the instance issue that certificate (DER)? 0 = yes. */
+int state_issued(const struct state *s, struct span der, struct err *e) __attribute__((warn_unused_result));
 struct identity *state_identity(const struct state *s, const char *name);
 /* The identity that a credential id ("c:…") belongs to. */
 struct identity *state_credential(const struct state *s, const char *credential_id);

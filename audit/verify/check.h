@@ -52,6 +52,9 @@ void identity_check(struct check *c, const struct record *r);                   
 /* An issued certificate in detail.certificate_b64: by the CA, for the key of that signing request (PEM, NULL = not known), and what the credential says of it. */
 int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
+void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
+/* Did a CA that holds at that point of the log issue the certificate (DER)? */
+bool ca_issued(const struct check *c, struct span der);
 void recover_check(struct check *c, const struct record *r);                                       /* recover.c */
 void time_step_check(struct check *c, const struct record *r);                                    /* clock.c */
 void time_confirm_check(struct check *c, const struct record *r);

@@ -61,8 +61,8 @@ int issued_check(struct check *c, const struct record *r, const char *pem, const
     if (pem && (pem_to_der(span_str(pem), "CERTIFICATE REQUEST", &csr, &e) || csr_check(buf_span(&csr), &asked, &e) ||
                 !span_eq(buf_span(&asked), buf_span(&given))))
         return check_fail(c, r, FINDING_INVALID, "the certificate was issued for another key than the signed request holds");
-    if (cert_signed_by(buf_span(&der), buf_span(&c->state.ca_spki), &e))
-        return check_fail(c, r, FINDING_SIGNATURE, "the certificate was not issued by the CA that log.genesis names");
+    if (!ca_issued(c, buf_span(&der)))
+        return check_fail(c, r, FINDING_SIGNATURE, "the certificate was not issued by a CA that the log names");
     return check_certificate(c, r, credential, buf_span(&der), true);
 }
 

@@ -72,7 +72,7 @@ static void mark_free(void *value)
 
 void state_init(struct state *s)
 {
-    *s = (struct state){.ca_spki = BUF_INIT(SPKI_MAX)};
+    *s = (struct state){.ca_spki = BUF_INIT(SPKI_MAX), .ca_before = BUF_INIT(SPKI_MAX)};
 }
 
 void state_free(struct state *s)
@@ -84,6 +84,7 @@ void state_free(struct state *s)
     map_free(&s->identities, identity_free);
     map_free(&s->marks, mark_free);
     buf_free(&s->ca_spki);
+    buf_free(&s->ca_before);
 }
 
 static void key_label(struct buf *out, const char *name, uint64_t version)

@@ -39,7 +39,7 @@ struct mark {
 struct state {
     bool genesis;
     char instance[33], mode[16], policy[SHA256_HEX];
-    struct buf ca_spki;
+    struct buf ca_spki, ca_before; /* of the newest CA, and of the one before it */
     struct map keys;          /* "name\nversion" -> struct key with a result */
     struct map intents;       /* "seq" -> struct key */
     struct key *first_intent, *last_intent;

@@ -12,7 +12,6 @@
 #define WINDOW_MOST 256
 #define QUICK_US INT64_C(100000)
 #define SLOW_US INT64_C(300000)
-#define ITEM_FAILED "{\"problem\":{\"detail\":\"The service is out of memory\",\"status\":500,\"title\":\"Internal error\",\"type\":\"urn:kmsd:problem:internal\"}}"
 
 struct batch_answer {
     char *text;
@@ -58,15 +57,25 @@ static void withhold(struct core *c, struct batch *b, struct batch_answer *a)
     json_canonical(&text, place);
     free(a->text);
     a->text = buf_steal(&text, &a->len);
-    b->failed++;
+    b->failed += a->text != NULL;
+}
+
+/* For want of memory an answer may be missing; what was recorded is found again under the Idempotency-Key, or by its name. */
+static void put_lost(const struct batch *b, struct buf *out)
+{
+    buf_printf(out, "{\"problem\":{\"detail\":\"the service is out of memory. %s\",\"request_id\":\"%s\",\"retry_after\":1,\"status\":%u,\"title\":\"%s\","
+               "\"type\":\"urn:kmsd:problem:%s\"}}", err_cure(ERR_BUSY), b->rq->req, err_status(ERR_BUSY), err_title(ERR_BUSY), err_slug(ERR_BUSY));
 }
 
 static void finish(struct core *c, struct batch *b)
 {
     BUF_AUTO text = BUF_INIT(FRAME_MAX);
+    struct err e = {0};
 
     for (unsigned n = 0; c->compromises != b->compromises && n < b->n; n++)
         withhold(c, b, &b->answer[n]);
+    for (unsigned n = 0; n < b->n; n++)
+        b->failed += !b->answer[n].text;
     buf_printf(&text, "{\"failed\":%u,\"items\":[", b->failed);
     for (unsigned n = 0; n < b->n; n++) {
         const struct batch_answer *a = &b->answer[n];
@@ -75,9 +84,14 @@ static void finish(struct core *c, struct batch *b)
         if (a->text)
             buf_put(&text, a->text, a->len);
         else
-            buf_puts(&text, ITEM_FAILED);
+            put_lost(b, &text);
     }
     buf_puts(&text, "]}");
+    if (buf_ok(&text)) {
+        err_set(&e, ERR_BUSY, "the service is out of memory");
+        reply_problem(c, b->rq, &e);
+        return;
+    }
     reply(c, b->rq, &(struct reply_head){.status = 200, .content_type = "application/json"}, buf_span(&text));
 }
 
@@ -151,17 +165,14 @@ void batch_answer(struct core *c, struct request *item, unsigned status, struct 
     struct batch *b = item->batch;
     struct batch_answer *a = &b->answer[item->index];
     BUF_AUTO text = BUF_INIT(FRAME_MAX);
+    bool good = status / 100 == 2;
 
-    if (status / 100 == 2) {
-        buf_put(&text, body.data, body.len);
-    } else {
-        b->failed++;
-        buf_puts(&text, "{\"problem\":");
-        buf_put(&text, body.data, body.len);
-        buf_putc(&text, '}');
-    }
+    buf_puts(&text, good ? "" : "{\"problem\":");
+    buf_put(&text, body.data, body.len);
+    buf_puts(&text, good ? "" : "}");
     if (body.len)
         a->text = buf_steal(&text, &a->len);
+    b->failed += !good && a->text;
     b->live--;
     adjust_window(b, c->clock.boot - item->arrived);
     request_free(c, item);
@@ -180,7 +191,7 @@ static int check(const struct core *c, struct request *rq, const json_t **items,
         return err_set(e, ERR_BAD_REQUEST, "items is empty");
     if (strlen(rq->idem) > IDEM_MAX - 4)
         return err_set(e, ERR_BAD_REQUEST, "the Idempotency-Key of a batch may have %d characters: that of an item is KEY:index", IDEM_MAX - 4);
-    if (c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
+    if (c->n_items + n > ITEMS_IN_FLIGHT_MAX || c->n_requests + c->n_items + n + c->n_after > IN_FLIGHT_MAX) {
         rq->at_once = true;
         return err_set(e, ERR_BUSY, "too many requests are being worked on");
     }

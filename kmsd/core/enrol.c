@@ -209,7 +209,7 @@ static int record_issued(struct core *c, struct request *rq, const struct frame 
     int failed;
 
     if (!identify_again(c, rq, e) || authorise(c, rq, NULL, NULL, NULL, e) || parse(rq, &n, e) || cert_facts(der, &f, e) ||
-        cert_signed_by(der, buf_span(&c->state->ca_spki), e))
+        state_issued(c->state, der, e))
         return -1;
     failed = build(c, rq, &n, &i, e);
     if (!failed) {

@@ -6,7 +6,7 @@
 int idem_check(struct core *c, struct request *rq, struct err *e)
 {
     const struct stored *st;
-    struct request *blocker;
+    struct wait_list *where;
 
     if (!rq->idem[0])
         return 0;
@@ -18,8 +18,8 @@ int idem_check(struct core *c, struct request *rq, struct err *e)
         reply_record(c, rq, span_str(st->line));
         return 1;
     }
-    blocker = blocker_of(c, rq);
-    if (!blocker)
+    where = kept_back(c, rq);
+    if (!where)
         return 0;
-    return wait_for(c, rq, blocker, e) ? -1 : 2;
+    return wait_for(c, rq, where, e) ? -1 : 2;
 }

@@ -13,6 +13,7 @@
 #define SIGN_BODY_MAX (64u << 10)
 #define BATCH_BODY_MAX (1u << 20)
 #define BATCH_ITEMS_MAX 1000
+#define ITEMS_IN_FLIGHT_MAX 6144 /* of IN_FLIGHT_MAX: the rest is for requests that come alone */
 #define NONCE_HEX 33
 #define NONCE_LIFE (60 * TIME_SECOND_US)
 #define NONCES_PER_CERT 16
@@ -91,12 +92,13 @@ struct request {
     json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
-    char input_sha256[SHA256_HEX]; /* of what the lane was given to sign */
+    struct buf input;              /* what the lane was given */
     bool in_flight;
     struct flight_link flight[FLIGHT_LINKS];
     struct wait_list waiters;      /* for what becomes of this one */
     struct wait_list *waits_in;    /* NULL = it does not wait */
     struct request *wait_prev, *wait_next;
+    uint64_t turn;                 /* its number among those that waited, 0 = it never did */
     int64_t wait_until;
     struct batch *items;           /* of a batch */
     struct batch *batch;           /* that this is an item of, NULL = it came alone */
@@ -271,10 +273,14 @@ struct core {
     } erase;
     /* requests */
     struct known_cert *certs[CERTS_MAX];
+    struct buf cert_last;          /* the one that was named last, and its name */
+    char cred_last[SHA256_HEX];
     struct request *requests, *flight[FLIGHT_LINKS][FLIGHT_BUCKETS];
     unsigned n_requests, n_items;  /* that fronts wait for; items of batches among them */
     unsigned n_waiting;
     struct wait_list due;          /* no longer kept back */
+    struct wait_list queue_of_channel[FLIGHT_BUCKETS]; /* for another version's turn, by hash of the channel */
+    uint64_t turns;
     bool waking;
     struct nonce *nonces;
     unsigned n_nonces;
@@ -324,6 +330,7 @@ void request_refuse(struct core *c, struct request *rq, struct err *e);
 /* certs.c: facts of the request's certificate, and whether the CA key of a credential signed it; both are remembered */
 const struct cert_facts *certs_facts(struct core *c, const struct request *rq, struct err *e);
 int certs_signed_by(struct core *c, const struct request *rq, const struct credential *by, struct err *e) __attribute__((warn_unused_result));
+void certs_name(struct core *c, struct span der, char out[static SHA256_HEX]); /* its SHA-256 */
 void certs_free(struct core *c);
 /* identify.c */
 int identify(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
@@ -387,8 +394,8 @@ int idem_check(struct core *c, struct request *rq, struct err *e) __attribute__(
 /* From here to flight_end others wait for what becomes of rq: its channel's version and name, its Idempotency-Key. */
 void flight_begin(struct core *c, struct request *rq);
 void flight_end(struct core *c, struct request *rq);
-struct request *blocker_of(const struct core *c, const struct request *rq); /* NULL = nothing keeps it back */
-int wait_for(struct core *c, struct request *rq, struct request *blocker, struct err *e) __attribute__((warn_unused_result));
+struct wait_list *kept_back(struct core *c, const struct request *rq); /* where it has to wait, NULL = nowhere */
+int wait_for(struct core *c, struct request *rq, struct wait_list *list, struct err *e) __attribute__((warn_unused_result));
 void wait_leave(struct core *c, struct request *rq);
 void wait_turn(struct core *c, struct request *rq); /* behind those that are due already; wake_waiters runs its handler */
 void wake_waiters(struct core *c);         /* after a flight_end or wait_turn: runs the handlers of those that are due */

@@ -104,6 +104,8 @@ static void put_lanes(const struct core *c, struct buf *out)
     prom_family(out, "kmsd_child_ends_total", "counter", "Processes that ended, by role.");
     for (size_t n = CHILD_FRONT_CI; n <= CHILD_READER; n++)
         labelled(out, "kmsd_child_ends_total", "role", role_name((enum child_role)n), (int64_t)c->metrics.child_ends[n]);
+    one(out, "kmsd_reader_following", "gauge", "1 = the audit log can be searched up to its end, or is about to be.", !strcmp(reader_word(c), "following"));
+    one(out, "kmsd_reader_indexed_records", "gauge", "Records, from the first, that can be searched.", (int64_t)c->reader.indexed);
 }
 
 static int64_t queued(const struct lane_queue *q)

@@ -93,7 +93,7 @@ static int record_renewed(struct core *c, struct request *rq, const struct frame
     const struct identity *i;
     json_t *record;
 
-    if (!identify_again(c, rq, e) || !(i = target(c, rq, e)) || cert_facts(der, &f, e) || cert_signed_by(der, buf_span(&c->state->ca_spki), e))
+    if (!identify_again(c, rq, e) || !(i = target(c, rq, e)) || cert_facts(der, &f, e) || state_issued(c->state, der, e))
         return -1;
     enrol_bind(&cr, &f);
     if (enrol_free(c, &cr, e) || drop(c, rq, i, dropped, e))

@@ -75,7 +75,7 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
         err_set(e, ERR_BUSY, "the service is out of memory");
     else
         (void)read_fields(rq, f, e);
-    sha256_hex(rq->cert.data, rq->cert.len, rq->cred);
+    certs_name(c, buf_span(&rq->cert), rq->cred);
     sha256_hex(rq->body.len ? (const void *)rq->body.data : "", rq->body.len, rq->body_sha256);
     enter(c, rq);
     c->n_requests++;
@@ -92,7 +92,7 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n)
     *item = *rq;
     item->prev = item->next = NULL;
     item->json = item->draft = item->evidence = NULL;
-    item->body = item->kms_signature = BUF_INIT(0);
+    item->body = item->kms_signature = item->input = BUF_INIT(0);
     item->query = "";
     item->items = NULL;
     item->batch = rq->items;
@@ -117,6 +117,7 @@ void request_free(struct core *c, struct request *rq)
     c->n_requests -= !rq->batch;
     if (!rq->batch) /* an item has that of its batch, which outlives it */
         buf_free(&rq->cert);
+    buf_free(&rq->input);
     buf_free(&rq->body);
     buf_free(&rq->kms_signature);
     json_decref(rq->json);

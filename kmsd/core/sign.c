@@ -59,8 +59,6 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
         return err_set(e, ERR_ALREADY_EXISTS, "%s in version %s was signed with key %s; what another key signs needs a name of its own", s->name, s->version, r->key);
     if (strcmp(r->digest, s->digest))
         return err_set(e, ERR_DIGEST_CONFLICT, "%s in version %s was signed with digest %s", s->name, s->version, r->digest);
-    if (keylife_answerable(c, r->key, e))
-        return err_context(e, "%s in version %s was signed before", s->name, s->version);
     *line = r->line;
     return 1;
 }
@@ -120,7 +118,6 @@ static int input_of(const struct core *c, const json_t *record, struct buf *payl
 static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct buf *payload, struct err *e)
 {
     BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(INPUT_MAX);
-    char hash[SHA256_HEX];
     const char *line = NULL;
     int verdict;
 
@@ -133,8 +130,7 @@ static int record_signature(struct core *c, struct request *rq, const struct fra
     record_text(rq->draft, "policy", rq->policy);
     if (input_of(c, rq->draft, payload, &again, e))
         return -1;
-    sha256_hex(again.data, again.len, hash);
-    if (strcmp(hash, rq->input_sha256))
+    if (!span_eq(buf_span(&again), buf_span(&rq->input)))
         return err_set(e, ERR_INTERNAL, "the record would not rebuild what was signed");
     b64_encode(&b64, result->field[TAG_OUTPUT].data, result->field[TAG_OUTPUT].len);
     record_text(rq->draft, "signature", buf_str(&b64));
@@ -164,25 +160,26 @@ static int still_wanted(struct core *c, struct request *rq, struct err *e)
 
 static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
 {
-    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX), input = BUF_INIT(INPUT_MAX);
+    BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     struct lane_op *op;
     uint8_t id[KEY_ID_LEN];
     size_t mark;
 
-    if (input_of(c, rq->draft, &payload, &input, e))
+    buf_free(&rq->input);
+    rq->input = BUF_INIT(INPUT_MAX);
+    if (input_of(c, rq->draft, &payload, &rq->input, e))
         return -1;
-    sha256_hex(input.data, input.len, rq->input_sha256);
     if (hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
         return err_set(e, ERR_INTERNAL, "the key has no CKA_ID");
     op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq);
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     op->wanted = still_wanted;
-    buf_expect(&op->frame, input.len + 128);
+    buf_expect(&op->frame, rq->input.len + 128);
     mark = frame_begin(&op->frame, FRAME_SIGN, 0);
     frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
     frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put(&op->frame, TAG_INPUT, buf_span(&input));
+    frame_put(&op->frame, TAG_INPUT, buf_span(&rq->input));
     frame_end(&op->frame, mark);
     flight_begin(c, rq);
     lane_submit(c, op);
@@ -198,7 +195,7 @@ static int dry_run(struct core *c, struct request *rq, int verdict)
 
 static int consider(struct core *c, struct request *rq, struct err *e)
 {
-    struct request *blocker;
+    struct wait_list *where;
     const struct key *k;
     const char *line = NULL;
     int verdict;
@@ -211,9 +208,9 @@ static int consider(struct core *c, struct request *rq, struct err *e)
     verdict = idem_check(c, rq, e);
     if (verdict)
         return verdict < 0 ? -1 : 0;
-    blocker = blocker_of(c, rq);
-    if (blocker)
-        return wait_for(c, rq, blocker, e);
+    where = kept_back(c, rq);
+    if (where)
+        return wait_for(c, rq, where, e);
     verdict = decide(c, rq, &line, e);
     if (verdict < 0)
         return -1;

@@ -49,7 +49,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     return a->settings && optind == argc ? 0 : -1;
 }
 
-int reader_lock(const struct settings *s, struct err *e)
+static int reader_lock(const struct settings *s, struct err *e)
 {
     char dir[PATH_MAX], lock[PATH_MAX];
     char *slash;
@@ -68,7 +68,8 @@ static void step_back(void)
     const struct sched_param none = {0};
     uint32_t seed;
 
-    if (sched_setscheduler(0, SCHED_IDLE, &none) || syscall(SYS_ioprio_set, 1, 0, IOPRIO_IDLE))
+    (void)syscall(SYS_ioprio_set, 1, 0, IOPRIO_IDLE); /* few disks care */
+    if (sched_setscheduler(0, SCHED_IDLE, &none))
         log_line(LOG_LEVEL_WARNING, "priority", "text=\"this process runs like any other\"");
     sqlite3_randomness(sizeof seed, &seed); /* SQLite opens its random source while it still can */
 }
@@ -92,6 +93,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-reader: %s\n", e.detail);
         return EXIT_SETTINGS;
     }
+    log_set(settings.log_format, settings.log_level);
     locked = reader_lock(&settings, &e) >= 0;
     if (a.rebuild && !locked)
         return fprintf(stderr, "kmsd rebuild-index: %s\n", e.detail), EXIT_SETTINGS;

@@ -47,7 +47,5 @@ int reader_serve(const struct settings *s, const char *no_index);
 void reader_tell(struct reader *r, uint64_t id); /* HEAD: where the index stands; id 0 answers one of the core's */
 /* rebuild.c */
 int reader_rebuild(const struct settings *s); /* an exit code */
-/* main.c: the lock of the index, and its directory where it is missing; the descriptor, or -1 */
-int reader_lock(const struct settings *s, struct err *e) __attribute__((warn_unused_result));
 
 #endif

@@ -10,6 +10,7 @@ int command_unseal(int argc, char **argv);
 int command_rebuild_index(int argc, char **argv);
 int command_anchor(int argc, char **argv);
 int command_recover_admin(int argc, char **argv);
+int command_renew_ca(int argc, char **argv);
 int command_change_pin(int argc, char **argv);
 int command_renew_server(int argc, char **argv);
 int command_settings(int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct {
     {"change-pin", command_change_pin, "another PIN for a token, chosen at random"},
     {"rebuild-index", command_rebuild_index, "make the index of the audit log anew, while the service is stopped"},
     {"recover-admin", command_recover_admin, "let another administrator in where none is left"},
+    {"renew-ca", command_renew_ca, "another CA beside the one that is there"},
     {"renew-server", command_renew_server, "another certificate for the TLS key of the doors"},
     {"settings", command_settings, "list every setting of kmsd.yaml"},
     {"dev", command_dev, "prepare and run a development server in one directory"},

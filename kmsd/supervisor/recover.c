@@ -119,7 +119,7 @@ static int issue(struct recovery *r, struct err *e)
     r->pem = BUF_INIT(CSR_MAX);
     r->cert = BUF_INIT(CSR_MAX);
     if (buf_ok(&b64) || offline_token(&r->settings, argv, &r->pem, e) || pem_to_der(buf_span(&r->pem), "CERTIFICATE", &r->cert, e) ||
-        cert_signed_by(buf_span(&r->cert), buf_span(&r->log.state->ca_spki), e))
+        state_issued(r->log.state, buf_span(&r->cert), e))
         return err_context(e, "the CA issued no usable certificate");
     return 0;
 }

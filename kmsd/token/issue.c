@@ -67,22 +67,32 @@ static int read_profile(const json_t *json, struct cert_profile *p, struct err *
     return read_kind(kind, &p->kind, e);
 }
 
+/* The key labelled as a CA's whose public key is that of the certificate: there may be one of before. */
+static int find_key(struct token *t, struct authority *a, const char *ca_path, struct fault *f)
+{
+    const struct object_index *index = t->objects;
+
+    for (size_t n = 0; n < index->n; n++) {
+        struct object o = index->list[n];
+        BUF_AUTO spki = BUF_INIT(SPKI_MAX);
+
+        if (o.class != CKO_PRIVATE_KEY || o.type != method_ca.algorithm->type || strcmp(o.label, LABEL_CA))
+            continue;
+        if (key_public(t, method_ca.algorithm, span_of(o.id, o.id_len), &spki, f) ||
+            key_open(t, &method_ca, span_of(o.id, o.id_len), buf_span(&spki), &a->key, f))
+            return -1;
+        if (EVP_PKEY_eq(X509_get0_pubkey(a->cert), a->key.public) == 1)
+            return 0;
+        key_clear(&a->key);
+    }
+    return fault_set(f, LANE_KEY, "%s is not the certificate of a CA key on the token", ca_path);
+}
+
 int authority_open(struct token *t, const char *ca_path, struct authority *out, struct fault *f)
 {
-    BUF_AUTO spki = BUF_INIT(SPKI_MAX);
-    struct authority a = {0};
-    struct object o;
-    struct span id;
+    struct authority a = {.cert = cert_load(ca_path, f)};
 
-    if (object_find_label(t, LABEL_CA, method_ca.algorithm->type, &o, f))
-        return -1;
-    id = span_of(o.id, o.id_len);
-    if (key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &a.key, f))
-        return -1;
-    a.cert = cert_load(ca_path, f);
-    if (a.cert && EVP_PKEY_eq(X509_get0_pubkey(a.cert), a.key.public) != 1)
-        fault_set(f, LANE_KEY, "%s is not the certificate of the CA key on the token", ca_path);
-    else if (a.cert) {
+    if (a.cert && !find_key(t, &a, ca_path, f)) {
         *out = a;
         return 0;
     }

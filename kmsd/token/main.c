@@ -11,6 +11,7 @@
 #include "kmsd/token/changepin.h"
 #include "kmsd/token/lane.h"
 #include "kmsd/token/offlineissue.h"
+#include "kmsd/token/renewca.h"
 #include "kmsd/token/setup.h"
 
 #define EXIT_USAGE 2
@@ -21,7 +22,7 @@
 struct arguments {
     const char *settings, *lane, *spki, *change_pin, *csr;
     uint64_t index, parent;
-    bool set_up, renew_server, recover_admin;
+    bool set_up, renew_server, renew_ca, recover_admin;
     struct setup_options setup;
 };
 
@@ -32,6 +33,8 @@ static const char usage_text[] =
     "           prepares the tokens, CA and TLS certificate of a new instance\n"
     "       kmsd-token --settings FILE --renew-server --spki BASE64\n"
     "           prints a certificate of the doors for that public key\n"
+    "       kmsd-token --settings FILE --renew-ca\n"
+    "           makes another CA key and prints it with its certificate\n"
     "       kmsd-token --settings FILE --recover-admin --csr BASE64 --admin-cn NAME\n"
     "           prints a certificate for that signing request\n"
     "       kmsd-token --settings FILE --change-pin keys|checkpoint\n"
@@ -49,8 +52,7 @@ static const struct option options[] = {
     {"admin-csr", required_argument, NULL, 'c'}, {"admin-out", required_argument, NULL, 'O'}, {"admin-cn", required_argument, NULL, 'n'},
     {"renew-server", no_argument, NULL, 'r'},   {"spki", required_argument, NULL, 'k'},      {"change-pin", required_argument, NULL, 'P'},
     {"recover-admin", no_argument, NULL, 'R'},  {"csr", required_argument, NULL, 'C'},
-        {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"renew-ca", no_argument, NULL, 'A'},       {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
 };
 
 /* 0 = parsed, else the exit code plus one. */
@@ -64,6 +66,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 'l': a->lane = optarg; break;
         case 'S': a->set_up = true; break;
         case 'r': a->renew_server = true; break;
+        case 'A': a->renew_ca = true; break;
         case 'k': a->spki = optarg; break;
         case 'P': a->change_pin = optarg; break;
         case 'R': a->recover_admin = true; break;
@@ -98,11 +101,11 @@ static int check(const struct arguments *a)
 {
     if (!a->settings)
         return usage("--settings is missing");
-    if (a->set_up + a->renew_server + a->recover_admin + (a->lane != NULL) + (a->change_pin != NULL) != 1)
-        return usage("either --lane, --setup, --renew-server, --recover-admin or --change-pin");
+    if (a->set_up + a->renew_server + a->renew_ca + a->recover_admin + (a->lane != NULL) + (a->change_pin != NULL) != 1)
+        return usage("either --lane, --setup, --renew-server, --renew-ca, --recover-admin or --change-pin");
     if (a->recover_admin != (a->csr != NULL))
         return usage("--recover-admin needs --csr");
-    if (a->recover_admin)
+    if (a->recover_admin || a->renew_ca)
         return 0;
     if (a->change_pin)
         return strcmp(a->change_pin, "keys") && strcmp(a->change_pin, "checkpoint") ? usage("--change-pin is keys or checkpoint") : 0;
@@ -119,9 +122,9 @@ static int run_once(const struct settings *s, const struct arguments *a)
 {
     BUF_AUTO line = BUF_INIT(65536);
     struct fault f = {0};
-
     int bad = a->set_up         ? setup_run(s, &a->setup, &line, &f)
               : a->renew_server ? renew_server(s, a->spki, &line, &f)
+              : a->renew_ca     ? renew_ca(s, &line, &f)
               : a->recover_admin ? recover_admin(s, a->csr, a->setup.admin_cn, &line, &f)
                                 : changepin_run(s, strcmp(a->change_pin, "keys") ? &s->checkpoint : &s->keys, &f);
 

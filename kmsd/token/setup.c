@@ -30,7 +30,7 @@ static int check_absent(const struct settings *s, struct fault *f)
     return 0;
 }
 
-static int put_b64(json_t *object, const char *name, struct span bytes, struct fault *f)
+int setup_b64(json_t *object, const char *name, struct span bytes, struct fault *f)
 {
     BUF_AUTO text = BUF_INIT(4 * CERT_DER_MAX);
 
@@ -40,48 +40,49 @@ static int put_b64(json_t *object, const char *name, struct span bytes, struct f
     return 0;
 }
 
-/* A key of the instance under a random id; {"birth","key_id","spki_b64"}. */
-static json_t *make_key(struct token *t, const struct method *m, const char *label, struct fault *f)
+json_t *setup_key(struct token *t, const struct method *m, const char *label, uint8_t id[static KEY_ID_LEN], struct fault *f)
 {
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
     JSON_AUTO *birth = NULL;
-    uint8_t id[KEY_ID_LEN];
     char hex[2 * KEY_ID_LEN + 1];
     json_t *made;
 
-    if (random_bytes(id, sizeof id)) {
+    if (random_bytes(id, KEY_ID_LEN)) {
         fault_set(f, LANE_TOKEN, "no random numbers");
         return NULL;
     }
-    if (generate_key(t, m, span_of(id, sizeof id), label, &spki, &birth, f))
+    if (generate_key(t, m, span_of(id, KEY_ID_LEN), label, &spki, &birth, f))
         return NULL;
-    hex_encode(id, sizeof id, hex);
+    hex_encode(id, KEY_ID_LEN, hex);
     made = json_pack("{s:O, s:s}", "birth", birth, "key_id", hex);
-    if (made && !put_b64(made, "spki_b64", buf_span(&spki), f))
+    if (made && !setup_b64(made, "spki_b64", buf_span(&spki), f))
         return made;
     json_decref(made);
     return NULL;
 }
 
-static int self_sign(struct token *t, const struct settings *s, const char *origin, int64_t from, json_t *ca, struct fault *f)
+int setup_ca_certificate(struct token *t, struct span id, const char *cn, int64_t from, struct buf *der, struct fault *f)
 {
-    char cn[65];
     struct cert_profile p = {.kind = CERT_CA, .cn = cn, .not_before = from, .not_after = from + CA_YEARS * 365 * CERT_DAY};
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
-    BUF_AUTO der = BUF_INIT(CERT_DER_MAX);
     KEY_AUTO key = {0};
-    struct object o;
-    struct span id;
+
+    return objects_read(t, t->objects, f) || key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &key, f) ||
+                   random_serial(p.serial, f) || cert_make(t, &key, NULL, key.public, &p, der, f)
+               ? -1
+               : 0;
+}
+
+static int self_sign(struct token *t, const struct settings *s, struct span id, const char *origin, int64_t from, json_t *ca, struct fault *f)
+{
+    char cn[65];
+    BUF_AUTO der = BUF_INIT(CERT_DER_MAX);
 
     if ((size_t)snprintf(cn, sizeof cn, "kmsd CA %s", origin) >= sizeof cn)
         return fault_set(f, LANE_INPUT, "the origin is too long: at most 56 characters");
-    if (objects_read(t, t->objects, f) || object_find_label(t, LABEL_CA, method_ca.algorithm->type, &o, f))
+    if (setup_ca_certificate(t, id, cn, from, &der, f) || write_certificate(s->client_ca[0], buf_span(&der), f))
         return -1;
-    id = span_of(o.id, o.id_len);
-    if (key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &key, f) || random_serial(p.serial, f) ||
-        cert_make(t, &key, NULL, key.public, &p, &der, f) || write_certificate(s->client_ca[0], buf_span(&der), f))
-        return -1;
-    return put_b64(ca, "cert_b64", buf_span(&der), f);
+    return setup_b64(ca, "cert_b64", buf_span(&der), f);
 }
 
 static int read_csr(const struct setup_options *o, struct buf *csr, struct fault *f)
@@ -115,7 +116,7 @@ static int admin_certificate(struct token *t, struct authority *ca, const struct
         return -1;
     if (o->admin_out && write_certificate(o->admin_out, buf_span(&der), f))
         return -1;
-    return put_b64(line, "admin_cert_b64", buf_span(&der), f);
+    return setup_b64(line, "admin_cert_b64", buf_span(&der), f);
 }
 
 static int set_up_keys(const struct settings *s, const struct setup_options *o, json_t *line, json_t *tokens, struct fault *f)
@@ -123,14 +124,15 @@ static int set_up_keys(const struct settings *s, const struct setup_options *o, 
     TOKEN_AUTO t = {0};
     struct authority ca = {0};
     int64_t from = clock_wall_us() - BACKDATE;
+    uint8_t id[KEY_ID_LEN];
     json_t *made;
     int bad;
 
-    if (token_open(&t, &s->keys, f) || !(made = make_key(&t, &method_ca, LABEL_CA, f)))
+    if (token_open(&t, &s->keys, f) || !(made = setup_key(&t, &method_ca, LABEL_CA, id, f)))
         return -1;
     (void)json_object_set_new(line, "ca", made);
     (void)json_object_set(tokens, "keys", t.description);
-    if (self_sign(&t, s, o->origin, from, made, f) || authority_open(&t, s->client_ca[0], &ca, f))
+    if (self_sign(&t, s, span_of(id, sizeof id), o->origin, from, made, f) || authority_open(&t, s->client_ca[0], &ca, f))
         return -1;
     bad = server_certificate(&t, &ca, s, o->origin, from, f) || admin_certificate(&t, &ca, o, from, line, f);
     authority_close(&ca);
@@ -140,9 +142,10 @@ static int set_up_keys(const struct settings *s, const struct setup_options *o, 
 static int set_up_checkpoint(const struct settings *s, json_t *line, json_t *tokens, struct fault *f)
 {
     TOKEN_AUTO t = {0};
+    uint8_t id[KEY_ID_LEN];
     json_t *made;
 
-    if (token_open(&t, &s->checkpoint, f) || !(made = make_key(&t, &method_checkpoint, LABEL_CHECKPOINT, f)))
+    if (token_open(&t, &s->checkpoint, f) || !(made = setup_key(&t, &method_checkpoint, LABEL_CHECKPOINT, id, f)))
         return -1;
     (void)json_object_set_new(line, "checkpoint", made);
     (void)json_object_set(tokens, "checkpoint", t.description);

@@ -97,19 +97,24 @@ def figures(got):
     }
 
 
+def middle(values):
+    """The mean of what was measured; None where nothing was."""
+    known = [value for value in values if value is not None]
+    return round(statistics.mean(known), 3) if known else None
+
+
 def combine(runs):
     """The mean of the runs, and by how much they differ: (largest - smallest) / mean."""
     mean, spread = {}, {}
-    for name, first in runs[0].items():
-        values = [run[name] for run in runs]
-        if isinstance(first, dict):
-            mean[name] = {key: round(statistics.mean(value[key] for value in values), 3) for key in first}
-        elif first is None:
-            mean[name] = None
+    for name in runs[0]:
+        values = [run[name] for run in runs if run[name] is not None]
+        if values and isinstance(values[0], dict):
+            mean[name] = {key: middle([value.get(key) for value in values]) for key in values[0]}
+        elif name == "errors":
+            mean[name] = sum(values)
         else:
-            mean[name] = sum(values) if name == "errors" else round(statistics.mean(values), 3)
-            middle = statistics.mean(values)
-            spread[name] = round((max(values) - min(values)) / middle, 3) if middle else 0.0
+            mean[name] = middle(values)
+            spread[name] = round((max(values) - min(values)) / mean[name], 3) if mean[name] else 0.0
     return mean, spread
 
 

@@ -39,7 +39,7 @@ def text(value, unit):
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {one:g}" for name, one in value.items()) + (f" {unit}" if unit and value else "") or "-"
+        return ", ".join(f"{name} {one:g}" for name, one in value.items() if one is not None) + (f" {unit}" if unit and value else "") or "-"
     return f"{value:g}{' ' if unit and unit != '/s' else ''}{unit}" if value < 1e6 else f"{value:.0f}{unit}"
 
 

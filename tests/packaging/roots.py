@@ -58,12 +58,19 @@ class Root:
         make_debian(BASE, f"--include={INCLUDE}", "--skip=cleanup/apt/lists")
         self.dir.mkdir(parents=True)
         run("tar", "-xf", BASE, "-C", self.dir)
+        if (done := self.offline("true", check=False)).returncode:
+            raise Unusable(f"systemd-nspawn runs nothing here: {done.stderr.strip()[-300:]}")
 
     def offline(self, *argv, **more):
         """Runs a program in the root while it is not booted, with the machine's network."""
         ARCHIVES.mkdir(exist_ok=True)
         return run("systemd-nspawn", "-q", "-D", self.dir, "--register=no", "--keep-unit", "--pipe", "--resolv-conf=copy-host",
                    f"--bind={ARCHIVES}:/var/cache/apt/archives", "--setenv=DEBIAN_FRONTEND=noninteractive", *argv, **more)
+
+    def thrown_away(self, script, **more):
+        """Runs a script in the root, not booted, with a network of its own; whatever it changes is forgotten."""
+        return run("systemd-nspawn", "-q", "-D", self.dir, "--volatile=overlay", "--register=no", "--keep-unit", "--pipe", "--private-network",
+                   "--system-call-filter=@memlock", "--setenv=LC_ALL=C.UTF-8", "sh", "-euc", script, **more)
 
     def install(self, *packages):
         """Packages by name or by file of this machine; what they need comes from the mirror, or from an earlier run."""

@@ -87,18 +87,74 @@ def test_who_holds_what(debs):
 
 
 @pytest.fixture(scope="module")
-def machine(debs, tmp_path_factory):
+def installed(debs, tmp_path_factory):
+    """A clean Debian with the packages, not booted."""
     try:
         root = roots.Root(tmp_path_factory.mktemp("machine") / "root")
     except roots.Unusable as why:
         pytest.skip(str(why))
     root.install("libsofthsm2", "openssl", "openssh-client", debs["kmsd"], debs["kmsd-client"], debs["libkms0"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def machine(installed):
+    """The same, run by its own systemd."""
     try:
-        root.boot()
+        installed.boot()
     except roots.Unusable as why:
         pytest.skip(str(why))
-    yield root
-    root.stop()
+    yield installed
+    installed.stop()
+
+
+PREPARE = """
+        cd /root; umask 022
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout admin.key -subj / -out /tmp/admin.csr 2>/dev/null
+        ssh-keygen -q -t ed25519 -N '' -C '' -f admin_ssh; cp admin_ssh.pub /tmp/admin.pub
+        """
+ADMINISTER = f"""
+        cd /root; export {ADMIN}
+        kmsctl key create shop --algorithm p256 --scheme statement
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ci.key -subj / -out ci.csr 2>/dev/null
+        kmsctl identity create build --kind ci --csr ci.csr --cert-out ci.pem
+        kmsctl policy check policy.yaml
+        kmsctl policy apply policy.yaml
+        kmsctl key public shop > shop.pem
+        """
+SIGN = f"""
+        cd /root; export {CI}
+        head -c 100000 /dev/urandom > shop.zip
+        kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable
+        kmsctl statement pae shop.zip.dsse.json --signature-out sig > pae
+        openssl dgst -sha256 -verify shop.pem -signature sig pae
+        kmsctl verify shop.zip shop.zip.dsse.json --pub shop.pem --app com.example.shop --channel stable
+        kms-audit verify /var/lib/kmsd
+        """
+
+
+def steps_of_readme(root):
+    """What README.Debian tells to type; kmsd(8) has the same."""
+    steps = re.findall(r"^  (.*)\n", (root.dir / "usr/share/doc/kmsd/README.Debian").read_text(), re.M)
+    assert len(steps) == 5 and "\n".join(steps) in (TOP / "packaging/man/kmsd.8.scd").read_text()
+    return steps
+
+
+def test_without_systemd(installed):
+    """The main job where nothing but the packages is there: the service as its unit says, started by hand."""
+    (installed.dir / "opt/policy.yaml").write_text(POLICY)
+    shutil.copy(Path(__file__).parent / "run_unit.sh", installed.dir / "opt")
+    steps = [step for step in steps_of_readme(installed) if not step.startswith("systemctl")]
+    done = installed.thrown_away(PREPARE + "\n".join(steps) + """
+        cp /var/lib/kmsd/admin.pem /var/lib/kmsd/tls/ca.pem /opt/policy.yaml .
+        /opt/run_unit.sh /lib/systemd/system/kmsd.service & service=$!
+        ready=; for _ in $(seq 60); do if (export """ + ADMIN + """; kmsctl whoami >/dev/null 2>&1); then ready=1; break; fi; sleep 1; done
+        test -n "$ready"
+        test "$(stat -c %U /proc/$service)" = kmsd""" + ADMINISTER + SIGN + """
+        kill -TERM $service; wait $service
+        echo ended in order""")
+    assert "Verified OK" in done.stdout and done.stdout.rstrip().endswith("ended in order"), done.stdout + done.stderr
+    assert not list((installed.dir / "var/lib/kmsd").iterdir())
 
 
 def test_nothing_runs_before_init(machine):
@@ -110,17 +166,9 @@ def test_nothing_runs_before_init(machine):
 
 
 def test_init_and_start(machine):
-    """The steps of kmsd(8) and README.Debian."""
-    machine.sh("""
-        cd /root; umask 022
-        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout admin.key -subj / -out /tmp/admin.csr 2>/dev/null
-        ssh-keygen -q -t ed25519 -N '' -C '' -f admin_ssh; cp admin_ssh.pub /tmp/admin.pub
-        runuser -u kmsd -- kmsd init --dir /var/lib/kmsd --origin kms.example.com --admin-csr /tmp/admin.csr --admin-ssh /tmp/admin.pub
-        install -m 0600 /var/lib/kmsd/pin-keys /var/lib/kmsd/pin-checkpoint /etc/kmsd/
-        rm /var/lib/kmsd/pin-keys /var/lib/kmsd/pin-checkpoint
-        sed -i 's/pin_file:/pin_credential:/' /var/lib/kmsd/kmsd.yaml
-        cp /var/lib/kmsd/admin.pem /var/lib/kmsd/tls/ca.pem .
-        systemctl enable --now kmsd""")
+    """The steps of README.Debian as they stand there."""
+    machine.sh(PREPARE + "\n".join(steps_of_readme(machine)) + """
+        cp /var/lib/kmsd/admin.pem /var/lib/kmsd/tls/ca.pem .""")
     state = machine("systemctl", "show", "kmsd", "-p", "ActiveState,User,MainPID,NRestarts").stdout
     assert "ActiveState=active" in state and "User=kmsd" in state and "NRestarts=0" in state, state
     pid = re.search(r"MainPID=(\d+)", state)[1]
@@ -133,27 +181,13 @@ def test_init_and_start(machine):
 
 def test_administration(machine):
     (machine.dir / "root/policy.yaml").write_text(POLICY)
-    machine.sh(f"""
-        cd /root; export {ADMIN}
-        kmsctl key create shop --algorithm p256 --scheme statement
-        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ci.key -subj / -out ci.csr 2>/dev/null
-        kmsctl identity create build --kind ci --csr ci.csr --cert-out ci.pem
-        kmsctl policy check policy.yaml
-        kmsctl policy apply policy.yaml
-        kmsctl key public shop > shop.pem""")
+    machine.sh(ADMINISTER)
     assert "build" in machine.sh(f"{ADMIN} kmsctl identity list").stdout
 
 
 def test_sign_and_verify(machine):
     """A CI job's own credentials; openssl and nothing of ours decides."""
-    machine.sh(f"""
-        cd /root; export {CI}
-        head -c 100000 /dev/urandom > shop.zip
-        kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable
-        kmsctl statement pae shop.zip.dsse.json --signature-out sig > pae
-        openssl dgst -sha256 -verify shop.pem -signature sig pae
-        kmsctl verify shop.zip shop.zip.dsse.json --pub shop.pem --app com.example.shop --channel stable
-        kms-audit verify /var/lib/kmsd""")
+    machine.sh(SIGN)
     assert machine.sh(f"cd /root; {CI} kmsctl sign shop.zip --version 1.0.1 --key shop --app com.example.shop --channel beta", check=False).returncode == 1
 
 

@@ -18,6 +18,7 @@ key-not-looked-at-again|kmsd/core/sign.c|/^static int decide/,/^}/s/if (keylife_
 compromised-answers-given|kmsd/core/sign.c|/^static int consider/,/^}/s/if (k && keylife_usable(k, e))/if (0)/
 lanes-keep-a-stopped-key|kmsd/core/keylife.c|/^static void tell_lanes/,/^}/s/lanes_unload_key(c, k)/(void)0/
 removed-before-the-log-says-so|kmsd/core/erase.c|s/.. after_call(c, erase, NULL)) {/|| (erase(c, NULL), 0)) {/
+a-start-trusts-its-clock|kmsd/core/erase.c|s/>= SETTLE_TIME/>= 0/
 removal-forgotten-by-a-restart|kmsd/core/erase.c|s/return k->erase_seq ||/return k->erase_seq == 0 \&\&/
 removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/'
 # Compiles the file with the bug in it.

@@ -108,7 +108,7 @@ static void send_life(struct sim *s, struct sim_request *r, const char *verb, un
     buf_printf(&path, "/v1/keys/%s/%s", r->key, verb);
     buf_puts(&body, "{\"reason\":\"sim\"");
     if (!strcmp(verb, "destroy"))
-        buf_printf(&body, ",\"delay_seconds\":%u", delay);
+        buf_printf(&body, ",\"%s\":%u", s->production && delay >= 24 ? "delay_hours" : "delay_seconds", delay);
     buf_puts(&body, "}");
     sim_send(s, r, "POST", buf_str(&path), "application/json", buf_span(&body));
 }

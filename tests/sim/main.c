@@ -92,7 +92,7 @@ struct totals {
     unsigned long steps, kills, acknowledged, refused, batches, keys, faults, snapshots, clock_steps, destroyed;
 };
 
-struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
+static struct sim *begin(const struct sim_keys *keys, uint64_t seed, bool production)
 {
     struct sim *s = calloc(1, sizeof *s);
 
@@ -100,6 +100,7 @@ struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
         abort();
     s->rng = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
     s->keys = keys;
+    s->production = production;
     s->now = INT64_C(1700000000000000);
     s->durable = BUF_INIT(64u << 20);
     s->room = SIM_ROOM;
@@ -114,6 +115,16 @@ struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
     memcpy(s->source, "127.0.0.1", 10);
     sim_boot(s);
     return s;
+}
+
+struct sim *sim_new(const struct sim_keys *keys, uint64_t seed)
+{
+    return begin(keys, seed, false);
+}
+
+struct sim *sim_new_production(const struct sim_keys *keys, uint64_t seed)
+{
+    return begin(keys, seed, true);
 }
 
 /* 0 = every promise held. */

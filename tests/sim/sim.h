@@ -97,6 +97,7 @@ struct sim_lane_job {
 };
 struct sim {
     uint64_t rng;
+    bool production;
     const struct sim_keys *keys;
     int64_t now;               /* wall clock */
     int64_t set;               /* by how much it was set, all in all */
@@ -186,6 +187,7 @@ void sim_order(struct sim *s, const char *key, const char *verb, unsigned delay)
 void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f);
 /* scenes.c: written schedules, each in a world of its own; 0 = all went as they must. */
 struct sim *sim_new(const struct sim_keys *keys, uint64_t seed);
+struct sim *sim_new_production(const struct sim_keys *keys, uint64_t seed); /* no development instance */
 void sim_free(struct sim *s);
 int sim_scenes(const struct sim_keys *keys);
 /* lives.c: the life of keys, as a model and as an administrator changes it */

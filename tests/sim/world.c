@@ -151,7 +151,7 @@ static void first_records(struct sim *s)
     record_text(g, "policy", k->policy_sha256[0]);
     json_object_set_new(g, "detail",
                         json_pack("{s:{s:s, s:s}, s:i, s:s, s:s, s:s, s:[o, o, o]}", "ca", "cert_b64", buf_str(&cert), "spki_b64", buf_str(&spki), "format", 1,
-                                  "instance", WORLD_ID, "mode", "dev", "origin", "sim", "identities", identity("ci-a", "ci", &k->person[0]),
+                                  "instance", WORLD_ID, "mode", s->production ? "production" : "dev", "origin", "sim", "identities", identity("ci-a", "ci", &k->person[0]),
                                   identity("ci-b", "ci", &k->person[1]), identity("h-admin", "human", &k->person[2])));
     seal(s, &chain, g);
     json_object_set_new(s->blobs, k->policy_sha256[0], json_string(k->policy_text[0]));

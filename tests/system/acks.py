@@ -51,6 +51,23 @@ class Acks:
         assert answer.status == 201 or (answer.status == 409 and answer.slug), answer
         return answer
 
+    def change_key(self, name, verb, seconds=20, **members):
+        """A change that was recorded though its answer was lost is refused the second time."""
+        answer = self._until(lambda: self.kms.signed("POST", f"/v1/keys/{name}/{verb}", {"reason": "test", **members}), seconds)
+        assert answer.status == 200 or answer.slug == "key-state", answer
+
+    def doom_key(self, seconds=20):
+        """A key that may be destroyed next."""
+        while (answer := self.create_key(seconds)).status != 201:
+            pass
+        self.doomed = answer.json["key"]["name"]
+        self.change_key(self.doomed, "suspend", seconds)
+
+    def destroy_key(self, seconds=60):
+        self.change_key(self.doomed, "destroy", seconds, delay_seconds=1)
+        self.kms.wait(lambda: self._until(lambda: self.kms.request("admin", "GET", f"/v1/keys/{self.doomed}"), seconds).json["state"] == "destroyed", seconds,
+                      f"the destruction of {self.doomed}")
+
     def apply_policy(self, text, seconds=20):
         answer = self._until(lambda: self.kms.signed("PUT", "/v1/policy", text, {"Content-Type": "application/yaml"}), seconds)
         assert answer.status == 200, answer
@@ -65,5 +82,7 @@ class Acks:
         made = {record["key"]["name"] for record in self.kms.records(event="key.create", outcome="ok")}
         used = {record["key"]["name"] for record in self.kms.records(event="sign.release", outcome="ok")}
         assert used <= made
+        ended = [r["intent_seq"] for r in self.kms.records(event="key.erase", outcome="ok")]
+        assert ended == [r["seq"] for r in self.kms.records(event="key.erase", outcome="intent")], "a removal was begun and not done, or done twice"
         audit = run(BIN / "kms-audit", "verify", self.kms.dir, check=False)
         assert audit.returncode == 0, audit.stdout.decode() + audit.stderr.decode()

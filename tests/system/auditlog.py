@@ -14,7 +14,7 @@ RULES = b"""version: 1
 roles:
   admin:
     - name: all
-      allow: [key.create, policy.apply, identity.create, identity.disable, identity.enable, release.withdraw, time.confirm]
+      allow: [key.create, key.suspend, key.resume, key.retire, key.compromise, key.destroy, key.restore, renew, policy.apply, identity.create, identity.disable, identity.enable, release.withdraw, time.confirm]
   ci:
     - {name: sign, allow: [sign], keys: ['*'], apps: ['*'], channels: ['*']}
 grants:

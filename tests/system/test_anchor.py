@@ -326,7 +326,7 @@ def test_an_anchor_that_cannot_be_written_does_not_stop_signing(own_kms):
     away.rename(folder)
     own_kms.wait(lambda: slots(anchor_file(own_kms))[-1][1] == len(own_kms.lines()) - 1, seconds=5, what="the anchor at the head of the log")
     own_kms.wait(lambda: "written again" in (own_kms.dir / "kmsd.log").read_text(), seconds=5, what="the note of it")
-    own_kms.wait(lambda: own_kms.request("admin", "GET", "/v1/status").json["anchor"] == "kept", seconds=5, what="the status")
+    own_kms.wait(lambda: own_kms.request("admin", "GET", "/v1/status").json["anchor"] == "kept", seconds=20, what="the status")
 
 
 def works(kms):

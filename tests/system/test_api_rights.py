@@ -274,7 +274,7 @@ def test_policy_applied_and_checked(kms):
 def test_longest_rule_name(own_kms):
     """Role and rule of 64 characters each: the record still names the rule."""
     role, rule = "r" * 64, "s" * 64
-    text = policy_in_force(own_kms)["policy"].replace("example-ci", role).replace("sign-example", rule)
+    text = policy_in_force(own_kms)["policy"].replace("example-ci", role).replace("sign-example\n", rule + "\n")
     assert signed(own_kms, "PUT", "/v1/policy", text, headers={"Content-Type": "application/yaml"}).status == 200
     answer = own_kms.sign("1.0.0")
     assert answer.status == 200 and own_kms.record_of(answer)["rule"].startswith(role[:60])

@@ -1,4 +1,4 @@
-"""The crash sweep: SIGKILL at each system call that a process makes while a release is signed, a key made, a policy changed. Whatever a client was told
+"""The crash sweep: SIGKILL at each system call that a process makes while a release is signed, a key made, a key destroyed, a policy changed. Whatever a client was told
 is in the log afterwards, the log is sound, and kmsd goes on. KMS_CRASH_POINTS (default 36) of all points are tried, spread evenly; 0 = every one.
 KMS_CRASH_WORK names the work (default: all of it)."""
 import collections
@@ -13,7 +13,7 @@ import pytest
 from acks import Acks
 from kms import Instance
 
-ONLY = os.environ.get("KMS_CRASH_WORK", "sign create_key apply_policy").split()
+ONLY = os.environ.get("KMS_CRASH_WORK", "sign create_key apply_policy destroy_key").split()
 POINTS = int(os.environ.get("KMS_CRASH_POINTS", "36"))
 CHECK_EVERY = 50
 IDLE = {"epoll_wait", "poll", "restart_syscall", "clock_nanosleep", "futex", "exit", "exit_group", "execve"}  # met while waiting, or no use as a point
@@ -62,7 +62,7 @@ def pid_of(kms, who):
 
 
 # what is done, in which processes
-WORK = {"sign": ["core", "sign", "front-ci"], "create_key": ["core", "admin", "sign"], "apply_policy": ["core"]}
+WORK = {"sign": ["core", "sign", "front-ci"], "create_key": ["core", "admin", "sign"], "apply_policy": ["core"], "destroy_key": ["core", "admin"]}
 
 
 def calls_of(kms, who, act, trace):
@@ -95,16 +95,19 @@ def pid_of_safe(kms, who):
 def test_killed_at_every_system_call(single, tmp_path, capsys):
     kms, acks = single, Acks(single)
     texts = policies(kms)
-    acts = {"sign": acks.sign, "create_key": acks.create_key, "apply_policy": lambda: acks.apply_policy(next(texts))}
+    acts = {"sign": acks.sign, "create_key": acks.create_key, "apply_policy": lambda: acks.apply_policy(next(texts)), "destroy_key": acks.destroy_key}
+    first = {"destroy_key": acks.doom_key}  # what must be there before
     points = []
     for work in ONLY:
         for who in WORK[work]:
+            first.get(work, int)()
             counted = calls_of(kms, who, acts[work], tmp_path / f"{work}-{who}.trace")
             points += [(work, who, call, nth) for call, most in sorted(counted.items()) for nth in range(1, most + 1)]
     chosen = points if not POINTS or POINTS >= len(points) else [points[n * len(points) // POINTS] for n in range(POINTS)]
     killed, begun = 0, time.monotonic()
     for number, (work, who, call, nth) in enumerate(chosen):
         try:
+            first.get(work, int)()
             killed += hit(kms, who, call, nth, acts[work])
         except AssertionError as failure:
             raise AssertionError(f"{work} with {who} killed at {call} number {nth}: {failure}") from failure

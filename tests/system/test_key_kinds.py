@@ -98,6 +98,17 @@ def request_for(algorithm, scheme, data, app, version="1.0.0", **members):
             "digest": {"alg": hashed, "hex": hashlib.new(hashed, data).hexdigest()}, **members}
 
 
+def test_all_kinds_in_one_batch(kinds):
+    """Items of a batch may name any keys; each is answered as its key's kind answers."""
+    items = [request_for(*pair, b"batch", f"com.example.batch-{n}") for n, pair in enumerate(PAIRS)]
+    answer = kinds.request("ci", "POST", "/v1/sign", {"items": items}, {"Idempotency-Key": "kinds"})
+    assert answer.status == 200 and answer.json["failed"] == 0, answer
+    for pair, asked, got in zip(PAIRS, items, answer.json["items"]):
+        assert (got["key"], got["scheme"]) == (name_of(*pair), pair[1])
+        assert "envelope" in got if pair[1] == "statement" else got["digest"] == asked["digest"]
+    assert kinds.request("ci", "POST", "/v1/sign", {"items": items}, {"Idempotency-Key": "kinds"}).body == answer.body
+
+
 @pytest.mark.parametrize("algorithm, scheme", PAIRS)
 def test_signs(kinds, algorithm, scheme, tmp_path):
     data = f"{algorithm} {scheme}".encode()

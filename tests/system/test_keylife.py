@@ -161,14 +161,12 @@ def test_compromised_for_ever(life, first):
 
 
 def test_what_a_compromised_key_signed_does_not_come_by_another_key(life):
-    """The same release, asked for with another key, would be answered with the signature that is there."""
     old, new = make(life), make(life)
     app = "com.example." + old
-    first = signed(life, old, app=app)
-    assert sign(life, new, app=app).json["record"] == first.json["record"]
+    signed(life, old, app=app)
     changed(life, old, "compromise", "retired")
     answer = sign(life, new, app=app)
-    refused(life, answer, 409, "key-compromised", "sign.release")
+    refused(life, answer, 409, "already-exists", "sign.release")
     assert old in answer.json["detail"]
     assert signed(life, new, "1.0.1", app=app).json["key"] == new
 
@@ -321,6 +319,49 @@ def test_states_survive_a_restart(tmp_path):
             assert not kms.records(event="token.reconcile")
         changed(kms, names["suspended"], "resume", "active")
         signed(kms, names["suspended"], "1.0.1")
+        sound(kms)
+
+
+def test_the_only_key_is_suspended(tmp_path):
+    """Lanes without any key are ready, and take the key when it is resumed."""
+    with Instance(tmp_path / "dir") as kms:
+        assert kms.sign("1.0.0").status == 200
+        changed(kms, "release", "suspend", "suspended")
+        kms.stop()
+        kms.start()
+        assert kms.sign("1.0.1").slug == "key-not-active" and kms.health()[0] == 200
+        assert [k["state"] for k in kms.request("admin", "GET", "/v1/keys").json["items"]] == ["suspended"]
+        changed(kms, "release", "resume", "active")
+        assert kms.sign("1.0.1").status == 200 and not kms.records(event="daemon.child")
+        changed(kms, "release", "retire", "retired")
+        changed(kms, "release", "destroy", "destroying", delay_seconds=1)
+        assert any("key release is going to be destroyed" in w["what"] for w in kms.request("admin", "GET", "/v1/status").json["warnings"])
+        destroyed(kms, "release")
+        kms.stop()
+        kms.start()
+        make(kms)
+        sound(kms)
+
+
+def test_a_destroyed_key_that_comes_back(tmp_path):
+    """Somebody puts the token's files back: that is told, and the key is not used."""
+    with Instance(tmp_path / "dir") as kms:
+        allow_life(kms)
+        name, store, away = make(kms), kms.dir / "tokens/keys/store", tmp_path / "away"
+        run("cp", "-a", store, away)
+        changed(kms, name, "suspend", "suspended")
+        changed(kms, name, "destroy", "destroying", delay_seconds=1)
+        destroyed(kms, name)
+        kms.stop()
+        for path in away.rglob("*"):
+            there = store / path.relative_to(away)
+            if path.is_file() and not there.exists():
+                run("cp", "-p", path, there)
+        kms.start()
+        record = kms.wait(lambda: kms.records(event="token.reconcile"), what="a finding")[0]
+        assert {o["id"] for o in record["detail"]["quarantined"]} == {key_id(kms, name)} and not record["detail"]["missing"]
+        assert held(kms, name) == 2 and shown(kms, name)["state"] == "destroyed"
+        assert sign(kms, name).slug == "key-not-active"
         sound(kms)
 
 

@@ -25,3 +25,5 @@ UNIT_OBJS_test_token_label := $(call obj,kmsd/token/label.c kmsd/token/fault.c)
 UNIT_LIBS_test_token_method := -lp11 -lp11-kit -ldl
 UNIT_OBJS_test_p256verify := $(call obj,kmsd/token/p256verify.c tests/unit/p256.c)
 UNIT_OBJS_test_p256edges := $(call obj,kmsd/token/p256verify.c tests/unit/p256.c)
+UNIT_OBJS_test_index := $(filter-out $(B)/obj/kmsd/reader/main.o,$(READER)) $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS) $(B)/obj/tests/longlog/records.o
+UNIT_LIBS_test_index := -lsqlite3 -lseccomp

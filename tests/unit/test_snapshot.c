@@ -152,7 +152,8 @@ static void has_all(const struct state *a, const struct state *b)
     assert_string_equal(a->policy_time, b->policy_time);
     assert_string_equal(a->reconcile_sha256, b->reconcile_sha256);
     assert_true(a->time_frozen == b->time_frozen && a->time_step == b->time_step);
-    assert_true(span_eq(buf_span(&a->ca_spki), buf_span(&b->ca_spki)) && span_eq(buf_span(&a->ca_cert), buf_span(&b->ca_cert)));
+    assert_true(span_eq(buf_span(&a->ca_spki), buf_span(&b->ca_spki)) && span_eq(buf_span(&a->ca_cert), buf_span(&b->ca_cert)) &&
+                span_eq(buf_span(&a->ca_before), buf_span(&b->ca_before)));
 }
 
 /* Member by member: the texts alone would not show what both of them leave out. */
@@ -496,6 +497,34 @@ static void a_step_that_is_not_covered(void **state)
     records_end(&g);
 }
 
+/* One CA before the newest stays good, and a snapshot knows it. */
+static void another_ca(void **state)
+{
+    struct records g;
+    struct state *s = state_new();
+
+    (void)state;
+    records_begin(&g, 1);
+    fold_to(&g, s, 0, g.lines.len);
+    assert_int_equal(s->ca_before.len, 0);
+    for (unsigned n = 0; n < 3; n++) {
+        const char *const spki[] = {"QUFB", "QkJC", "Q0ND"};
+        BUF_AUTO text = BUF_INIT(TEXT_MAX), before = BUF_INIT(4096);
+        struct state *again;
+
+        buf_put(&before, s->ca_spki.data, s->ca_spki.len);
+        assert_int_equal(apply_clock(&g, s, "ca.renew", json_pack("{s:{s:s, s:s}}", "ca", "cert_b64", "REREREQ=", "spki_b64", spki[n])), 0);
+        assert_true(span_eq(buf_span(&s->ca_before), buf_span(&before)) && s->ca_spki.len == 3);
+        write_text(s, &text);
+        again = read_text(&g, buf_span(&text));
+        same_state(s, again);
+        state_free(again);
+    }
+    assert_int_equal(apply_clock(&g, s, "ca.renew", json_pack("{s:{s:s, s:s}}", "ca", "cert_b64", "?", "spki_b64", "QUFB")), -1);
+    state_free(s);
+    records_end(&g);
+}
+
 /* A member that is added to the state needs a place in snapshot.c, snapread.c and same_state; then these sizes may be changed. */
 static void the_state_has_no_new_member(void **state)
 {
@@ -506,7 +535,7 @@ static void the_state_has_no_new_member(void **state)
     assert_int_equal(sizeof(struct release), 432);
     assert_int_equal(sizeof(struct mark), 336);
     assert_int_equal(sizeof(struct stored), 176);
-    assert_int_equal(sizeof(struct state), 984);
+    assert_int_equal(sizeof(struct state), 1024);
 }
 
 int main(void)
@@ -515,7 +544,7 @@ int main(void)
         cmocka_unit_test(round_trips), cmocka_unit_test(sequences_are_rich), cmocka_unit_test(altered_text), cmocka_unit_test(edits_are_refused),
         cmocka_unit_test(lines_twice_or_swapped), cmocka_unit_test(another_policy_is_refused), cmocka_unit_test(named_snapshots),
         cmocka_unit_test(steps_of_the_clock), cmocka_unit_test(a_step_that_is_not_covered),
-        cmocka_unit_test(the_state_has_no_new_member)};
+        cmocka_unit_test(another_ca), cmocka_unit_test(the_state_has_no_new_member)};
 
     json_object_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);

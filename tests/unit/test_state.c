@@ -94,6 +94,9 @@ static int apply(struct log *l, const char *text)
 #define SIGN(version, name)                                                                                                                         \
     "{'event':'sign.release','outcome':'ok'," ARTIFACT(version) ",'digest':{'alg':'sha256','hex':'" HASH_A "'},'body_sha256':'" HASH_B "','idem':'" name \
     "','detail':{'name':'" name "'}}"
+#define RENEW(name, hash, dropped)                                                                                                                  \
+    DETAIL("identity.renew", "ok", "{'certificate_b64':'AAAA','credential':" CERTIFICATE(hash) ",'dropped':[" dropped "],'name':'" name "'}")
+#define RECOVER(identity) DETAIL("admin.recover", "ok", "{'certificate_b64':'AAAA','identity':" identity "}")
 #define WITHDRAW(version) "{'event':'release.withdraw','outcome':'ok'," ARTIFACT(version) "}"
 #define SNAPSHOT(seq) DETAIL("log.snapshot", "ok", "{'bytes':1,'file':'0000000000000000000" seq ".jsonl','seq':" seq ",'sha256':'" HASH_A "'}")
 
@@ -123,6 +126,16 @@ static const struct {
     {"G", CREATE(IDENTITY("bob", "{'kind':'strange'}")), "credential"},
     {"G", DETAIL("identity.disable", "ok", "{'name':'bob'}"), "does not exist"},
     {"G", DETAIL("identity.enable", "ok", "{'name':'bob'}"), "does not exist"},
+    {"G", RENEW("bob", HASH_B, ""), "does not exist"},
+    {"G", RENEW("alice", HASH_A, ""), "belongs to another identity"},
+    {"Gi", RENEW("alice", HASH_B, ""), "belongs to another identity"},
+    {"Gi", RENEW("alice", HASH_A, "'" HASH_B "'"), "does not have"},
+    {"G", RENEW("alice", HASH_B, "7"), "no certificate"},
+    {"G", DETAIL("identity.renew", "ok", "{'credential':{'kind':'strange'},'dropped':[],'name':'alice'}"), "does not fit"},
+    {"G", RECOVER(IDENTITY("alice", "")), "created twice"},
+    {"G", RECOVER(IDENTITY("carol", CERTIFICATE(HASH_A))), "belongs to another identity"},
+    {"G", DETAIL("admin.recover", "ok", "{'identity':" IDENTITY("carol", "") ",'policy_sha256':'" HASH_A "'}"), "no blob"},
+    {"G", DETAIL("ca.renew", "ok", "{'ca':{'cert_b64':'AAAA','spki_b64':'A'}}"), "no base64"},
     {"Gk", INTENT("release"), "created twice"},
     {"Gkr", INTENT("release"), "created twice"},
     {"G", "{'event':'key.create','outcome':'intent','key':{'name':'k','version':1},'detail':{'key_id':'" HASH_A "'}}", "key_id"},

@@ -67,7 +67,7 @@ static void choose(unsigned n)
 static void as_a_walk_says(void **state)
 {
     struct core *c = calloc(1, sizeof *c);
-    unsigned begun = 0, kept_back = 0;
+    unsigned begun = 0, waits = 0;
 
     (void)state;
     assert_non_null(c);
@@ -75,7 +75,8 @@ static void as_a_walk_says(void **state)
         request[n] = calloc(1, sizeof **request);
     for (unsigned turn = 0; turn < 60000; turn++) {
         unsigned n = (unsigned)random_below(MANY);
-        struct request *rq = request[n], *blocker;
+        struct request *rq = request[n];
+        struct wait_list *where;
 
         if (rq->in_flight) {
             if (random_below(2))
@@ -83,17 +84,16 @@ static void as_a_walk_says(void **state)
             continue;
         }
         choose(n);
-        blocker = blocker_of(c, rq);
-        assert_int_equal(blocker != NULL, any_blocks(rq));
-        if (blocker) {
-            assert_true(blocks(blocker, rq));
-            kept_back++;
+        where = kept_back(c, rq);
+        assert_int_equal(where != NULL, any_blocks(rq));
+        if (where) {
+            waits++;
             continue;
         }
         flight_begin(c, rq);
         begun++;
     }
-    assert_true(begun > 5000 && kept_back > 5000);
+    assert_true(begun > 5000 && waits > 5000);
     for (unsigned n = 0; n < MANY; n++) {
         flight_end(c, request[n]);
         free(request[n]);
@@ -116,7 +116,7 @@ static void due_in_order(void **state)
     flight_begin(c, first);
     for (n = 0; n < 10; n++) {
         request[n] = calloc(1, sizeof **request);
-        assert_int_equal(wait_for(c, request[n], first, &e), 0);
+        assert_int_equal(wait_for(c, request[n], &first->waiters, &e), 0);
     }
     assert_int_equal(c->n_waiting, 10);
     wait_leave(c, request[0]);
@@ -145,6 +145,56 @@ static void due_in_order(void **state)
     free(c);
 }
 
+static struct request *release(const char *version, const char *name)
+{
+    struct request *rq = calloc(1, sizeof *rq);
+
+    assert_non_null(rq);
+    rq->sign = (struct sign_request){.app = "app", .channel = "main", .version = version, .name = name};
+    return rq;
+}
+
+/* Nobody overtakes who waits for another version's turn; those behind come one after the other. */
+static void channel_in_order(void **state)
+{
+    struct core *c = calloc(1, sizeof *c);
+    struct request *a = release("1", "a"), *b = release("1", "b"), *again = release("1", "a"), *next = release("2", "a"), *late = release("1", "c");
+    struct request *list[] = {a, b, again, next, late};
+    struct wait_list *queue;
+    struct err e = {0};
+
+    (void)state;
+    flight_begin(c, a);
+    assert_null(kept_back(c, b));
+    flight_begin(c, b);
+    assert_ptr_equal(kept_back(c, again), &a->waiters);
+    assert_int_equal(wait_for(c, again, &a->waiters, &e), 0);
+    queue = kept_back(c, next);
+    assert_true(queue && queue != &a->waiters && queue != &b->waiters);
+    assert_int_equal(wait_for(c, next, queue, &e), 0);
+    assert_ptr_equal(kept_back(c, late), queue);
+    assert_int_equal(wait_for(c, late, queue, &e), 0);
+    flight_end(c, b);
+    assert_null(c->due.first);
+    flight_end(c, a);
+    assert_ptr_equal(c->due.first, again);
+    assert_ptr_equal(c->due.last, next);
+    assert_ptr_equal(again->wait_next, next);
+    assert_ptr_equal(queue->first, late);
+    wait_leave(c, again);
+    assert_null(kept_back(c, again));
+    wait_leave(c, next);
+    assert_null(kept_back(c, next));
+    flight_begin(c, next);
+    assert_ptr_equal(kept_back(c, again), queue);
+    flight_end(c, next);
+    assert_ptr_equal(c->due.first, late);
+    assert_null(queue->first);
+    for (unsigned n = 0; n < sizeof list / sizeof *list; n++)
+        free(list[n]);
+    free(c);
+}
+
 static void not_more_than_so_many_wait(void **state)
 {
     struct core *c = calloc(1, sizeof *c);
@@ -154,7 +204,7 @@ static void not_more_than_so_many_wait(void **state)
     (void)state;
     flight_begin(c, first);
     c->n_waiting = WAITERS_MAX;
-    assert_int_equal(wait_for(c, rq, first, &e), -1);
+    assert_int_equal(wait_for(c, rq, &first->waiters, &e), -1);
     assert_int_equal(e.code, ERR_BUSY);
     assert_null(first->waiters.first);
     free(rq);
@@ -165,7 +215,7 @@ static void not_more_than_so_many_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_a_walk_says), cmocka_unit_test(due_in_order), cmocka_unit_test(not_more_than_so_many_wait),
+        cmocka_unit_test(as_a_walk_says), cmocka_unit_test(due_in_order), cmocka_unit_test(channel_in_order), cmocka_unit_test(not_more_than_so_many_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,34 @@
+/* The CAs of the instance: the one that log.genesis names, and those that came after it. */
+#include <string.h>
+
+#include "audit/verify/check.h"
+#include "base/enc.h"
+#include "base/x509.h"
+
+#define DER_MAX (128u << 10)
+
+bool ca_issued(const struct check *c, struct span der)
+{
+    struct err e = {0};
+
+    return !cert_signed_by(der, buf_span(&c->state.ca_spki), &e) || (c->state.ca_before.len && !cert_signed_by(der, buf_span(&c->state.ca_before), &e));
+}
+
+void ca_check(struct check *c, const struct record *r)
+{
+    const json_t *ca = json_object_get(r->detail, "ca");
+    const char *cert = text_of(ca, "cert_b64"), *spki = text_of(ca, "spki_b64");
+    BUF_AUTO der = BUF_INIT(DER_MAX), key = BUF_INIT(DER_MAX);
+    struct state *s = &c->state;
+    struct cert_facts f;
+    struct err e = {0};
+
+    report_note(c->report, "record %llu: the service got another CA key", (unsigned long long)r->seq);
+    if (b64_decode(&der, cert, strlen(cert)) || b64_decode(&key, spki, strlen(spki)) || cert_facts(buf_span(&der), &f, &e) || !f.is_ca ||
+        cert_signed_by(buf_span(&der), buf_span(&key), &e))
+        (void)check_fail(c, r, FINDING_INVALID, "the certificate of the CA is not one of its key");
+    buf_clear(&s->ca_before);
+    buf_put(&s->ca_before, s->ca_spki.data, s->ca_spki.len);
+    buf_clear(&s->ca_spki);
+    buf_put(&s->ca_spki, key.data, key.len);
+}
