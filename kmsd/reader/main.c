@@ -93,6 +93,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "kmsd-reader: %s\n", e.detail);
         return EXIT_SETTINGS;
     }
+    log_set(settings.log_format, settings.log_level);
     locked = reader_lock(&settings, &e) >= 0;
     if (a.rebuild && !locked)
         return fprintf(stderr, "kmsd rebuild-index: %s\n", e.detail), EXIT_SETTINGS;

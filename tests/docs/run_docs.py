@@ -110,18 +110,19 @@ def shell(scratch, work):
     env = {"PATH": os.environ["PATH"], "HOME": str(scratch / "home"), "LC_ALL": "C.UTF-8", "EDITOR": "true", "TMPDIR": str(scratch)}
     if os.geteuid() != 0:
         env["USER"] = os.environ.get("USER", "me")
-    alone = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
+    # With processes of its own, which all end with the shell, whatever a document left running.
+    alone = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*alone, "true"], capture_output=True).returncode:
         alone = []
     up = "ip link set lo up 2>/dev/null || true; " if alone else ""
     return subprocess.Popen([*alone, "bash", "-c", up + "exec bash --norc --noprofile"], cwd=work, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, errors="replace")
+                            stderr=subprocess.STDOUT, text=True, errors="replace"), bool(alone)
 
 
 def run(steps, scratch):
     """Yields (step, status, output) until one fails; status None = the shell ended or took too long."""
     work, own = prepare(scratch)
-    bash = shell(scratch, work)
+    bash, alone = shell(scratch, work)
     text = ""
     for number, step in enumerate(steps):
         script = step.script
@@ -139,7 +140,7 @@ def run(steps, scratch):
         output = bash.communicate()[0]
     finally:
         for real in own.values():
-            if real.exists():
+            if real.exists() and not alone:
                 subprocess.run([TOP / "build/bin/kmsd", "dev", "--dir", real, "--stop"], capture_output=True, timeout=60)
     rest = output
     for number, step in enumerate(steps):

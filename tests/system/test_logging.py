@@ -43,7 +43,7 @@ def test_every_line(tmp_path, form):
         kms.wait(lambda: kms.health()[0] == 200, 15, "the token back")
     lines = [json.loads(line) if form == "json" else fields(line) for line in messages(kms, before)]
     assert len(lines) > 10 and all({"time", "program", "level", "event"} <= set(line) for line in lines)
-    assert {"kmsd", "kmsd-core", "kmsd-front", "kmsd-token"} == {line["program"] for line in lines}
+    assert {"kmsd", "kmsd-core", "kmsd-front", "kmsd-reader", "kmsd-token"} == {line["program"] for line in lines}
     assert {"ready", "sandbox", "child", "lane-away"} <= {line["event"] for line in lines}
     assert {"info", "warning"} <= {line["level"] for line in lines} <= {"info", "warning", "error"}
     for pin in ("pin-keys", "pin-checkpoint"):

@@ -354,6 +354,45 @@ static void every_method(void **state)
     signs_with(&method_checkpoint);
 }
 
+/* Signatures that are judged together: each stands for itself, and what the quick way does not know for good OpenSSL still accepts. */
+static void judged_together(void **state)
+{
+    const struct method *m = method_find(span_str("p256"), span_str("statement"));
+    struct p256_batch *batch = p256_batch_new();
+    struct p256_key *right;
+    struct made some[6];
+    EVP_PKEY *other = make_pair(&algorithm_p256);
+    KEY_AUTO k = {0}, p384 = {0};
+
+    (void)state;
+    put_key(make_pair(&algorithm_p256), &algorithm_p256);
+    open_key(m, &k);
+    assert_true(k.p256 && batch);
+    for (size_t n = 0; n < 6; n++)
+        assert_int_equal(key_make(&t, &k, span_str(STATEMENT), &some[n], &f), 0);
+    some[1].digest[3] ^= 4;
+    some[2].signature[some[2].len - 1] ^= 1;
+    some[4].len--;
+    keys_judge(batch, some, 6);
+    for (size_t n = 0; n < 6; n++)
+        assert_int_equal(some[n].good, n != 1 && n != 2 && n != 4);
+    right = k.p256;
+    k.p256 = p256_key_new(other);
+    keys_judge(batch, some, 6);
+    for (size_t n = 0; n < 6; n++)
+        assert_int_equal(some[n].good, n != 1 && n != 2 && n != 4);
+    p256_key_free(k.p256);
+    k.p256 = right;
+    assert_true(key_make(&t, &k, span_str("x"), &some[0], &f) && f.class == LANE_INPUT);
+    fake.short_answer = true;
+    assert_true(key_make(&t, &k, span_str(STATEMENT), &some[0], &f) && f.class == LANE_VERIFY);
+    put_key(make_pair(&algorithm_p384), &algorithm_p384);
+    open_key(method_find(span_str("p384"), span_str("digest")), &p384);
+    assert_null(p384.p256);
+    EVP_PKEY_free(other);
+    p256_batch_free(batch);
+}
+
 /* The lane's table and the one of everybody else say the same. */
 static void tables_agree(void **state)
 {
@@ -421,7 +460,8 @@ static void public_halves(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tables_agree), cmocka_unit_test(every_method), cmocka_unit_test(public_halves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tables_agree), cmocka_unit_test(every_method), cmocka_unit_test(judged_together),
+                                       cmocka_unit_test(public_halves)};
 
     return cmocka_run_group_tests(tests, NULL, free_all);
 }
