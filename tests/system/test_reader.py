@@ -539,7 +539,7 @@ def test_many_questions_at_once(busy):
 # A longer log
 
 def test_a_long_log(tmp_path):
-    """tests/bench_reader.py does this with a million records."""
+    """tests/bench/reader.py does this with a million records."""
     kms = Instance(tmp_path / "dir")
     with kms:
         kms.sign("1.0.0")
