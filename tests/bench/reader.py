@@ -19,8 +19,9 @@ ROUNDS = 7
 
 def questions(instance):
     """What is asked: each filter alone, and combinations that share no record or few."""
-    lines = sorted((instance.dir / "audit").glob("*.jsonl"))[-1].read_bytes().splitlines()
-    record = next(r for r in map(json.loads, reversed(lines[:5000])) if r["event"] == "sign.release")
+    with sorted((instance.dir / "audit").glob("*.jsonl"))[0].open("rb") as segment:
+        lines = segment.read(16 << 20).splitlines()[:-1]
+    record = next(r for r in map(json.loads, reversed(lines)) if r["event"] == "sign.release" and r["outcome"] == "ok")
     a, app = record["artifact"], f"app={record['artifact']['app']}"
     return {"all, oldest first": "", "all, newest first": "order=desc", "event": "event=sign.release&order=desc", "outcome": "outcome=denied&order=desc",
             "actor": f"actor={record['actor']['name']}", "key": f"key={record['key']['name']}", "app and channel": f"{app}&channel={a['channel']}",
