@@ -23,3 +23,10 @@ bench-large: deps
 	@KMSD_BUILD=$(abspath $(B)) /usr/bin/python3 -B tests/bench/large.py --records $(or $(LARGE_RECORDS),10000000)
 
 .PHONY: bench bench-large bench-programs
+
+# A log of READER_RECORDS (1,000,000): the index of searches made, first pages, and what searching costs those who sign.
+bench-reader: deps
+	@$(MAKE) --no-print-directory all longlog-program bench-programs
+	@KMSD_BUILD=$(abspath $(B)) /usr/bin/python3 -B tests/bench/reader.py --records $(or $(READER_RECORDS),1000000)
+
+.PHONY: bench-reader

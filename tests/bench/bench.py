@@ -72,6 +72,7 @@ def figures(got):
     raw, base = (statistics.mean(one["per_s"] for one in got[name]) for name in ("raw", "base"))
     many, one, fresh, stages = got["many"], got["one"], got["fresh"], got["stages"]
     near = {name: statistics.mean(got["base"][at + k]["per_s"] for k in (0, 1)) for at, name in ((1, "many"), (2, "batch"))}
+    base_cpu = statistics.mean(one["cpu_us"] / max(one["signatures"], 1) for one in got["base"][1:3])
     least = stages["sign_us"] + stages["verify_us"] + stages["fdatasync_us"]
     counted = many["counted"]
     return {
@@ -85,7 +86,8 @@ def figures(got):
         "rsa4096_of_raw": share(got["rsa"] and got["rsa"]["per_s"], got["rsa_raw"] and got["rsa_raw"]["per_s"]),
         "p50_1_us": one["p50_us"], "p99_1_us": one["p99_us"], "sign_us": stages["sign_us"], "verify_us": stages["verify_us"],
         "fdatasync_us": stages["fdatasync_us"], "p50_1_of_sum": share(one["p50_us"], least),
-        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PARTS},
+        "cpu_us_per_signature_64": round(many["cpu_us"], 1), "cpu_64_of_baseline": share(many["cpu_us"], base_cpu),
+        "cpu_us_by_process_64": {name: round(many["cpu"][name], 1) for name in PARTS},
         "cpu_us_load_generator_64": round(many["cpu_us_load"], 1),
         "syncs_per_signature_64": share(counted.get("groups"), many["signatures"]),
         "records_per_group_64": share(counted.get("records"), counted.get("groups")),

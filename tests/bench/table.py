@@ -10,6 +10,7 @@ ROWS = (
     ("  p50", "singles_64_p50_us", "us"),
     ("  p99", "singles_64_p99_us", "us"),
     ("  processor time a signature", "cpu_us_per_signature_64", "us"),
+    ("  of that of B", "cpu_64_of_baseline", ""),
     ("  of which", "cpu_us_by_process_64", "us"),
     ("  the load generator besides", "cpu_us_load_generator_64", "us"),
     ("  fdatasync a signature", "syncs_per_signature_64", ""),

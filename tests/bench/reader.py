@@ -1,0 +1,126 @@
+#!/usr/bin/python3
+"""make bench-reader: what searching a log of a million records takes, and what it costs those who sign meanwhile."""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+import kms  # noqa: E402
+
+LONGLOG = kms.BUILD / "tests" / "longlog" / "longlog"
+LOAD = kms.BUILD / "tests" / "bench" / "load"
+ROUNDS = 3
+
+
+def questions(instance):
+    """What is asked: each filter alone, and combinations that share no record or few."""
+    lines = sorted((instance.dir / "audit").glob("*.jsonl"))[-1].read_bytes().splitlines()
+    record = next(r for r in map(json.loads, reversed(lines[:5000])) if r["event"] == "sign.release")
+    a, app = record["artifact"], f"app={record['artifact']['app']}"
+    return {"all, oldest first": "", "all, newest first": "order=desc", "event": "event=sign.release&order=desc", "outcome": "outcome=denied&order=desc",
+            "actor": f"actor={record['actor']['name']}", "key": f"key={record['key']['name']}", "app and channel": f"{app}&channel={a['channel']}",
+            "version": f"version={a['version']}", "digest": f"digest={record['digest']['hex']}", "request": f"request={record['req'] or '0' * 32}",
+            "event and time": f"event=sign.release&since={record['time']}", "two that share nothing": "event=release.withdraw&outcome=denied",
+            "two that are common": f"outcome=denied&key={record['key']['name']}", "a name that nobody has": "actor=nobody"}
+
+
+def following(instance):
+    instance.wait(lambda: instance.request("admin", "GET", "/v1/status").json["reader"]["state"] == "following", 600, "the index")
+
+
+def first_pages(instance):
+    """Milliseconds of the first page of each question, over one connection: median of several."""
+    rows = {}
+    with instance.connect("admin") as connection:
+        for name, query in questions(instance).items():
+            times = []
+            for _ in range(7):
+                began = time.perf_counter()
+                answer = connection.request("GET", f"/v1/audit/records?{query}")
+                times.append((time.perf_counter() - began) * 1000)
+                assert answer.status == 200, answer
+            rows[name] = {"ms": round(statistics.median(times), 2), "ms_worst": round(max(times), 2), "items": len(answer.json["items"])}
+            print(f"  {name:<24} {rows[name]['ms']:8.1f} ms   worst of 7 {rows[name]['ms_worst']:8.1f} ms   {rows[name]['items']:4} records", flush=True)
+    return rows
+
+
+def sign(instance, connections, seconds):
+    """The load generator's report."""
+    host, port = instance.address("ci")
+    done = kms.run(LOAD, "--host", host, "--port", port, "--ca", instance.env["KMS_CACERT"], "--cert", instance.ci.cert, "--key", instance.ci.key,
+                   "--connections", connections, "--sign-key", instance.ci_env["KMS_SIGN_KEY"], "--app", f"com.example.b{time.time_ns()}",
+                   "--channel", instance.ci_env["KMS_CHANNEL"], "--measure-ms", int(seconds * 1000), timeout=seconds + 60)
+    return json.loads(done.stdout.decode().strip().splitlines()[-1])
+
+
+def searcher(directory):
+    """A process of its own: question after question until it is ended."""
+    return subprocess.Popen([sys.executable, "-B", __file__, "--search", str(directory)], stdout=subprocess.DEVNULL)
+
+
+def search_for_ever(directory):
+    instance = kms.Instance(directory)
+    instance.env, instance.ci_env = instance._read_env("env"), instance._read_env("ci.env")
+    instance.admin = kms.Client(Path(instance.env["KMS_CERT"]), Path(instance.env["KMS_KEY"]))
+    asked = list(questions(instance).values())
+    with instance.connect("admin") as connection:
+        while True:
+            for query in asked:
+                connection.request("GET", f"/v1/audit/records?{query}")
+                time.sleep(0.01)
+
+
+def beside_signing(instance, connections, seconds):
+    rows = []
+    for _ in range(ROUNDS):
+        alone = sign(instance, connections, seconds)
+        other = searcher(instance.dir)
+        time.sleep(2)
+        try:
+            beside = sign(instance, connections, seconds)
+        finally:
+            other.kill()
+            other.wait()
+        rows.append({"p99_alone_us": alone["p99_us"], "p99_searching_us": beside["p99_us"], "ratio": round(beside["p99_us"] / alone["p99_us"], 3)})
+        print(f"  {connections} connections: p99 {alone['p99_us']} us alone, {beside['p99_us']} us while searches run: {rows[-1]['ratio']:.2f}", flush=True)
+    return rows
+
+
+def measure(directory, records, seconds):
+    instance, report = kms.Instance(Path(directory) / "instance"), {"records": records}
+    instance.start()
+    instance.stop()
+    kms.run(LONGLOG, instance.dir / "audit", records, 50, timeout=1800)
+    began = time.monotonic()
+    kms.run(kms.BIN / "kmsd", "rebuild-index", "--dir", instance.dir, timeout=3600)
+    report["rebuild_s"] = round(time.monotonic() - began, 1)
+    report["index_bytes"] = (instance.dir / "index/state.db").stat().st_size
+    print(f"{records:,} records: index of {report['index_bytes'] / 1e6:.0f} MB made in {report['rebuild_s']} s", flush=True)
+    with instance:
+        following(instance)
+        report["first_page"] = first_pages(instance)
+        report["signing"] = [row for connections in (1, 8) for row in beside_signing(instance, connections, seconds)]
+    return report
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--out", type=Path, default=kms.BUILD / "bench-reader.json")
+    parser.add_argument("--search", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.search:
+        search_for_ever(given.search)
+    with tempfile.TemporaryDirectory(prefix="bench-reader-", dir=kms.BUILD) as directory:
+        report = measure(directory, given.records, given.seconds)
+    given.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
