@@ -98,6 +98,14 @@ static int text_check(const char *data, size_t len, struct err *e)
     return 0;
 }
 
+/* Without memory jansson gives no reason, or blames the text: is there any room for what it would build from so much of it? */
+static bool memory_is_short(size_t len)
+{
+    BUF_AUTO tree = BUF_INIT(SIZE_MAX / 2);
+
+    return !buf_room(&tree, 16 * len);
+}
+
 json_t *json_read_object(const void *data, size_t len, size_t max_len, struct err *e)
 {
     json_error_t where;
@@ -121,8 +129,10 @@ json_t *json_read_object(const void *data, size_t len, size_t max_len, struct er
         return j;
     j = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
     if (!j) {
-        enum err_code code = json_error_code(&where) == json_error_out_of_memory ? ERR_INTERNAL : ERR_BAD_REQUEST;
-        err_set(e, code, "JSON line %d column %d: %s", where.line, where.column, where.text);
+        if (json_error_code(&where) == json_error_out_of_memory || memory_is_short(len))
+            err_set(e, ERR_BUSY, "there is no memory for a document of %zu bytes", len);
+        else
+            err_set(e, ERR_BAD_REQUEST, "JSON line %d column %d: %s", where.line, where.column, where.text);
         return NULL;
     }
     if (!json_is_object(j)) {

@@ -147,7 +147,7 @@ static void show_token(const json_t *s)
 static void show_keys(const json_t *s)
 {
     BUF_AUTO value = BUF_INIT(VALUE_MAX);
-    const json_t *clock = json_object_get(s, "time");
+    const json_t *clock = json_object_get(s, "time"), *reader = json_object_get(s, "reader");
     const char *state;
     json_t *count;
 
@@ -155,6 +155,10 @@ static void show_keys(const json_t *s)
         if (json_integer_value(count) || !strcmp(state, "active"))
             buf_printf(&value, "%s%lld %s", value.len ? ", " : "", (long long)json_integer_value(count), state);
     line("keys", &value);
+    buf_clear(&value);
+    if (reader)
+        buf_printf(&value, "%s, %lld records indexed", text_of(reader, "state"), number_of(reader, "indexed"));
+    line("search", &value);
     buf_clear(&value);
     if (json_is_true(json_object_get(clock, "frozen")))
         buf_printf(&value, "FROZEN: it was set, see record %lld", number_of(clock, "step"));

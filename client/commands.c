@@ -36,7 +36,7 @@ const struct command command_table[] = {
     {"renew", NULL, "[NAME]", 0, 1, "get a new certificate before the old one ends",
      "Without NAME: your own, for the key of --key-file; it takes the place of the file of --client-cert, or goes to\n"
      "--cert-out. The old one stays valid until its end; an identity has at most four, the one that ends first makes room.\n"
-     "With --csr for another key, which a NAME (for administrators: anybody's) needs.\n\n"
+     "With --csr for another key: a person for herself, an administrator for the identity NAME. A job keeps its key.\n\n"
      "  kmsctl renew --days 90\n"
      "  kmsctl renew build --csr build.csr --cert-out build.pem\n",
      {OPT_DAYS, OPT_CSR, OPT_CERT_OUT}, cmd_renew},

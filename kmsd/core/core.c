@@ -97,6 +97,7 @@ static void front_certificate(struct core *c, enum child_role role, const struct
     struct cert_facts facts;
     struct err e = {0};
 
+    c->warn_again = 0;
     c->front[role == CHILD_FRONT_ADMIN].not_after = frame_has(f, TAG_CERT) && !cert_facts(f->field[TAG_CERT], &facts, &e) ? facts.not_after : 0;
 }
 
@@ -297,6 +298,7 @@ void core_on_tick(struct core *c, int64_t now_us)
     erase_tick(c);
     lanes_settle(c);
     snapshot_tick(c);
+    warnings_tick(c);
     if (c->stopping && !c->n_requests && snapshot_settled(c))
         write_stop(c);
 }

@@ -295,6 +295,7 @@ struct core {
         unsigned waited;           /* ticks that a stop has waited for it */
     } snapshot;
     struct metrics metrics;
+    int64_t warn_again;            /* no note about certificates before */
     uint64_t start_seq;            /* ready when durable > start_seq */
     bool stopping, stop_written;
     uint64_t stop_seq;
@@ -470,6 +471,7 @@ struct shown_certificate {
 unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
 /* warnings.c: [{"do", "what"}] */
 json_t *warnings_view(const struct core *c);
+void warnings_tick(struct core *c);                      /* notes certificates that are near their end, once a day */
 /* metrics.c: counts */
 extern const unsigned metrics_status[METRIC_STATUSES];  /* HTTP status, 0 = any other */
 extern const char *const metrics_tls[METRIC_TLS];

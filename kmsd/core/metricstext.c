@@ -51,7 +51,7 @@ static void put_requests(const struct core *c, struct buf *out)
 {
     const struct metrics *m = &c->metrics;
 
-    prom_family(out, "kmsd_requests_total", "counter", "Requests answered.");
+    prom_family(out, "kmsd_requests_total", "counter", "Requests answered; each item of a batch is one more.");
     for (size_t door = 0; door < 2; door++)
         for (size_t n = 0; n == 0 || route_at(n); n++)
             put_route(c, out, door, n);

@@ -120,6 +120,20 @@ static void on_issued(struct core *c, struct request *rq, const struct frame *re
     reply_committed(c, rq);
 }
 
+/* A job's request carries nothing but what the door says of its certificate: a door that lies must not come by a certificate for a key of its own. */
+static int same_key(const struct identity *i, const struct request *rq, const char *csr, struct err *e)
+{
+    BUF_AUTO der = BUF_INIT(PEM_MAX), spki = BUF_INIT(PEM_MAX);
+    const struct credential *cr = used(i, rq);
+    char hash[SHA256_HEX];
+
+    if (pem_to_der(span_str(csr), "CERTIFICATE REQUEST", &der, e) || csr_check(buf_span(&der), &spki, e))
+        return err_context(e, "csr");
+    sha256_hex(spki.data, spki.len, hash);
+    return cr && !strcmp(cr->spki_sha256, hash) ? 0 : err_set(e, ERR_BAD_CERTIFICATE, "csr: it is for another key than your certificate; that takes an administrator: "
+                                                                                     "kmsctl renew %s --csr FILE --cert-out FILE", i->name);
+}
+
 static int renew(struct core *c, struct request *rq, struct err *e)
 {
     struct renewal n;
@@ -131,7 +145,7 @@ static int renew(struct core *c, struct request *rq, struct err *e)
     verdict = idem_check(c, rq, e);
     if (verdict)
         return verdict < 0 ? -1 : 0;
-    if (room_check(c, e))
+    if (room_check(c, e) || (!rq->evidence && same_key(i, rq, n.csr, e)))
         return -1;
     return enrol_issue(c, rq, &(struct issue_request){.csr = n.csr, .kind = i->kind, .name = i->name, .days = n.days}, on_issued, e);
 }

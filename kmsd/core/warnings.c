@@ -6,6 +6,8 @@
 
 #include "kmsd/core/internal.h"
 
+#define WARN_EVERY (86400 * TIME_SECOND_US)
+
 static void warn(json_t *list, const char *what, const char *cure)
 {
     json_array_append_new(list, json_pack("{s:s, s:s}", "do", cure, "what", what));
@@ -37,6 +39,26 @@ static void certificates(const struct core *c, json_t *list)
             warn_f(list, cure, "the certificate %s has ended", shown[i].name);
         else if (left < CERT_SOON)
             warn_f(list, cure, "the certificate %s ends in %" PRId64 " days", shown[i].name, left / (86400 * TIME_SECOND_US));
+    }
+}
+
+void warnings_tick(struct core *c)
+{
+    JSON_AUTO *list = NULL;
+    const json_t *warning;
+    size_t n;
+
+    if (c->clock.boot < c->warn_again || (!c->front[0].not_after && !c->front[1].not_after))
+        return;
+    c->warn_again = c->clock.boot + WARN_EVERY;
+    list = json_array();
+    certificates(c, list);
+    json_array_foreach(list, n, warning)
+    {
+        BUF_AUTO text = BUF_INIT(512);
+
+        buf_printf(&text, "%s; %s", json_string_value(json_object_get(warning, "what")), json_string_value(json_object_get(warning, "do")));
+        c->io.note(c->io.ctx, CORE_NOTE_WARNING, "certificate", buf_str(&text));
     }
 }
 

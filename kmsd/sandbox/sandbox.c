@@ -79,7 +79,7 @@ static uint64_t powers(enum sandbox_role role, const struct settings *s)
 {
     const uint64_t keep = UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_DAC_READ_SEARCH;
 
-    return role == SANDBOX_SUPERVISOR && (*s->user_core || *s->user_front || *s->user_token) ? keep : 0;
+    return role == SANDBOX_SUPERVISOR && (*s->user_core || *s->user_front || *s->user_token || *s->user_reader) ? keep : 0;
 }
 
 int sandbox_enter(enum sandbox_role role, const struct settings *s, char level[static SANDBOX_LEVEL], struct err *e)

@@ -145,7 +145,7 @@ static void check_owners(struct report *r)
         enum child_role role;
         const char *path;
     } rows[] = {{CHILD_CORE, r->s->audit_dir}, {CHILD_CORE, r->s->snapshots_dir}, {CHILD_CORE, r->s->anchor},   {CHILD_FRONT_CI, r->s->tls_key},
-                {CHILD_LANE_SIGN, r->s->tokens_lock}, {CHILD_LANE_SIGN, r->s->keys.pin_file}, {CHILD_LANE_SIGN, r->s->keys.sync}};
+                {CHILD_LANE_SIGN, r->s->tokens_lock}, {CHILD_LANE_SIGN, r->s->keys.pin_file}, {CHILD_LANE_SIGN, r->s->keys.sync}, {CHILD_READER, r->s->index}};
 
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++)
         check_owner(r, rows[n].role, rows[n].path);
@@ -213,6 +213,23 @@ static void check_snapshots(struct report *r)
     good("snapshots", buf_str(&text));
 }
 
+/* Its directory is the one place that the process may write which answers searches. */
+static void check_index(struct report *r)
+{
+    const char *const taken[] = {r->s->dir, r->s->audit_dir, r->s->snapshots_dir};
+    BUF_AUTO text = BUF_INIT(8192);
+    size_t n = strlen(r->s->index) - strlen(strrchr(r->s->index, '/'));
+
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (strlen(taken[i]) == n && !strncmp(taken[i], r->s->index, n)) {
+            buf_printf(&text, "%s lies in %s; give the index a directory of its own (reader.index: index/state.db)", r->s->index, taken[i]);
+            problem(r, "index", buf_str(&text));
+            return;
+        }
+    buf_printf(&text, "%s%s", r->s->index, file_exists(r->s->index) ? "" : ": none yet; it is made from the log");
+    good("index", buf_str(&text));
+}
+
 static const char USAGE[] = "usage: kmsd check (--settings FILE | --dir DIR)\n\nSays what is wrong with settings, tokens, certificates and log, and how to cure it. Changes nothing.\n";
 
 int command_check(int argc, char **argv)
@@ -245,6 +262,7 @@ int command_check(int argc, char **argv)
         check_certificate(&r, s.client_ca[n]);
     check_log(&r);
     check_snapshots(&r);
+    check_index(&r);
     check_anchor(&r);
     printf("%u problem%s\n", r.problems, r.problems == 1 ? "" : "s");
     return r.problems ? 1 : 0;

@@ -277,6 +277,14 @@ class Instance:
         cert.write_text(answer.json["certificate"])
         return Client(cert, key, ssh_key, answer.json["identity"]["name"])
 
+    def new_key(self, name, algorithm="p256", scheme="statement", source=None):
+        """A key; one that takes longer than a second is waited for."""
+        answer = self.signed("POST", "/v1/keys", {"name": name, "algorithm": algorithm, "scheme": scheme}, source=source)
+        assert answer.status in (201, 202), answer
+        if answer.status == 202:
+            self.wait(lambda: self.request("admin", "GET", f"/v1/keys/{name}", source=source).status == 200, what=f"the key {name}")
+        return name
+
     def release(self, version, data=b"bundle", **members):
         """A sign request for the instance's own key, app and channel. The policy allows any app com.example.*, so tests pick their own."""
         return {"key": self.ci_env["KMS_SIGN_KEY"], "app": self.ci_env["KMS_APP"], "channel": self.ci_env["KMS_CHANNEL"], "version": version,

@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from kms import Instance
+from kms import Instance, sha256
 from test_batch import MOST, audit, batch, check_items, item, new_app, slugs
 from test_disk import small  # noqa: F401 (a fixture)
+from test_limits import small as leave_room
 from tokens import SOFTHSM, Shim, build_modules
 
 
@@ -196,3 +197,27 @@ def test_kmsctl_signs_many_files(own_kms, tmp_path):
     assert done.returncode == 1 and b"digest-conflict" in done.stderr
     assert [json.loads(line).get("error", {}).get("slug") for line in done.stdout.splitlines()] == [None] * 5 + ["digest-conflict"] + [None] * 4
     audit(kms)
+
+
+@pytest.mark.parametrize("program, options", [("kmsd-core", {}), ("kmsd-front", {"door": "ci"})])
+@pytest.mark.parametrize("room", [0, 1 << 20, 4 << 20])
+def test_no_memory_for_a_batch(own_kms, program, options, room):
+    """Whatever is answered, what was told is in the log, and the whole batch is signed as soon as there is memory again."""
+    kms, told, items = own_kms, [], long_batch(new_app(), own_kms)
+    pid = kms.child(program, **options)
+    leave_room(pid, room)
+    for turn in range(4):
+        try:
+            answer = batch(kms, items, key="memory")
+        except (OSError, http.client.HTTPException):
+            continue
+        assert answer.status in (200, 500, 503), answer
+        if answer.status == 200:
+            assert set(slugs(answer)) <= {"ok", "busy", "internal", "token-unavailable", "log-unavailable"}
+            told += [one["record"] for one in answer.json["items"] if "problem" not in one]
+    if pid in kms.children():
+        kms.kill(pid)
+    again = finish(kms, items, "memory").json["items"]
+    lines = kms.lines()
+    assert all(sha256(lines[record["seq"]]) == record["hash"] for record in told)
+    assert len(again) == MOST

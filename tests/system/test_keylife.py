@@ -64,10 +64,7 @@ def key(life):
 
 
 def make(kms):
-    name = fresh("life")
-    answer = kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}, source=new_source())
-    assert answer.status == 201, answer
-    return name
+    return kms.new_key(fresh("life"), source=new_source())
 
 
 def sign(kms, key, version="1.0.0", idem=None, **members):
@@ -182,10 +179,14 @@ def test_a_change_that_is_repeated_changes_nothing(life, key):
 def test_the_answer_of_a_creation_stays_the_same(life):
     name, head = fresh("life"), {"Idempotency-Key": str(uuid.uuid4())}
     body = {"name": name, "algorithm": "p256", "scheme": "statement"}
-    first = life.signed("POST", "/v1/keys", body, head, source=new_source())
+
+    def create():
+        answer = life.signed("POST", "/v1/keys", body, head, source=new_source())
+        assert answer.status in (201, 202), answer
+        return answer if answer.status == 201 else None
+    first = life.wait(create, what="the key")
     changed(life, name, "compromise", "retired")
-    again = life.signed("POST", "/v1/keys", body, head, source=new_source())
-    assert again.status == first.status == 201 and again.body == first.body
+    assert create().body == first.body
 
 
 def test_who_may(life, key):

@@ -214,8 +214,7 @@ def operation(kms):
 
 def key(kms, *changes):
     """A new key that went through these changes."""
-    name = fresh("openapi-life")
-    assert kms.signed("POST", "/v1/keys", {"name": name, "algorithm": "p256", "scheme": "statement"}).status == 201
+    name = kms.new_key(fresh("openapi-life"))
     for change in changes:
         assert kms.signed("POST", f"/v1/keys/{name}/{change}", {"reason": "x"}).status == 200
     return name
@@ -241,6 +240,7 @@ LIVE = {
     "identities-show": lambda kms, body: ("/v1/identities/" + kms.admin.name, None),
     "identities-disable": lambda kms, body: (f"/v1/identities/{identity(kms)}/disable", body),
     "identities-enable": lambda kms, body: (f"/v1/identities/{disabled(kms)}/enable", body),
+    "renew": lambda kms, body: (None, {**body, "csr": run("openssl", "req", "-new", "-key", kms.ci.key, "-subj", "/").stdout.decode()}),
     "identities-renew": lambda kms, body: (f"/v1/identities/{identity(kms)}/credentials", body),
     "releases-withdraw": lambda kms, body: (None, {**body, **released(kms)}),
     "audit-record": lambda kms, body: ("/v1/audit/records/0", None),

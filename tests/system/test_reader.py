@@ -494,6 +494,17 @@ def test_rebuild_index(own_kms):
     assert run(BIN / "kmsd", "rebuild-index", check=False).returncode == 2
 
 
+def test_check_speaks_of_the_index(own_kms):
+    own_kms.stop()
+    assert b"state.db" in run(BIN / "kmsd", "check", "--dir", own_kms.dir).stdout
+    remove_all(own_kms)
+    assert b"none yet" in run(BIN / "kmsd", "check", "--dir", own_kms.dir).stdout
+    with (own_kms.dir / "kmsd.yaml").open("a") as settings:
+        settings.write("reader: {index: audit/state.db}\n")
+    done = run(BIN / "kmsd", "check", "--dir", own_kms.dir, check=False)
+    assert done.returncode == 1 and b"directory of its own" in done.stdout + done.stderr
+
+
 # The process
 
 def test_a_dead_reader_costs_nobody_a_signature(own_kms):

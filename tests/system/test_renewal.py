@@ -129,6 +129,15 @@ def test_bodies(kms, job, body, slug):
     assert answer.slug == slug, answer
 
 
+def test_another_key_takes_an_administrator(kms, job):
+    """Whoever speaks for the job at the door, without its key, gains no certificate that lasts."""
+    _, csr = kms.csr(f"{job.name}-other")
+    answer = kms.request("ci", "POST", "/v1/renew", {"csr": csr}, cert=job)
+    refused(kms, answer, 400, "bad-certificate")
+    assert "another key" in answer.json["detail"]
+    assert kms.signed("POST", f"/v1/identities/{job.name}/credentials", {"csr": csr}).status == 201
+
+
 def test_a_certificate_of_others_is_renewed_by_others(kms):
     """One that this service did not issue."""
     name = f"foreign-{time.time_ns()}"
@@ -311,3 +320,29 @@ def test_renew_server_refuses(own_kms):
     (kms.dir / "tokens/keys/away").rename(kms.dir / "tokens/keys/store")
     assert (kms.dir / "tls/server.pem").read_text() == before
     assert run(BIN / "kmsd", "renew-server", check=False).returncode == 2
+
+
+def test_a_server_certificate_near_its_end(own_kms):
+    """Told in the messages, by the status and the metrics; renewing it ends that."""
+    kms = own_kms
+    run("openssl", "req", "-x509", "-new", "-key", kms.dir / "tls/server.key", "-subj", "/CN=127.0.0.1", "-days", "3", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-addext", "extendedKeyUsage=serverAuth", "-out", kms.dir / "tls/short.pem")
+    (kms.dir / "tls/server.pem").write_text((kms.dir / "tls/short.pem").read_text())
+    (kms.dir / "tls/both.pem").write_text((kms.dir / "tls/ca.pem").read_text() + (kms.dir / "tls/short.pem").read_text())
+    kms.env["KMS_CACERT"] = str(kms.dir / "tls/both.pem")
+    kms._contexts.clear()
+    hangup(kms)
+    kms.wait(lambda: shown(kms) == der_hash((kms.dir / "tls/short.pem").read_text()), 10, "the short certificate")
+    kms.wait(lambda: "event=certificate text=\"the certificate server-" in (kms.dir / "kmsd.log").read_text(), 10, "the message")
+    kms.wait(lambda: len(near(kms)) == 2, 10, "both doors")
+    assert {w["do"] for w in near(kms)} == {"kmsd renew-server makes a new one"}
+    run(BIN / "kmsd", "renew-server", "--dir", kms.dir)
+    hangup(kms)
+    kms.wait(lambda: not near(kms), 10, "the end of the warnings")
+
+
+def near(kms):
+    try:
+        return [w for w in kms.request("admin", "GET", "/v1/status").json["warnings"] if "the certificate server-" in w["what"]]
+    except (ssl.SSLError, ConnectionError):
+        return ["the door is being renewed"]
