@@ -14,7 +14,7 @@ items-in-others-places|kmsd/core/batch.c|s/&b->answer\[item->index\]/\&b->answer
 one-key-for-all-items|kmsd/core/batch.c|s/b->rq->idem, n)/b->rq->idem, 0)/
 periods-on-the-wall-clock|kmsd/core/clock.c|s/c->clock.boot = boot_us;/c->clock.boot = c->now;/
 steps-recorded-again|kmsd/core/clock.c|s/^    c->clock.offset = wall_us - boot_us;//
-key-not-looked-at-again|kmsd/core/sign.c|/^static int decide/,/^}/s/if (keylife_usable(k, e))/if (!rq->input_sha256[0] \&\& keylife_usable(k, e))/
+key-not-looked-at-again|kmsd/core/sign.c|/^static int decide/,/^}/s/if (keylife_usable(k, e))/if (!rq->input.len \&\& keylife_usable(k, e))/
 compromised-answers-given|kmsd/core/sign.c|/^static int consider/,/^}/s/if (k && keylife_usable(k, e))/if (0)/
 lanes-keep-a-stopped-key|kmsd/core/keylife.c|/^static void tell_lanes/,/^}/s/lanes_unload_key(c, k)/(void)0/
 removed-before-the-log-says-so|kmsd/core/erase.c|s/.. after_call(c, erase, NULL)) {/|| (erase(c, NULL), 0)) {/
