@@ -19,6 +19,7 @@ struct many {
     struct kms_sign_result *out;
     size_t at[ITEMS_MAX], n;
     struct buf body;
+    size_t body_max;             /* as much as the service takes, as far as that is known */
     char key[KEY_MAX + 48];
 };
 
@@ -41,7 +42,7 @@ static bool add_item(struct many *m, size_t i, struct kms_error *e)
         *e = m->out[i].error;
         return true;
     }
-    if (m->body.len + text.len + 3 > BODY_MAX)
+    if (m->n && m->body.len + text.len + 3 > m->body_max)
         return false;
     buf_puts(&m->body, m->n ? "," : "{\"items\":[");
     buf_put(&m->body, text.data, text.len);
@@ -98,9 +99,10 @@ static void collect_left(struct many *m, struct kms_error *e)
         (void)add_item(m, m->at[i], e);
 }
 
-/* Signs rq[*next] and as many behind it as one batch holds. */
+/* Signs rq[*next] and as many behind it as one batch holds; none, where the service takes no such long ones: then shorter ones are made. */
 static int one_batch(struct many *m, const char *key, unsigned number, size_t *next, size_t n, struct kms_error *e)
 {
+    size_t first = *next;
     int64_t deadline;
     unsigned round = 0;
 
@@ -111,8 +113,13 @@ static int one_batch(struct many *m, const char *key, unsigned number, size_t *n
     deadline = kms_deadline(m->k, (unsigned)m->n);
     while (m->n) {
         snprintf(m->key, sizeof(m->key), "%s.%u.%u", key, number, round);
-        if (exchange(m, e))
-            return -1;
+        if (exchange(m, e)) {
+            if (e->http != 413 || round || m->n < 2)
+                return -1;
+            m->body_max = m->body.len / 2;
+            *next = first;
+            return 0;
+        }
         if (!m->n || kms_pause(m->k, round++, deadline, &m->out[m->at[0]].error))
             break;
         collect_left(m, e);
@@ -170,6 +177,7 @@ int kms_sign_many(struct kms *k, const struct kms_sign_request *rq, size_t n, co
         m->rq = rq;
         m->out = out;
         m->body = BUF_INIT(BODY_MAX);
+        m->body_max = BODY_MAX;
     }
     for (unsigned number = 0; !failed && next < n; number++)
         failed = one_batch(m, key, number, &next, n, e);

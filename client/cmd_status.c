@@ -129,7 +129,8 @@ static void show_token(const json_t *s)
     size_t i;
 
     if (json_object_size(token))
-        buf_printf(&value, "%s (%s, %s, serial %s)", text_of(token, "label"), text_of(token, "manufacturer"), text_of(token, "model"), text_of(token, "serial"));
+        buf_printf(&value, "%s (%s, %s, serial %s)", text_of(token, "label"), text_of(token, "manufacturer"), text_of(token, "model"),
+                   text_of(token, "serial"));
     line("token", &value);
     json_array_foreach(json_object_get(s, "lanes"), i, lane)
     {

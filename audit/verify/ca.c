@@ -11,7 +11,8 @@ bool ca_issued(const struct check *c, struct span der)
 {
     struct err e = {0};
 
-    return !cert_signed_by(der, buf_span(&c->state.ca_spki), &e) || (c->state.ca_before.len && !cert_signed_by(der, buf_span(&c->state.ca_before), &e));
+    return !cert_signed_by(der, buf_span(&c->state.ca_spki), &e) ||
+           (c->state.ca_before.len && !cert_signed_by(der, buf_span(&c->state.ca_before), &e));
 }
 
 void ca_check(struct check *c, const struct record *r)

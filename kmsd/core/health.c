@@ -36,7 +36,8 @@ json_t *health_reasons(const struct core *c, bool cures)
 
     for (size_t n = 0; n < sizeof reasons / sizeof *reasons; n++)
         if (reasons[n].holds)
-            json_array_append_new(list, cures ? json_pack("{s:s, s:s}", "do", reasons[n].cure, "what", reasons[n].text) : json_string(reasons[n].text));
+            json_array_append_new(list, cures ? json_pack("{s:s, s:s}", "do", reasons[n].cure, "what", reasons[n].text)
+                                              : json_string(reasons[n].text));
     return list;
 }
 
@@ -57,9 +58,9 @@ void health_tell(struct core *c, bool again)
 
     if (!c->health_up)
         return;
-    state = json_pack("{s:b, s:O, s:{s:o, s:o}, s:s, s:s, s:b, s:b, s:s}", "ready", (int)(core_ready(c) && !json_array_size(reasons)), "reasons", reasons, "lanes",
-                      "admin", lanes_of(c, CHILD_LANE_ADMIN), "sign", lanes_of(c, CHILD_LANE_SIGN), "log", c->full ? "full" : "ok", "reader", reader_word(c), "sealed",
-                      (int)lanes_any(c, LANE_SEALED), "stopping", (int)c->stopping, "sandbox", c->sandbox);
+    state = json_pack("{s:b, s:O, s:{s:o, s:o}, s:s, s:s, s:b, s:b, s:s}", "ready", (int)(core_ready(c) && !json_array_size(reasons)), "reasons",
+                      reasons, "lanes", "admin", lanes_of(c, CHILD_LANE_ADMIN), "sign", lanes_of(c, CHILD_LANE_SIGN), "log", c->full ? "full" : "ok", "reader",
+                      reader_word(c), "sealed", (int)lanes_any(c, LANE_SEALED), "stopping", (int)c->stopping, "sandbox", c->sandbox);
     json_canonical(&text, state);
     sha256_hex(text.data, text.len, hash);
     if (!state || buf_ok(&text) || (!again && !strcmp(hash, c->health_told)))

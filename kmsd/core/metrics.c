@@ -7,8 +7,10 @@
 
 const unsigned metrics_status[METRIC_STATUSES] = {200, 201, 202, 207, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 422, 429, 431, 500, 503, 0};
 /* As the doors name them; the last one stands for whatever else they say. */
-const char *const metrics_tls[METRIC_TLS] = {"tls-aborted",     "tls-crowded-out",   "tls-expired",        "tls-handshake", "tls-no-certificate", "tls-not-yet-valid",
-                                             "tls-timeout",     "tls-untrusted",     "tls-version",        "tls-wrong-purpose", "http-refused", "other"};
+const char *const metrics_tls[METRIC_TLS] = {
+    "tls-aborted", "tls-crowded-out", "tls-expired", "tls-handshake", "tls-no-certificate", "tls-not-yet-valid",
+    "tls-timeout", "tls-untrusted",   "tls-version", "tls-wrong-purpose", "http-refused", "other",
+};
 
 static size_t status_number(unsigned status)
 {

@@ -58,7 +58,8 @@ static void put_requests(const struct core *c, struct buf *out)
     prom_family(out, "kmsd_decisions_total", "counter", "Answered requests that the policy decided on.");
     labelled(out, "kmsd_decisions_total", "decision", "allow", (int64_t)m->allowed);
     labelled(out, "kmsd_decisions_total", "decision", "deny", (int64_t)m->denied);
-    prom_family(out, "kmsd_refusals_total", "counter", "Requests answered with a problem, by its slug; those that a door refused by itself included.");
+    prom_family(out, "kmsd_refusals_total", "counter",
+                "Requests answered with a problem, by its slug; those that a door refused by itself included.");
     for (size_t n = 1; n < ERR_COUNT; n++)
         labelled(out, "kmsd_refusals_total", "problem", err_slug((enum err_code)n), (int64_t)m->refusals[n]);
     prom_family(out, "kmsd_tls_refusals_total", "counter", "Connections refused before a request.");
@@ -104,7 +105,8 @@ static void put_lanes(const struct core *c, struct buf *out)
     prom_family(out, "kmsd_child_ends_total", "counter", "Processes that ended, by role.");
     for (size_t n = CHILD_FRONT_CI; n <= CHILD_READER; n++)
         labelled(out, "kmsd_child_ends_total", "role", role_name((enum child_role)n), (int64_t)c->metrics.child_ends[n]);
-    one(out, "kmsd_reader_following", "gauge", "1 = the audit log can be searched up to its end, or is about to be.", !strcmp(reader_word(c), "following"));
+    one(out, "kmsd_reader_following", "gauge", "1 = the audit log can be searched up to its end, or is about to be.",
+        !strcmp(reader_word(c), "following"));
     one(out, "kmsd_reader_indexed_records", "gauge", "Records, from the first, that can be searched.", (int64_t)c->reader.indexed);
 }
 

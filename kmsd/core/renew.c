@@ -18,8 +18,8 @@ static int parse(struct request *rq, struct renewal *n, struct err *e)
 
     if (!rq->json)
         rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    return !rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "csr", PEM_MAX, &n->csr, e) || json_opt_int(&r, "days", 1, 398, 90, &n->days, e) ||
-                   json_done(&r, e)
+    return !rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "csr", PEM_MAX, &n->csr, e) ||
+                   json_opt_int(&r, "days", 1, 398, 90, &n->days, e) || json_done(&r, e)
                ? -1
                : 0;
 }
@@ -107,7 +107,8 @@ static int record_renewed(struct core *c, struct request *rq, const struct frame
     }
     b64_encode(&b64, der.data, der.len);
     json_object_set_new(record, "detail",
-                        json_pack("{s:s, s:o, s:O, s:s}", "certificate_b64", buf_str(&b64), "credential", credential_json(&cr), "dropped", dropped, "name", i->name));
+                        json_pack("{s:s, s:o, s:O, s:s}", "certificate_b64", buf_str(&b64), "credential", credential_json(&cr), "dropped", dropped,
+                                  "name", i->name));
     return commit(c, record, e);
 }
 
@@ -130,8 +131,10 @@ static int same_key(const struct identity *i, const struct request *rq, const ch
     if (pem_to_der(span_str(csr), "CERTIFICATE REQUEST", &der, e) || csr_check(buf_span(&der), &spki, e))
         return err_context(e, "csr");
     sha256_hex(spki.data, spki.len, hash);
-    return cr && !strcmp(cr->spki_sha256, hash) ? 0 : err_set(e, ERR_BAD_CERTIFICATE, "csr: it is for another key than your certificate; that takes an administrator: "
-                                                                                     "kmsctl renew %s --csr FILE --cert-out FILE", i->name);
+    if (cr && !strcmp(cr->spki_sha256, hash))
+        return 0;
+    return err_set(e, ERR_BAD_CERTIFICATE, "csr: it is for another key than your certificate; that takes an administrator: kmsctl renew %s --csr "
+                                           "FILE --cert-out FILE", i->name);
 }
 
 static int renew(struct core *c, struct request *rq, struct err *e)
@@ -153,7 +156,8 @@ static int renew(struct core *c, struct request *rq, struct err *e)
 int renew_own(struct core *c, struct request *rq, struct err *e)
 {
     if (!strcmp(rq->kind, "human"))
-        return err_set(e, ERR_FORBIDDEN, "a person renews at the administration door, with a signature: POST /v1/identities/%s/credentials", rq->identity);
+        return err_set(e, ERR_FORBIDDEN, "a person renews at the administration door, with a signature: POST /v1/identities/%s/credentials",
+                       rq->identity);
     memcpy(rq->param, rq->identity, sizeof rq->param);
     return renew(c, rq, e);
 }

@@ -14,8 +14,8 @@ static json_t *lanes_view(const struct core *c)
     for (unsigned n = 0; n < c->n_lanes; n++) {
         const struct lane *l = &c->lane[n];
 
-        json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:s}", "index", (int)l->index, "role", l->role == CHILD_LANE_ADMIN ? "admin" : "sign", "sandbox",
-                                              l->sandbox, "state", lane_state_names[l->state]));
+        json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:s}", "index", (int)l->index, "role", l->role == CHILD_LANE_ADMIN ? "admin" : "sign",
+                                              "sandbox", l->sandbox, "state", lane_state_names[l->state]));
     }
     return list;
 }
@@ -25,7 +25,8 @@ static json_t *doors_view(const struct core *c)
     json_t *list = json_array();
 
     for (size_t n = 0; n < 2; n++)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "name", n ? "admin" : "ci", "state", c->front[n].hello ? "ready" : c->front[n].up ? "starting" : "down"));
+        json_array_append_new(list, json_pack("{s:s, s:s}", "name", n ? "admin" : "ci", "state",
+                                              c->front[n].hello ? "ready" : c->front[n].up ? "starting" : "down"));
     return list;
 }
 
@@ -102,8 +103,8 @@ int status_show(struct core *c, struct request *rq, struct err *e)
 
     if (query_check(rq, none, e) || authorise(c, rq, NULL, NULL, NULL, e))
         return -1;
-    status = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "anchor", anchor, "instance", s->instance, "origin", s->origin, "mode", s->mode, "version",
-                       c->start.version, "policy", s->policy_sha256, "started", c->started, "sandbox", c->sandbox);
+    status = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "anchor", anchor, "instance", s->instance, "origin", s->origin, "mode", s->mode,
+                       "version", c->start.version, "policy", s->policy_sha256, "started", c->started, "sandbox", c->sandbox);
     json_object_set_new(status, "certificates", certificates_view(c));
     json_object_set_new(status, "doors", doors_view(c));
     json_object_set_new(status, "keys", keys_view(c));

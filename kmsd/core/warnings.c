@@ -33,7 +33,8 @@ static void certificates(const struct core *c, json_t *list)
     for (unsigned i = 0; i < n; i++) {
         int64_t left = shown[i].not_after - c->clock.wall;
         bool ca = !strcmp(shown[i].name, "ca");
-        const char *cure = ca ? "kmsd renew-ca makes the next one; both are trusted until the old one is dropped" : "kmsd renew-server makes a new one";
+        const char *cure = ca ? "kmsd renew-ca makes the next one; both are trusted until the old one is dropped"
+                              : "kmsd renew-server makes a new one";
 
         if (left <= 0)
             warn_f(list, cure, "the certificate %s has ended", shown[i].name);
@@ -70,12 +71,14 @@ static void counted(const struct core *c, json_t *list)
     tally(c, &t);
     lost = t.found[TALLY_MISSING] + t.found[TALLY_DUPLICATE];
     if (lost)
-        warn_f(list, "kmsctl key list names them; bring back the token that holds them", "the token does not hold %" PRId64 " of the keys as recorded", lost);
+        warn_f(list, "kmsctl key list names them; bring back the token that holds them",
+               "the token does not hold %" PRId64 " of the keys as recorded", lost);
     if (t.ending)
         warn_f(list, "kmsctl renew, run as each of them; kmsctl identity list names them",
                "the last certificate of %" PRId64 " identities ends within 21 days", t.ending);
     if (t.ended)
-        warn_f(list, "kmsctl identity disable those that are gone; let the others in anew", "the last certificate of %" PRId64 " enabled identities has ended",
+        warn_f(list, "kmsctl identity disable those that are gone; let the others in anew",
+               "the last certificate of %" PRId64 " enabled identities has ended",
                t.ended);
 }
 
@@ -90,7 +93,8 @@ static bool destruction(void *ctx, struct key *k)
     if (k->erase_seq)
         warn_f(list, "it goes on as soon as the token works; see the messages of kmsd-core", "key %s is being removed from the token", k->name);
     else
-        warn_f(list, "if that is not meant: kmsctl key restore NAME --reason TEXT", "key %s is going to be destroyed, %s at the earliest", k->name, k->due);
+        warn_f(list, "if that is not meant: kmsctl key restore NAME --reason TEXT", "key %s is going to be destroyed, %s at the earliest", k->name,
+               k->due);
     return true;
 }
 

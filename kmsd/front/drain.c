@@ -1,5 +1,5 @@
-/* The gentle end of a door that another process takes over: nobody new is let in, whoever was is served, then the process ends. Those who come meanwhile
- * wait at the listening socket, which stays open elsewhere. */
+/* The gentle end of a door that another process takes over: nobody new is let in, whoever was is served, then the process ends. Those who come
+ * meanwhile wait at the listening socket, which stays open elsewhere. */
 #include <signal.h>
 
 #include "kmsd/front/front.h"

@@ -141,7 +141,8 @@ static void take_metrics(struct span text)
 }
 
 /* A request is answered at its first line; a body is never read. */
-static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
+static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                              const char *upload,
                               size_t *upload_size, void **req_cls)
 {
     static const char waiting[] = "{\"ready\":false,\"reasons\":[\"the core is starting\"]}";
@@ -232,7 +233,8 @@ int health_serve(const struct settings *s)
 
     health.state = BUF_INIT(STATE_MAX);
     health.metrics = BUF_INIT(METRICS_MAX);
-    health.daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, LISTEN_FD, MHD_OPTION_CONNECTION_LIMIT,
+    health.daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, LISTEN_FD,
+                                     MHD_OPTION_CONNECTION_LIMIT,
                                      (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 3u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY,
                                      MHD_OPTION_NOTIFY_CONNECTION, notify, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     info = health.daemon ? MHD_get_daemon_info(health.daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;

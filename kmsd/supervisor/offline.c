@@ -46,7 +46,8 @@ int offline_owner(const struct settings *s, struct err *e)
 
     if (stat(s->audit_dir, &st))
         return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", s->audit_dir);
-    return st.st_uid == geteuid() ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user", s->audit_dir, st.st_uid);
+    return st.st_uid == geteuid() ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user",
+                                                s->audit_dir, st.st_uid);
 }
 
 int offline_lock(const struct settings *s, struct err *e)

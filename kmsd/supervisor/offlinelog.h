@@ -16,7 +16,8 @@ struct offline_log {
 /* Reads the whole log, which must hold its anchor. The service must be stopped, its locks held. */
 int offline_log_open(struct offline_log *l, const struct settings *s, struct err *e) __attribute__((warn_unused_result));
 /* Seals the record (taken over) behind the last one, has the fold take it, makes it durable. hash and seq: of the record. */
-int offline_log_append(struct offline_log *l, json_t *record, uint64_t *seq, char hash[static SHA256_HEX], struct err *e) __attribute__((warn_unused_result));
+int offline_log_append(struct offline_log *l, json_t *record, uint64_t *seq, char hash[static SHA256_HEX],
+                       struct err *e) __attribute__((warn_unused_result));
 void offline_log_close(struct offline_log *l);
 
 #endif

@@ -19,7 +19,7 @@
 static const char USAGE[] =
     "usage: kmsd recover-admin (--settings FILE | --dir DIR) --admin-csr FILE --admin-ssh FILE.pub --reason TEXT [--admin-out FILE] [--policy FILE]\n"
     "\n"
-    "For when no administrator is left: makes another one, with the rights of the first. Only the owner of the log can, while the service is stopped.\n"
+    "For when no administrator is left: another one, with the rights of the first. Only the owner of the log can, while the service does not run.\n"
     "A record admin.recover says so, which kms-audit shows to everybody who checks the log. Those who were administrators stay administrators.\n"
     "\n"
     "  --admin-csr FILE   signing request without a subject (openssl req -new -key KEY -subj /)\n"
@@ -44,7 +44,8 @@ static int read_request(struct recovery *r, struct err *e)
     if (file_read(r->csr_file, &pem, e) || pem_to_der(buf_span(&pem), "CERTIFICATE REQUEST", &r->csr, e) || csr_check(buf_span(&r->csr), NULL, e))
         return err_context(e, "%s", r->csr_file);
     if (x509_names_subject(buf_span(&r->csr), true))
-        return err_set(e, ERR_BAD_CERTIFICATE, "%s names its subject, and the certificate stays in the log: make one without (openssl req -subj /)", r->csr_file);
+        return err_set(e, ERR_BAD_CERTIFICATE, "%s names its subject, and the certificate stays in the log: make one without (openssl req -subj /)",
+                       r->csr_file);
     if (file_read(r->ssh_file, &line, e))
         return -1;
     while (line.len && line.data[line.len - 1] == '\n')
@@ -92,7 +93,8 @@ static int check_state(struct recovery *r, struct err *e)
     }
     usable = policy_can_apply(given ? given : r->log.state->policy, &founder);
     policy_free(given);
-    return usable ? 0 : err_set(e, ERR_POLICY_LOCKOUT, "%s gives `founders` no policy.apply: the new administrator could do nothing; name another with --policy",
+    return usable ? 0 : err_set(e, ERR_POLICY_LOCKOUT,
+                                "%s gives `founders` no policy.apply: the new administrator could do nothing; name another with --policy",
                                 r->policy_file ? r->policy_file : "the policy that holds");
 }
 
@@ -138,8 +140,10 @@ static json_t *record_of(const struct recovery *r, struct err *e)
     time_format(f.not_after, until);
     b64_encode(&b64, r->cert.data, r->cert.len);
     record = record_new("admin.recover", "ok", &actor_system, "");
-    detail = json_pack("{s:s, s:{s:s, s:s, s:[{s:s, s:s, s:s, s:s, s:b}], s:[s]}}", "certificate_b64", buf_str(&b64), "identity", "name", r->handle, "kind", "human",
-                       "credentials", "kind", "certificate", "cert_sha256", cert, "spki_sha256", spki, "not_after", until, "issued", 1, "ssh", r->ssh);
+    detail = json_pack("{s:s, s:{s:s, s:s, s:[{s:s, s:s, s:s, s:s, s:b}], s:[s]}}", "certificate_b64", buf_str(&b64), "identity", "name", r->handle,
+                       "kind", "human",
+                       "credentials", "kind", "certificate", "cert_sha256", cert, "spki_sha256", spki, "not_after", until,
+                       "issued", 1, "ssh", r->ssh);
     record_text(detail, "policy_sha256", r->policy_sha256);
     json_object_set_new(record, "detail", detail);
     record_text(record, "reason", r->reason);

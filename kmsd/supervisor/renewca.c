@@ -15,8 +15,8 @@
 static const char USAGE[] =
     "usage: kmsd renew-ca (--settings FILE | --dir DIR)\n"
     "\n"
-    "Makes another CA key on the token and its certificate, for ten years, in a file beside the first one of tls.client_ca, and records it (ca.renew). Certificates\n"
-    "of the CA before it stay good. The service must not run. What then is to be done the command says.\n";
+    "Makes another CA key on the token and its certificate, for ten years, in a file beside the first one of tls.client_ca, and records it\n"
+    "(ca.renew). Certificates of the CA before it stay good. The service must not run. What then is to be done the command says.\n";
 
 struct renewal {
     const struct settings *s;
@@ -34,7 +34,8 @@ static int take(struct renewal *r, struct err *e)
     struct cert_facts f;
 
     r->der = BUF_INIT(CA_MAX);
-    if (!*cert || b64_decode(&r->der, cert, strlen(cert)) || b64_decode(&key, spki, strlen(spki)) || cert_facts(buf_span(&r->der), &f, e) || !f.is_ca ||
+    if (!*cert || b64_decode(&r->der, cert, strlen(cert)) || b64_decode(&key, spki, strlen(spki)) || cert_facts(buf_span(&r->der), &f, e) ||
+        !f.is_ca ||
         cert_signed_by(buf_span(&r->der), buf_span(&key), e))
         return err_set(e, ERR_INTERNAL, "kmsd-token made no usable CA");
     time_format(f.not_after, r->until);

@@ -79,7 +79,8 @@ static int set(struct change *c, struct fault *f)
     fault_rv(f, rv, "C_SetPIN");
     if (rv == CKR_PIN_INCORRECT && !c->resumed) {
         (void)unlink(c->pending);
-        return fault_set(f, LANE_HUMAN, "token %s refuses the PIN in %s; nothing was changed", settings_token_name(c->settings), c->settings->pin_file);
+        return fault_set(f, LANE_HUMAN, "token %s refuses the PIN in %s; nothing was changed", settings_token_name(c->settings),
+                         c->settings->pin_file);
     }
     return fault_set(f, LANE_HUMAN, "token %s takes neither the PIN in %s nor that in %s: put the right one into the first, remove the second",
                      settings_token_name(c->settings), c->settings->pin_file, c->pending);
@@ -107,7 +108,8 @@ int changepin_run(const struct settings *s, const struct token_settings *t, stru
     int lock, bad;
 
     if (!*t->pin_file)
-        return fault_set(f, LANE_INPUT, "the PIN of token %s is a credential of the service manager: change it where that comes from", settings_token_name(t));
+        return fault_set(f, LANE_INPUT, "the PIN of token %s is a credential of the service manager: change it where that comes from",
+                         settings_token_name(t));
     if (token_pin_pending(t, c.pending, sizeof c.pending))
         return fault_set(f, LANE_INPUT, "the path of the PIN file is too long");
     lock = lock_file(s->tokens_lock, LOCK_WAIT_MS, &e);

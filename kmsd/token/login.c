@@ -28,7 +28,8 @@ static int read_pin(const struct token *t, struct secret *pin, struct fault *f)
     struct err e = {0};
 
     if (*s->pin_file && !token_pin_pending(s, pending, sizeof pending) && file_exists(pending)) {
-        fault_set(f, LANE_HUMAN, "a change of the PIN of token %s was interrupted; stop the service and run kmsd change-pin again", settings_token_name(s));
+        fault_set(f, LANE_HUMAN, "a change of the PIN of token %s was interrupted; stop the service and run kmsd change-pin again",
+                  settings_token_name(s));
         f->untried = true;
         return -1;
     }

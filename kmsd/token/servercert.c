@@ -69,7 +69,8 @@ static void add_address(struct cert_profile *p, const char *host)
     p->ip[p->n_ip++] = host;
 }
 
-int server_certificate_for(struct token *t, struct authority *ca, const struct settings *s, EVP_PKEY *key, const char *cn, int64_t from, struct buf *der,
+int server_certificate_for(struct token *t, struct authority *ca, const struct settings *s, EVP_PKEY *key, const char *cn, int64_t from,
+                           struct buf *der,
                            struct fault *f)
 {
     struct cert_profile p = {.kind = CERT_SERVER, .cn = cn, .not_before = from, .not_after = from + CERT_LEAF_MAX, .dns = {"localhost"}, .n_dns = 1};
@@ -92,7 +93,8 @@ int server_certificate(struct token *t, struct authority *ca, const struct setti
 
     if (!key)
         return fault_set(f, LANE_TOKEN, "OpenSSL cannot make a key");
-    bad = server_certificate_for(t, ca, s, key, cn, from, &der, f) || write_key(s->tls_key, key, f) || write_certificate(s->tls_certificate, buf_span(&der), f);
+    bad = server_certificate_for(t, ca, s, key, cn, from, &der, f) || write_key(s->tls_key, key, f) ||
+          write_certificate(s->tls_certificate, buf_span(&der), f);
     EVP_PKEY_free(key);
     return bad ? -1 : 0;
 }

@@ -8,7 +8,8 @@
 int server_certificate(struct token *t, struct authority *ca, const struct settings *s, const char *cn, int64_t from, struct fault *f)
     __attribute__((warn_unused_result));
 /* Such a certificate (DER, appended) for a key that is there already. */
-int server_certificate_for(struct token *t, struct authority *ca, const struct settings *s, EVP_PKEY *key, const char *cn, int64_t from, struct buf *der,
+int server_certificate_for(struct token *t, struct authority *ca, const struct settings *s, EVP_PKEY *key, const char *cn, int64_t from,
+                           struct buf *der,
                            struct fault *f) __attribute__((warn_unused_result));
 /* 16 random bytes of a positive serial number. */
 int random_serial(uint8_t out[static CERT_SERIAL_LEN], struct fault *f) __attribute__((warn_unused_result));

@@ -67,7 +67,8 @@ int setup_ca_certificate(struct token *t, struct span id, const char *cn, int64_
     BUF_AUTO spki = BUF_INIT(SPKI_MAX);
     KEY_AUTO key = {0};
 
-    return objects_read(t, t->objects, f) || key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &key, f) ||
+    return objects_read(t, t->objects, f) || key_public(t, method_ca.algorithm, id, &spki, f) || key_open(t, &method_ca, id, buf_span(&spki), &key,
+                                                                                                          f) ||
                    random_serial(p.serial, f) || cert_make(t, &key, NULL, key.public, &p, der, f)
                ? -1
                : 0;

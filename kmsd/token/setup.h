@@ -19,7 +19,8 @@ int setup_run(const struct settings *s, const struct setup_options *o, struct bu
 /* The parts of it. A key of the instance under a random id, which id receives: {"birth","key_id","spki_b64"}. */
 json_t *setup_key(struct token *t, const struct method *m, const char *label, uint8_t id[static KEY_ID_LEN], struct fault *f);
 /* The certificate (DER, appended) of a CA key for ten years, signed with itself. */
-int setup_ca_certificate(struct token *t, struct span id, const char *cn, int64_t from, struct buf *der, struct fault *f) __attribute__((warn_unused_result));
+int setup_ca_certificate(struct token *t, struct span id, const char *cn, int64_t from, struct buf *der,
+                         struct fault *f) __attribute__((warn_unused_result));
 int setup_b64(json_t *object, const char *name, struct span bytes, struct fault *f) __attribute__((warn_unused_result));
 
 #endif

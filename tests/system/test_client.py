@@ -134,6 +134,18 @@ def test_many_files(ctl, fake, tmp_path, monkeypatch):
     assert [rq.headers["Idempotency-Key"] for rq in fake.requests[3:]] == keys
 
 
+def test_a_service_that_takes_short_bodies_only(ctl, fake, tmp_path, monkeypatch):
+    made, batch = fake.pki.sign(b"{}")["signatures"], fake.batch
+    monkeypatch.setattr(fake.pki, "sign", lambda payload: {"payload": base64.b64encode(payload).decode(), "payloadType": fs.TYPE, "signatures": made})
+    monkeypatch.setattr(fake, "batch", lambda rq: fs.problem(413, "too-large") if len(rq.body) > 20000 else batch(rq))
+    done = ctl("sign", *files(tmp_path, 300), "--version", "1.0.0")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 300, done.stderr
+    taken = [len(rq.json()["items"]) for rq in fake.requests if len(rq.body) <= 20000]
+    assert sum(taken) == 300 and len(fake.requests) - len(taken) <= 3
+    monkeypatch.setattr(fake, "batch", lambda rq: fs.problem(413, "too-large"))
+    assert ctl("sign", *files(tmp_path, 5), "--version", "1.0.0").returncode == 1
+
+
 def test_one_of_many_is_refused(ctl, fake, tmp_path):
     fake.script = [lambda rq: fake.batch(rq, f1="version-not-newer")]
     done = ctl("sign", *files(tmp_path, 3), "--version", "1.0.0")

@@ -86,7 +86,9 @@ def test_red_and_green(own_kms):
     kms.wait(lambda: "the token is away" in ready(kms)["reasons"], 5, "the reason")
     away.rename(store)
     kms.wait(lambda: ready(kms)["ready"], 5, "green")
+    before = set(kms.children())
     kms.kill(kms.child("kmsd-core"))
+    kms.wait(lambda: not before & set(kms.children()), 10, "the end of the door that knew the old core")
     kms.wait(lambda: (ready(kms) or {}).get("ready"), 10, "green after a new core")
     assert kms.sign("1.0.0").status == 200
 

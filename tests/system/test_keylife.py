@@ -330,7 +330,8 @@ def test_the_only_key_is_suspended(tmp_path):
         changed(kms, "release", "suspend", "suspended")
         kms.stop()
         kms.start()
-        assert kms.sign("1.0.1").slug == "key-not-active" and kms.health()[0] == 200
+        assert kms.sign("1.0.1").slug == "key-not-active"
+        kms.wait(lambda: kms.health()[0] == 200, what="lanes without keys")
         assert [k["state"] for k in kms.request("admin", "GET", "/v1/keys").json["items"]] == ["suspended"]
         changed(kms, "release", "resume", "active")
         assert kms.sign("1.0.1").status == 200 and not kms.records(event="daemon.child")
