@@ -14,7 +14,7 @@
     X(KEY_SUSPEND, "key.suspend") X(KEY_RESUME, "key.resume") X(KEY_RETIRE, "key.retire") X(KEY_COMPROMISE, "key.compromise") X(KEY_DESTROY, "key.destroy") X(KEY_RESTORE, "key.restore") \
     X(POLICY_READ, "policy.read") X(POLICY_CHECK, "policy.check") X(POLICY_APPLY, "policy.apply") \
     X(IDENTITY_LIST, "identity.list") X(IDENTITY_READ, "identity.read") X(IDENTITY_CREATE, "identity.create") \
-    X(IDENTITY_DISABLE, "identity.disable") X(IDENTITY_ENABLE, "identity.enable") \
+    X(IDENTITY_DISABLE, "identity.disable") X(IDENTITY_ENABLE, "identity.enable") X(IDENTITY_RENEW, "identity.renew") \
     X(RELEASE_WITHDRAW, "release.withdraw") X(RENEW, "renew") X(STATUS_READ, "status.read") X(TIME_CONFIRM, "time.confirm") \
     X(AUDIT_READ, "audit.read")
 enum policy_action {

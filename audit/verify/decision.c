@@ -22,11 +22,11 @@ void decision_policy_blob(struct check *c, const struct record *r, const char *s
     decision_policy(c, r, blob_check(c, r, sha256, &body) ? span_of(NULL, 0) : buf_span(&body));
 }
 
-/* Most events are named as the action that a rule grants. Who gives another identity a certificate needs the right to make identities. */
+/* Most events are named as the action that a rule grants. */
 static int action_of(const struct record *r)
 {
     bool own = !strcmp(text_of(r->detail, "name"), text_of(json_object_get(r->json, "actor"), "name"));
-    const char *name = event_name(r->event == EVENT_IDENTITY_RENEW && !own ? EVENT_IDENTITY_CREATE : r->event);
+    const char *name = event_name(r->event);
 
     if (r->event == EVENT_SIGN_RELEASE)
         name = "sign";

@@ -129,7 +129,8 @@ static void begin_item(struct core *c, struct batch *b, unsigned n)
         err_set(&e, ERR_BUSY, "the service is stopping");
     else if (!json_is_object(item->json))
         err_set(&e, ERR_BAD_REQUEST, "items[%u] must be an object", n);
-    else if (!set_body(item, b, n, &e) && !sign_request_parse(item->json, &item->sign, &e)) {
+    else if (!set_body(item, b, n, &e) && !sign_request_parse(item->json, &item->sign, &e) &&
+             !authorise(c, item, item->sign.key, item->sign.app, item->sign.channel, &e)) { /* who has no right there keeps nobody waiting */
         wait_turn(c, item);
         return;
     }

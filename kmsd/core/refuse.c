@@ -97,7 +97,7 @@ static json_t *describe(struct core *c, struct request *rq, const struct err *e)
     if (s->app && s->channel && s->version)
         json_object_set_new(record, "artifact", record_artifact(s->app, s->channel, s->version));
     if (s->digest)
-        json_object_set_new(record, "digest", json_pack("{s:s, s:s}", "alg", "sha256", "hex", s->digest));
+        json_object_set_new(record, "digest", json_pack("{s:s, s:s}", "alg", s->alg, "hex", s->digest));
     return record;
 }
 

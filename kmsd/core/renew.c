@@ -32,14 +32,14 @@ static const struct credential *used(const struct identity *i, const struct requ
     return NULL;
 }
 
-/* For oneself the right to renew is enough; whoever gives others a certificate could have made them as well. NULL = not allowed. */
+/* For oneself the right to renew is enough. Whoever gives another identity a certificate can act as that identity: a right of its own. NULL = not allowed. */
 static struct identity *target(struct core *c, struct request *rq, struct err *e)
 {
     bool own = !strcmp(rq->param, rq->identity);
     const struct credential *cr;
     struct identity *i;
 
-    if (authorise_as(c, rq, own ? POLICY_RENEW : POLICY_IDENTITY_CREATE, e))
+    if (authorise_as(c, rq, own ? POLICY_RENEW : POLICY_IDENTITY_RENEW, e))
         return NULL;
     i = state_identity(c->state, rq->param);
     if (!i)
