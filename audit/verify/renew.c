@@ -4,6 +4,8 @@
 
 #include "audit/verify/check.h"
 
+#define CERTIFICATES_MAX 4 /* of an identity */
+
 /* A job asks for itself, with nothing but its certificate. */
 static void by_job(struct check *c, const struct record *r, const char *name)
 {
@@ -50,4 +52,6 @@ void renew_check(struct check *c, const struct record *r)
             (void)check_lacks(c, r, "it drops a certificate that identity %.64s does not have", name);
     if (identity_add_cert(i, text_of(json_object_get(r->detail, "credential"), "cert_sha256")))
         (void)check_fail(c, r, FINDING_INVALID, "memory is out");
+    if (i->n_cert > CERTIFICATES_MAX)
+        (void)check_fail(c, r, FINDING_INVALID, "identity %.64s has more certificates than one may have", name);
 }

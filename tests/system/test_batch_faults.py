@@ -99,6 +99,30 @@ def test_the_core_dies(own_kms):
     finish(kms, items, "core")
 
 
+def test_who_has_no_right_there_does_not_wait(own_kms):
+    """Items are authorised before they queue behind others: a stranger to the channel is refused while the other one is still being signed."""
+    kms = own_kms
+    stranger = kms.new_identity("stranger")
+
+    def refused_meanwhile():
+        app, done = new_app(), []
+        for pid in kms.lanes():
+            kms.kill(pid, signal.SIGSTOP)  # for more than half a second nothing is signed
+        thread = threading.Thread(target=lambda: done.append(kms.sign("1.0.0", app=app)), daemon=True)
+        thread.start()
+        time.sleep(0.1)
+        since = time.monotonic()
+        answer = kms.request("ci", "POST", "/v1/sign", {"items": [kms.release("2.0.0", app=app) for _ in range(20)]}, cert=stranger)
+        meanwhile = not done and time.monotonic() - since < 0.4
+        assert answer.status == 200 and answer.json["failed"] == 20, answer
+        assert {one["problem"]["type"] for one in answer.json["items"]} == {"urn:kmsd:problem:forbidden"}
+        thread.join()
+        kms.wait(lambda: kms.sign("2.0.0", app=app).status == 200, what="signatures of new lanes")
+        return meanwhile
+
+    assert any(refused_meanwhile() for _ in range(3))
+
+
 def test_the_client_goes_away(own_kms):
     """The items that are under way end as they would; the service goes on at once."""
     kms = own_kms

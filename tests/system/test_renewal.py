@@ -179,12 +179,17 @@ def test_a_person_without_the_right_to_make_identities(kms, request):
     refused(kms, other, 403, "forbidden")
 
 
-def test_rights_to_make_identities_are_rights_to_renew_them(own_kms):
-    """One rule for identities, none for renewals: enough for others, not for oneself; the verifier decides alike."""
+def test_to_renew_for_others_is_a_right_of_its_own(own_kms):
+    """Whoever gives another identity a certificate can act as it: the right to make identities is not enough, nor the one to renew one's own."""
     kms = own_kms
-    policy = kms.request("admin", "GET", "/v1/policy").json["policy"].replace("audit.read, renew]", "audit.read]", 1)
-    assert "renew" not in policy.split("example-ci:")[0] and kms.signed("PUT", "/v1/policy", policy, {"Content-Type": "application/yaml"}).status == 200
     key, csr = kms.csr("other")
+    policy = kms.request("admin", "GET", "/v1/policy").json["policy"]
+    without = policy.replace("identity.renew, ", "", 1)
+    assert without != policy and "identity.create" in without
+    assert kms.signed("PUT", "/v1/policy", without, {"Content-Type": "application/yaml"}).status == 200
+    refused(kms, kms.signed("POST", f"/v1/identities/{kms.ci.name}/credentials", {"csr": csr}), 403, "forbidden")
+    only_others = policy.replace("audit.read, renew]", "audit.read]", 1)
+    assert only_others != policy and kms.signed("PUT", "/v1/policy", only_others, {"Content-Type": "application/yaml"}).status == 200
     assert kms.signed("POST", f"/v1/identities/{kms.ci.name}/credentials", {"csr": csr}).status == 201
     refused(kms, kms.signed("POST", f"/v1/identities/{kms.admin.name}/credentials", {"csr": csr_of(key)}), 403, "forbidden")
     audit(kms)
