@@ -473,7 +473,7 @@ def test_no_index_at_all(own_kms):
     answer = ask(own_kms)
     assert answer.status == 503 and answer.slug == "busy" and int(answer.headers["retry-after"]) > 0, answer
     assert own_kms.request("admin", "GET", f"{RECORDS}/0").body == own_kms.lines()[0]
-    assert state(own_kms)["state"] == "failed" and own_kms.health()[0] == 200
+    own_kms.wait(lambda: state(own_kms)["state"] == "failed" and own_kms.health()[0] == 200, what="readiness without an index")
     assert len(own_kms.records(event="daemon.child")) == 0
 
 

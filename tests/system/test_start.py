@@ -1,4 +1,5 @@
 """Starting and stopping: what kmsd refuses to start with and what it says then, the production set-up, and what it finds after a crash."""
+import contextlib
 import http.client
 import json
 import os
@@ -262,7 +263,8 @@ def test_lanes_killed_in_their_login(own_kms):
     kms = own_kms
     for turn in range(60):
         for pid in kms.lanes():
-            kms.kill(pid)
+            with contextlib.suppress(AssertionError):  # it ended meanwhile: not ours to kill any more
+                kms.kill(pid)
         time.sleep(0.001 * (turn % 23))
     kms.wait(lambda: kms.sign("4.0.0").status == 200, 60, "signing")
 
