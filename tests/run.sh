@@ -40,7 +40,7 @@ number() { tail -n 1 "$1" | grep -oE "[0-9]+ $2" | grep -oE '[0-9]+' || echo 0; 
 # fails again has failed.
 run_pytest() { # folder of tests/, seconds
     local log=$B/test-log/$1 out f p
-    local pytest=(/usr/bin/python3 -B -m pytest -q -o "cache_dir=$PWD/$B/pytest-cache-$1" --maxfail=60 -rfEs --tb=short "tests/$1")
+    local pytest=(/usr/bin/python3 -B -m pytest -q -o "cache_dir=$(realpath "$B")/pytest-cache-$1" --maxfail=60 -rfEs --tb=short "tests/$1")
     mkdir -p "$B/test-log"
     timeout "$2" "${pytest[@]}" >"$log" 2>&1
     out=$?
