@@ -413,6 +413,9 @@ bool snapshot_settled(struct core *c);
 /* lanes.c: work for the lanes */
 struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
                             void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq);
+/* Writes the frame of work with a key: what a frame of op's type must have of the key, and the input where there is one (data not NULL).
+ * Takes NULL for no memory; NULL = failed, op is freed. */
+struct lane_op *lane_op_key(struct lane_op *op, const struct key *k, struct span input) __attribute__((warn_unused_result));
 void lane_submit(struct core *c, struct lane_op *op);   /* takes op */
 void lane_give(struct core *c, struct lane *l, struct lane_op *op); /* to this lane, whatever its state; takes op */
 int lane_answer(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));

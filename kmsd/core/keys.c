@@ -177,20 +177,10 @@ static void on_generated(struct core *c, struct request *rq, const struct frame 
 static void generate(struct core *c, struct request *rq)
 {
     const struct key *k = state_key(c->state, rq->sign.key);
-    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_GENERATE, c->clock.boot + GENERATE_TIME, 1, on_generated, rq);
-    BUF_AUTO label = BUF_INIT(256);
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
+    struct lane_op *op = lane_op_key(lane_op_new(CHILD_LANE_ADMIN, FRAME_GENERATE, c->clock.boot + GENERATE_TIME, 1, on_generated, rq), k, span_of(NULL, 0));
 
-    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
+    if (!op)
         abort(); /* the orphan intent is ended at the next start */
-    buf_printf(&label, "kmsd:release:%s:%llu", k->name, (unsigned long long)k->version);
-    mark = frame_begin(&op->frame, FRAME_GENERATE, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
-    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put_str(&op->frame, TAG_LABEL, buf_str(&label));
-    frame_end(&op->frame, mark);
     lane_submit(c, op);
 }
 
