@@ -13,8 +13,6 @@
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/offline.h"
 
-#define REASON_TEXT_MAX 256
-
 static const char USAGE[] =
     "usage: kmsd anchor (--settings FILE | --dir DIR) [--accept --reason TEXT [--token SEQ:HASH] [--yes]]\n"
     "\n"
@@ -62,18 +60,6 @@ static int parse_head(const char *text, struct accept *a)
         return -1;
     memcpy(a->token_hash, text + n + 1, SHA256_HEX);
     a->token = true;
-    return 0;
-}
-
-static int check_reason(const char *text, struct err *e)
-{
-    size_t n = strlen(text);
-
-    if (!n || n > REASON_TEXT_MAX || utf8_check(text, n))
-        return err_set(e, ERR_BAD_REQUEST, "--reason must be a text of 1 to %d bytes", REASON_TEXT_MAX);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
     return 0;
 }
 
@@ -192,7 +178,7 @@ static int run(struct accept *a)
 {
     struct err e = {0};
 
-    if (a->accept && (check_reason(a->reason, &e) || offline_owner(&a->settings, &e) || offline_lock(&a->settings, &e)))
+    if (a->accept && (offline_reason(a->reason, &e) || offline_owner(&a->settings, &e) || offline_lock(&a->settings, &e)))
         return fail(&e);
     if (anchor_look(&a->settings, &a->look, &e))
         return fail(&e);

@@ -13,7 +13,6 @@
 #include "kmsd/supervisor/offline.h"
 #include "kmsd/supervisor/offlinelog.h"
 
-#define REASON_TEXT_MAX 256
 #define CSR_MAX 65536
 
 static const char USAGE[] =
@@ -51,18 +50,6 @@ static int read_request(struct recovery *r, struct err *e)
     while (line.len && line.data[line.len - 1] == '\n')
         line.data[--line.len] = '\0';
     return ssh_key_normalise(buf_str(&line), r->ssh, sizeof r->ssh, e) ? err_context(e, "%s", r->ssh_file) : 0;
-}
-
-static int check_reason(const char *text, struct err *e)
-{
-    size_t n = strlen(text);
-
-    if (!n || n > REASON_TEXT_MAX || utf8_check(text, n))
-        return err_set(e, ERR_BAD_REQUEST, "--reason must be a text of 1 to %d bytes", REASON_TEXT_MAX);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
-    return 0;
 }
 
 static bool is_free(void *ctx, struct identity *i)
@@ -173,7 +160,7 @@ static int recover(struct recovery *r, struct err *e)
     if (!r->out && path_join(out, sizeof out, r->settings.dir, "recovered-admin.pem"))
         return err_set(e, ERR_BAD_REQUEST, "the path of the directory is too long");
     r->out = r->out ? r->out : out;
-    if (check_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
+    if (offline_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
         offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || choose_handle(r, e) || check_state(r, e) || issue(r, e) ||
         keep(r, &seq, hash, e))
         return -1;
