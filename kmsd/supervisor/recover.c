@@ -197,14 +197,13 @@ static int arguments(int argc, char **argv, struct recovery *r, char file[static
 
 int command_recover_admin(int argc, char **argv)
 {
-    static struct recovery r;
+    static struct recovery r = {.log = OFFLINE_LOG_CLOSED};
     char file[PATH_MAX] = "";
     struct err e = {0};
     int code = arguments(argc, argv, &r, file);
 
     if (code >= 0)
         return fputs(USAGE, code ? stderr : stdout), code;
-    r.log.log.fd = -1;
     code = settings_load(file, &r.settings, &e) || recover(&r, &e) ? 1 : 0;
     if (code)
         fprintf(stderr, "kmsd recover-admin: %s\n", e.detail);
