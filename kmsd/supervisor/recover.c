@@ -31,7 +31,7 @@ struct recovery {
     struct settings settings;
     const char *csr_file, *ssh_file, *reason, *out, *policy_file;
     struct buf csr, cert, pem, policy;
-    char ssh[SSH_KEY_TEXT_MAX], handle[20], policy_sha256[SHA256_HEX];
+    char ssh[SSH_KEY_TEXT_MAX], handle[ADMIN_HANDLE], policy_sha256[SHA256_HEX];
     struct offline_log log;
 };
 
@@ -83,17 +83,6 @@ static int check_state(struct recovery *r, struct err *e)
     return usable ? 0 : err_set(e, ERR_POLICY_LOCKOUT,
                                 "%s gives `founders` no policy.apply: the new administrator could do nothing; name another with --policy",
                                 r->policy_file ? r->policy_file : "the policy that holds");
-}
-
-static int choose_handle(struct recovery *r, struct err *e)
-{
-    uint8_t bytes[8];
-
-    if (random_bytes(bytes, sizeof bytes))
-        return err_set(e, ERR_INTERNAL, "no random bytes");
-    memcpy(r->handle, "h-", 2);
-    hex_encode(bytes, sizeof bytes, r->handle + 2);
-    return 0;
 }
 
 static int issue(struct recovery *r, struct err *e)
@@ -161,7 +150,7 @@ static int recover(struct recovery *r, struct err *e)
         return err_set(e, ERR_BAD_REQUEST, "the path of the directory is too long");
     r->out = r->out ? r->out : out;
     if (offline_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
-        offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || choose_handle(r, e) || check_state(r, e) || issue(r, e) ||
+        offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || admin_handle(r->handle, e) || check_state(r, e) || issue(r, e) ||
         keep(r, &seq, hash, e))
         return -1;
     printf("*** %s is an administrator of %s from now on ***\n", r->handle, r->log.state->origin);
