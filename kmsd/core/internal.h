@@ -451,6 +451,8 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* keys.c: the key that the path names, when the caller may do with it what the route is for */
+const struct key *key_named(struct core *c, struct request *rq, struct err *e);
 /* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
 int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
 int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */

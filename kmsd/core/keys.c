@@ -42,11 +42,14 @@ int keys_list(struct core *c, struct request *rq, struct err *e)
     return 0;
 }
 
-static struct key *readable(struct core *c, struct request *rq, struct err *e)
+const struct key *key_named(struct core *c, struct request *rq, struct err *e)
 {
-    struct key *k;
+    const struct key *k;
 
-    if (name_check(rq->param, "key", e) || authorise(c, rq, rq->param, NULL, NULL, e))
+    if (name_check(rq->param, "key", e))
+        return NULL;
+    rq->sign.key = rq->param; /* a refusal is recorded with it */
+    if (authorise(c, rq, rq->param, NULL, NULL, e))
         return NULL;
     k = state_key(c->state, rq->param);
     if (k && k->active)
@@ -62,7 +65,7 @@ int keys_show(struct core *c, struct request *rq, struct err *e)
     const char *word;
     json_t *view;
 
-    if (query_check(rq, none, e) || !(k = readable(c, rq, e)))
+    if (query_check(rq, none, e) || !(k = key_named(c, rq, e)))
         return -1;
     view = key_view(k);
     word = reconcile_word(c, k);
@@ -105,7 +108,7 @@ int keys_public(struct core *c, struct request *rq, struct err *e)
     BUF_AUTO out = BUF_INIT(16384);
     const struct key *k;
 
-    if (query_check(rq, known, e) || !(k = readable(c, rq, e)))
+    if (query_check(rq, known, e) || !(k = key_named(c, rq, e)))
         return -1;
     if (query_get(rq, "format", format, sizeof format) < 0)
         format[0] = '\0';
