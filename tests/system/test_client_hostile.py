@@ -28,3 +28,69 @@ def test_dry_runs_that_nobody_decided(ctl, fake, tmp_path, kind):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1 and [line.get("decision") for line in lines] == ["allow", None, "allow"], done.stdout
     assert lines[1]["error"]["slug"] == "bad-request"
+
+
+# Certificates that the service issues
+
+def who(kind="ci"):
+    return fs.answer(200, {"identity": {"name": "build", "kind": kind}})
+
+
+def issued(pem):
+    return fs.answer(201, {"certificate": pem, "identity": {"name": "build"}, "record": {"seq": 1, "hash": "aa"}})
+
+
+@pytest.fixture
+def own(ctl, pki, tmp_path):
+    """kmsctl with a certificate and key of its own, which a test may spoil."""
+    for name in ("client.pem", "client.key"):
+        (tmp_path / name).write_bytes(open(pki(name), "rb").read())
+    ctl.env.update(KMS_CERT=str(tmp_path / "client.pem"), KMS_KEY=str(tmp_path / "client.key"))
+    return ctl
+
+
+@pytest.mark.parametrize("what", ["server.pem", "ca.pem", "junk", "two", None])
+def test_renew_keeps_a_certificate_that_works(own, fake, pki, tmp_path, what):
+    """What is for another key, or no certificate, does not take the place of the certificate in use."""
+    before = (tmp_path / "client.pem").read_text()
+    pem = {"junk": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "two": before + open(pki("ca.pem")).read(), None: 7}.get(what)
+    fake.script = [who(), issued(pem or open(pki(what)).read())]
+    done = own("renew")
+    assert done.returncode == 1 and "client.pem is as it was" in done.stderr and "BEGIN" not in done.stdout, done
+    assert (tmp_path / "client.pem").read_text() == before
+    fake.script = [who(), issued(before)]
+    assert own("renew").returncode == 0 and (tmp_path / "client.pem").read_text() == before
+
+
+def test_renew_does_not_write_over_a_key(own, fake, tmp_path):
+    """Key and certificate in one file: replaced by the certificate alone, the key would be gone."""
+    both = tmp_path / "both.pem"
+    both.write_text((tmp_path / "client.key").read_text() + (tmp_path / "client.pem").read_text())
+    before, pem = both.read_text(), (tmp_path / "client.pem").read_text()
+    done = own("renew", KMS_CERT=str(both), KMS_KEY=str(both))
+    assert done.returncode == 2 and "private key" in done.stderr and "--cert-out" in done.stderr and not fake.requests, done.stderr
+    assert both.read_text() == before
+    fake.script = [who(), issued(pem)]
+    assert own("renew", "--cert-out", "new.pem", KMS_CERT=str(both), KMS_KEY=str(both)).returncode == 0 and (tmp_path / "new.pem").read_text() == pem
+
+
+def test_what_is_issued_has_a_place(own, fake, pki, tmp_path):
+    """A file that cannot be written is told before the identity is made; where the disk fails later the certificate is in the output."""
+    create = ["identity", "create", "build", "--kind", "ci", "--csr", pki("client.csr"), "--cert-out"]
+    for out in ("nowhere/build.pem", "client.key"):
+        done = own(*create, out)
+        assert done.returncode == 2 and out in done.stderr and not fake.requests
+    assert "PRIVATE KEY" in (tmp_path / "client.key").read_text()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/x").touch()
+    for script, words in (([], create), ([who()], ["renew", "--cert-out"])):
+        fake.script = [*script, issued((tmp_path / "client.pem").read_text())]
+        done = own(*words, "folder")
+        assert done.returncode == 1 and "it is in the output" in done.stderr, done.stderr
+        assert json.loads(done.stdout)["certificate"] == (tmp_path / "client.pem").read_text()
+
+
+def test_create_refuses_a_certificate_for_another_key(own, fake, pki, tmp_path):
+    fake.script = [issued(open(pki("server.pem")).read())]
+    done = own("identity", "create", "build", "--kind", "ci", "--csr", pki("client.csr"), "--cert-out", "build.pem")
+    assert done.returncode == 1 and "another key" in done.stderr and not (tmp_path / "build.pem").exists()
