@@ -7,6 +7,7 @@
 
 #include "base/enc.h"
 #include "base/num.h"
+#include "base/x509.h"
 #include "client/dsse.h"
 #include "client/release.h"
 
@@ -98,6 +99,20 @@ static int take_bytes(const char *b64, unsigned char out[static KMS_BLOCK_MAX], 
     return 0;
 }
 
+/* r and s stand beside the DER for whoever cannot take it apart: they must be those of the same signature. */
+static int take_raw(const struct kms_sign_request *rq, const char *b64, struct kms_signature *out, struct err *e)
+{
+    BUF_AUTO raw = BUF_INIT(KMS_BLOCK_MAX);
+    const struct scheme *scheme = scheme_find(strcmp(hash_of(rq), "sha384") ? "p256" : "p384", "digest");
+    struct err why = {0};
+
+    if (take_bytes(b64, out->raw, &out->raw_len, e))
+        return -1;
+    if (!ecdsa_raw(span_of(out->block, out->block_len), scheme, &raw, &why) && span_eq(buf_span(&raw), span_of(out->raw, out->raw_len)))
+        return 0;
+    return err_set(e, ERR_BAD_REQUEST, "signature_raw is not the r and s of the signature");
+}
+
 /* A bare signature must at least be said to be over the digest that was sent. */
 static int take_block(const struct kms_sign_request *rq, struct json_reader *r, struct kms_signature *out, struct err *e)
 {
@@ -110,7 +125,7 @@ static int take_block(const struct kms_sign_request *rq, struct json_reader *r, 
         return -1;
     if (same(hash_of(rq), alg, "hash", e) || same(rq->digest, hex, "digest", e) || same(rq->key, out->key, "key", e))
         return -1;
-    return take_bytes(block, out->block, &out->block_len, e) || (raw && take_bytes(raw, out->raw, &out->raw_len, e)) ? -1 : 0;
+    return take_bytes(block, out->block, &out->block_len, e) || (raw && take_raw(rq, raw, out, e)) ? -1 : 0;
 }
 
 static int take_answer(const struct kms_sign_request *rq, const json_t *answer, struct kms_signature *out, struct err *e)

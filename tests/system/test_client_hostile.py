@@ -1,4 +1,5 @@
 """kmsctl against a service that lies: what it does not say must not become a result."""
+import base64
 import json
 
 import pytest
@@ -94,3 +95,36 @@ def test_create_refuses_a_certificate_for_another_key(own, fake, pki, tmp_path):
     fake.script = [issued(open(pki("server.pem")).read())]
     done = own("identity", "create", "build", "--kind", "ci", "--csr", pki("client.csr"), "--cert-out", "build.pem")
     assert done.returncode == 1 and "another key" in done.stderr and not (tmp_path / "build.pem").exists()
+
+
+# Bare signatures over a digest
+
+def digest_answer(rq, sig, **change):
+    body = rq.json()
+    return {"request_id": "req-1", "key": body["key"], "key_version": 1, "scheme": "digest", "record": {"seq": 42, "hash": "cd" * 32},
+            "digest": body["digest"], "signature": base64.b64encode(sig).decode(), **change}
+
+
+def over_digest(pki, data=b"bundle\n"):
+    """DER over the SHA-256 of the data, and r || s."""
+    der = fs.run("openssl", "dgst", "-sha256", "-sign", pki("release.key"), input=data).stdout
+    numbers = [line.split(":")[-1] for line in fs.run("openssl", "asn1parse", "-inform", "DER", input=der).stdout.decode().splitlines() if "INTEGER" in line]
+    return der, b"".join(bytes.fromhex(number.rjust(64, "0")) for number in numbers)
+
+
+def with_raw(raw):
+    return {"signature_raw": base64.b64encode(raw).decode()}
+
+
+RAW = {"other": lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "short": lambda raw: raw[:-1], "long": lambda raw: raw + b"\0", "swapped": lambda raw: raw[32:] + raw[:32]}
+
+
+@pytest.mark.parametrize("kind", sorted(RAW))
+def test_r_and_s_are_those_of_the_signature(ctl, fake, pki, tmp_path, kind):
+    """--raw writes what stands beside the DER: it must be the same signature."""
+    der, raw = over_digest(pki)
+    fake.script = [lambda rq: fs.answer(200, digest_answer(rq, der, **with_raw(RAW[kind](raw))))]
+    done = ctl("sign", "app.zip", "--version", "1.0.0", "--raw")
+    assert done.returncode == 1 and "signature_raw" in done.stderr and not (tmp_path / "app.zip.sig").exists(), done
+    fake.script = [lambda rq: fs.answer(200, digest_answer(rq, der, **with_raw(raw)))]
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--raw").returncode == 0 and (tmp_path / "app.zip.sig").read_bytes() == raw
