@@ -228,8 +228,10 @@ static int sign_some(struct context *c, const struct kms_sign_request *all, cons
     for (size_t i = 0; rq && out && i < n; i++) {
         struct kms_error e = out[i].error;
 
-        if (e.status == KMS_DONE && take(c, &rq[i], &list[i], &out[i].signature))
+        if (e.status == KMS_DONE && take(c, &rq[i], &list[i], &out[i].signature)) {
             e = c->error;
+            status = KMS_REFUSED;
+        }
         if (e.status == KMS_DONE)
             continue;
         ++*left;

@@ -128,3 +128,15 @@ def test_r_and_s_are_those_of_the_signature(ctl, fake, pki, tmp_path, kind):
     assert done.returncode == 1 and "signature_raw" in done.stderr and not (tmp_path / "app.zip.sig").exists(), done
     fake.script = [lambda rq: fs.answer(200, digest_answer(rq, der, **with_raw(raw)))]
     assert ctl("sign", "app.zip", "--version", "1.0.0", "--raw").returncode == 0 and (tmp_path / "app.zip.sig").read_bytes() == raw
+
+
+def test_files_that_cannot_be_written(ctl, fake, tmp_path):
+    """Signed, but no file: that is no success, for one, for some and for all of them."""
+    names = files(tmp_path, 3)
+    for name in names:
+        (tmp_path / f"{name}.dsse.json").unlink(missing_ok=True)
+        (tmp_path / f"{name}.dsse.json/x").mkdir(parents=True)
+        done = ctl("sign", *names, "--version", "1.0.0")
+        assert done.returncode == 1 and f"{name}.dsse.json" in done.stderr, done
+    assert "3 of 3 files were not signed" in done.stderr and {json.loads(line)["error"]["slug"] for line in done.stdout.splitlines()} == {"local"}
+    assert ctl("sign", names[0], "--version", "1.0.0").returncode == 1
