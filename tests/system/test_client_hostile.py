@@ -140,3 +140,51 @@ def test_files_that_cannot_be_written(ctl, fake, tmp_path):
         assert done.returncode == 1 and f"{name}.dsse.json" in done.stderr, done
     assert "3 of 3 files were not signed" in done.stderr and {json.loads(line)["error"]["slug"] for line in done.stdout.splitlines()} == {"local"}
     assert ctl("sign", names[0], "--version", "1.0.0").returncode == 1
+
+
+# kmsctl sign --pub
+
+def wrong_signature(fake):
+    """A statement that is right in all it says, signed with another key that calls itself by the name of the right one."""
+    def one(rq):
+        obj = fake.signature(rq)
+        sig = fs.run("openssl", "dgst", "-sha256", "-sign", fake.pki("server.key"), input=base64.b64decode(obj["envelope"]["payload"])).stdout
+        obj["envelope"]["signatures"][0]["sig"] = base64.b64encode(sig).decode()
+        return obj
+    return one
+
+
+def test_pub_verifies_before_it_writes(ctl, fake, pki, tmp_path):
+    forged = wrong_signature(fake)
+    fake.script = [lambda rq: fs.answer(200, forged(rq.json()))]
+    done = ctl("sign", "app.zip", "--version", "1.0.0", "--pub", pki("release.pem"))
+    assert done.returncode == 1 and "does not verify" in done.stderr and "req-1" in done.stderr, done.stderr
+    fs.run("openssl", "x509", "-in", pki("server.pem"), "-noout", "-pubkey", "-out", tmp_path / "other.pem")
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--pub", "other.pem").returncode == 1
+    assert not (tmp_path / "app.zip.dsse.json").exists()
+    requests = len(fake.requests)
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--pub", "missing.pem").returncode == 1
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--pub", pki("release.pem"), "--dry-run").returncode == 2 and len(fake.requests) == requests
+    fake.environment = "development"
+    assert ctl("sign", "app.zip", "--version", "1.0.0", "--pub", pki("release.pem")).returncode == 0 and (tmp_path / "app.zip.dsse.json").exists()
+
+
+def test_pub_verifies_each_of_a_batch(ctl, fake, pki, tmp_path):
+    forged, names = wrong_signature(fake), files(tmp_path, 3)
+
+    def reply(rq):
+        items = [forged(item) if item["name"] == "f1.zip" else fake.signature(item) for item in rq.json()["items"]]
+        return fs.answer(200, {"failed": 0, "items": items})
+    fake.script = [reply]
+    done = ctl("sign", *names, "--version", "1.0.0", "--pub", pki("release.pem"))
+    assert done.returncode == 1 and "1 of 3 files were not signed" in done.stderr, done.stderr
+    assert [(tmp_path / f"{name}.dsse.json").exists() for name in names] == [True, False, True]
+
+
+def test_pub_verifies_bare_signatures(ctl, fake, pki, tmp_path):
+    good, _ = over_digest(pki)
+    other, _ = over_digest(pki, b"other\n")
+    for sig, scheme, code in ((other, "digest", 1), (good, "digest-pkcs1", 1), (good[:-1], "digest", 1), (good, "digest", 0)):
+        fake.script = [lambda rq, sig=sig, scheme=scheme: fs.answer(200, digest_answer(rq, sig, scheme=scheme))]
+        done = ctl("sign", "app.zip", "--version", "1.0.0", "--pub", pki("release.pem"))
+        assert done.returncode == code and (tmp_path / "app.zip.sig").exists() == (not code), done
