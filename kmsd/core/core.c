@@ -349,8 +349,3 @@ const struct state *core_state(const struct core *c)
 {
     return c->state;
 }
-
-uint64_t core_durable_seq(const struct core *c)
-{
-    return c->durable;
-}

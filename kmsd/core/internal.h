@@ -437,7 +437,6 @@ void lane_up(struct core *c, struct lane *l);
 void lane_down(struct core *c, struct lane *l, const char *reason);
 void lane_loaded(struct core *c, struct lane *l, bool well);
 void lane_probed(struct core *c, struct lane *l, bool well);
-void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
 void lane_unloaded(struct core *c, struct lane *l, bool well);
