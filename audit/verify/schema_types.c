@@ -5,8 +5,6 @@
 
 #include "base/timefmt.h"
 
-#define FIELDS_MAX 32
-
 static bool is_hex(const json_t *v, size_t digits)
 {
     const char *s = json_string_value(v);
