@@ -21,8 +21,8 @@ static const char USAGE[] =
     "usage: kmsd renew-server (--settings FILE | --dir DIR)\n"
     "\n"
     "Has the CA on the token issue a certificate of 398 days for the key in tls.key, and puts it in the place of tls.certificate, whether the\n"
-    "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. For another key\n"
-    "put one there first.\n";
+    "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. When a door first\n"
+    "shows it, the log gets a record (server.renew). For another key put one there first.\n";
 
 static int public_key(const char *path, struct buf *b64, struct err *e)
 {
