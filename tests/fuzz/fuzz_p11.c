@@ -435,7 +435,7 @@ static void read_rsa(struct token *t, struct fault *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct token t = {.settings = &settings, .f = &list, .slot_id = 1, .session = 1, .epoch = 1, .info = honest, .objects = objects_new(),
+    struct token t = {.settings = &settings, .f = &list, .slot_id = 1, .session = 1, .sessions = 1, .epoch = 1, .info = honest, .objects = objects_new(),
                       .description = json_object()};
     JSON_AUTO *listed = NULL;
     struct fault f = {0};
