@@ -67,7 +67,7 @@ static int renew(const struct settings *s, struct err *e)
     char until[TIME_TEXT];
 
     if (offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
-        offline_replace(s->tls_certificate, buf_span(&pem), e))
+        file_replace(s->tls_certificate, pem.data, pem.len, e))
         return -1;
     printf("%s is good until %.10s; tell a running service: systemctl reload kmsd, or kill -HUP PID\n", s->tls_certificate, until);
     return 0;

@@ -1,5 +1,6 @@
 """What the log says of the certificates of the doors: each that the CA issued, once, when a door first shows it."""
 import base64
+import os
 import signal
 import time
 
@@ -69,6 +70,20 @@ def test_of_another_ca(stopped):
         reload(kms)
         kms.wait(lambda: recorded(kms), 10, "the record of one of our own")
     assert recorded(kms) == [renewed]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only it gives files to others")
+def test_the_owner_is_given_to_the_file_and_not_to_a_name(stopped, tmp_path):
+    """Whoever owns the folder may have put something else under the name by then, and root would give that away."""
+    kms, server, calls = stopped, stopped.dir / "tls/server.pem", tmp_path / "calls"
+    os.chown(server, 4321, 1234)
+    server.chmod(0o640)
+    before = server.read_text()
+    run("strace", "-f", "-o", calls, "-e", "trace=chown,lchown,fchown,fchownat", BIN / "kmsd", "renew-server", "--dir", kms.dir)
+    done = server.stat()
+    assert (done.st_uid, done.st_gid, done.st_mode & 0o777) == (4321, 1234, 0o640) and server.read_text() != before
+    lines = [line.split(maxsplit=1)[1] for line in calls.read_text().splitlines() if "chown" in line]
+    assert len(lines) == 1 and lines[0].startswith("fchown("), lines
 
 
 # What kms-audit makes of such records
