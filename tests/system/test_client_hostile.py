@@ -153,6 +153,14 @@ def test_files_that_cannot_be_written(ctl, fake, tmp_path):
     assert ctl("sign", names[0], "--version", "1.0.0").returncode == 1
 
 
+def test_the_envelope_does_not_take_the_place_of_the_artifact(ctl, fake, tmp_path):
+    (tmp_path / "link.zip").hardlink_to(tmp_path / "app.zip")
+    for out in ("app.zip", "./app.zip", "link.zip"):
+        done = ctl("sign", "app.zip", "--version", "1.0.0", "--output-file", out)
+        assert done.returncode == 2 and "--output-file" in done.stderr and not fake.requests, done
+    assert (tmp_path / "app.zip").read_bytes() == b"bundle\n"
+
+
 # kmsctl sign --pub
 
 def wrong_signature(fake):
