@@ -57,6 +57,10 @@ int statement_payload(const json_t *record, const char *instance, struct buf *ou
 void statement_pae(struct span payload, struct buf *out)
 {
     buf_expect(out, payload.len + 64);
-    buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
+    buf_puts(out, "DSSEv1 ");
+    buf_decimal(out, sizeof(STATEMENT_TYPE) - 1);
+    buf_puts(out, " " STATEMENT_TYPE " ");
+    buf_decimal(out, payload.len);
+    buf_putc(out, ' ');
     buf_put(out, payload.data, payload.len);
 }

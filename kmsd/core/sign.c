@@ -20,7 +20,7 @@ static int check_digest(const struct key *k, const struct sign_request *s, struc
     return strcmp(s->alg, wanted) ? err_set(e, ERR_BAD_DIGEST, "digest.alg is %s; key %s takes %s", s->alg, k->name, wanted) : 0;
 }
 
-/* May this request be signed now? 0 = yes and it is new, 1 = signed before (line set), -1 = no. */
+/* May what the policy allows be signed now? 0 = yes and it is new, 1 = signed before (line set), -1 = no. */
 static int decide(struct core *c, struct request *rq, const char **line, struct err *e)
 {
     const struct sign_request *s = &rq->sign;
@@ -29,8 +29,6 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     const struct release *r;
     int order;
 
-    if (authorise(c, rq, s->key, s->app, s->channel, e))
-        return -1;
     k = state_key(c->state, s->key);
     if (!k)
         return err_set(e, ERR_NOT_FOUND, "there is no key %s", s->key);
@@ -121,7 +119,7 @@ static int record_signature(struct core *c, struct request *rq, const struct fra
     const char *line = NULL;
     int verdict;
 
-    if (!identify_again(c, rq, e))
+    if (!identify_again(c, rq, e) || authorise(c, rq, rq->sign.key, rq->sign.app, rq->sign.channel, e))
         return -1;
     verdict = decide(c, rq, &line, e);
     if (verdict)
