@@ -424,6 +424,9 @@ bool snapshot_settled(struct core *c);
 /* lanes.c: work for the lanes */
 struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
                             void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq);
+/* Writes the frame of work with a key: what a frame of op's type must have of the key, and the input where there is one (data not NULL).
+ * Takes NULL for no memory; NULL = failed, op is freed. */
+struct lane_op *lane_op_key(struct lane_op *op, const struct key *k, struct span input) __attribute__((warn_unused_result));
 void lane_submit(struct core *c, struct lane_op *op);   /* takes op */
 void lane_give(struct core *c, struct lane *l, struct lane_op *op); /* to this lane, whatever its state; takes op */
 int lane_answer(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
@@ -459,6 +462,8 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* keys.c: the key that the path names, when the caller may do with it what the route is for */
+const struct key *key_named(struct core *c, struct request *rq, struct err *e);
 /* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
 int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
 int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */

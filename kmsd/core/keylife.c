@@ -67,23 +67,6 @@ static int parse_destroy(const struct core *c, struct request *rq, const char **
     return 0;
 }
 
-/* The key that the path names, when the caller may do this with it. */
-static const struct key *named(struct core *c, struct request *rq, struct err *e)
-{
-    const struct key *k;
-
-    if (name_check(rq->param, "key", e))
-        return NULL;
-    rq->sign.key = rq->param;
-    if (authorise(c, rq, rq->param, NULL, NULL, e))
-        return NULL;
-    k = state_key(c->state, rq->param);
-    if (k && k->active)
-        return k;
-    err_set(e, ERR_NOT_FOUND, "there is no key %s", rq->param);
-    return NULL;
-}
-
 /* Signing lanes hold the keys that sign, and no others. */
 static void tell_lanes(struct core *c, const struct key *k, bool signed_before)
 {
@@ -96,7 +79,7 @@ static void tell_lanes(struct core *c, const struct key *k, bool signed_before)
 /* The one road of every change. delay: how far ahead a destruction is, else 0. */
 static int change(struct core *c, struct request *rq, const char *reason, int64_t delay, struct err *e)
 {
-    const struct key *k = named(c, rq, e);
+    const struct key *k = key_named(c, rq, e);
     int verdict = k ? idem_check(c, rq, e) : -1;
     char due[TIME_TEXT];
     enum key_state to;

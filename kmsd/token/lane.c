@@ -107,12 +107,13 @@ static int serve_all(struct lane *l)
     int64_t told = clock_boot_us();
     struct err e = {0};
     struct frame in;
-    int got;
+    int got, code;
 
     while ((got = stream_next(&l->stream, &in, &e)) > 0) {
-        int code = verb_serve(l, &in);
-        int64_t now = clock_boot_us();
+        int64_t now;
 
+        code = verb_serve(l, &in);
+        now = clock_boot_us();
         if (code < 0) {
             log_line(LOG_LEVEL_ERROR, "frame", "type=%u detail=\"not for a lane\"", in.type);
             return EXIT_BROKEN;
@@ -120,13 +121,15 @@ static int serve_all(struct lane *l)
         if (code || buf_ok(&l->stream.out))
             return code ? code : EXIT_BROKEN;
         if (now - told >= TELL_US) {
-            verb_settle(l);
-            if (stream_flush(&l->stream) < 0)
-                return 0; /* serve_loop sees that the core is gone */
+            code = verb_settle(l);
+            if (code || stream_flush(&l->stream) < 0)
+                return code; /* serve_loop sees that the core is gone */
             told = now;
         }
     }
-    verb_settle(l);
+    code = verb_settle(l);
+    if (code)
+        return code;
     if (!got)
         return buf_ok(&l->stream.out) ? EXIT_BROKEN : 0;
     log_line(LOG_LEVEL_ERROR, "frame", "detail=\"%s\"", e.detail);
