@@ -106,6 +106,18 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     b->failed |= n < 0;
 }
 
+void buf_decimal(struct buf *b, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    buf_put(b, digits + at, sizeof digits - at);
+}
+
 void buf_u32(struct buf *b, uint32_t v)
 {
     buf_put(b, (uint8_t[]){(uint8_t)(v >> 24), (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v}, 4);

@@ -31,6 +31,7 @@ void buf_put(struct buf *b, const void *data, size_t len);
 void buf_putc(struct buf *b, uint8_t c);
 void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_decimal(struct buf *b, uint64_t v);
 void buf_u32(struct buf *b, uint32_t v);   /* big-endian */
 void buf_u64(struct buf *b, uint64_t v);
 void buf_consume(struct buf *b, size_t n); /* drops the first n bytes */

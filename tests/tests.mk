@@ -67,7 +67,7 @@ FUZZ_OBJ = $(patsubst %.c,$(B)/obj/fuzz/%.o,$(1))
 FUZZ_LIB := $(B)/fuzz/libfuzzed.a
 # Everything pure, instrumented once. What else a fuzzer links stands in FUZZ_SRC_<fuzzer>.
 FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c audit/state/*.c kmsd/core/*.c) \
-  audit/record.c audit/search.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
+  audit/record.c audit/recordline.c audit/search.c audit/signing.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
 FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim/main.c
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)

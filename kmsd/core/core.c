@@ -57,6 +57,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     walls_note(c, start->sandbox);
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
+    c->line = BUF_INIT(RECORD_LINE_MAX);
     c->durable = c->anchor.log_end = state->chain.next_seq;
     c->start_seq = UINT64_MAX;
     memcpy(c->durable_hash, state->head, SHA256_HEX);

@@ -91,7 +91,7 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n)
         return NULL;
     *item = *rq;
     item->prev = item->next = NULL;
-    item->json = item->draft = item->evidence = NULL;
+    item->json = item->evidence = NULL;
     item->body = item->kms_signature = item->input = BUF_INIT(0);
     item->query = "";
     item->items = NULL;
@@ -121,7 +121,6 @@ void request_free(struct core *c, struct request *rq)
     buf_free(&rq->body);
     buf_free(&rq->kms_signature);
     json_decref(rq->json);
-    json_decref(rq->draft);
     json_decref(rq->evidence);
     free(rq);
 }
