@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/enc.h"
-
 #define SPKI_MAX 8192
 
 const char *text_of(const json_t *object, const char *member)
