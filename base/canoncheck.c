@@ -1,6 +1,7 @@
 /* Decides in one pass whether bytes are the canonical form (RFC 8785) of one JSON object; without memory of its own, unless the object is asked for. */
 #include "base/json.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -17,7 +18,7 @@ struct level {
 
 struct walk {
     const uint8_t *p, *end;
-    struct json_wanted *wanted; /* members of the outermost object that are looked for */
+    struct json_wanted *wanted; /* members that are looked for and not passed by */
     size_t n_wanted;
     struct level level[JSON_DEPTH_MAX];
     size_t depth;
@@ -222,12 +223,31 @@ static int take_value(struct walk *w)
     }
 }
 
-/* Keeps the text of a member of the outermost object, unless it is a container. */
-static void keep(const struct walk *w, const struct level *l, const uint8_t *value)
+/* Is wanted before (< 0) or behind the member at these levels, in the order of canonical text? */
+static int order(const char *wanted, const struct level *l, size_t depth)
 {
-    for (size_t i = 0; i < w->n_wanted; i++)
-        if (strlen(w->wanted[i].name) == l->name_len && memcmp(w->wanted[i].name, l->name, l->name_len) == 0)
-            w->wanted[i].text = span_of(value, (size_t)(w->p - value));
+    int way = strncmp(wanted, (const char *)l->name, l->name_len);
+    char next;
+
+    if (way)
+        return way;
+    next = wanted[l->name_len];
+    if (depth == 1 || next != '.')
+        return depth == 1 ? next != '\0' : next ? 1 : -1;
+    return order(wanted + l->name_len + 1, l + 1, depth - 1);
+}
+
+/* Keeps the text of a member, if it is wanted. Names rise, so whatever is before this one will not come any more. */
+static void keep(struct walk *w, const uint8_t *value)
+{
+    int way = -1;
+
+    while (w->n_wanted && (way = order(w->wanted->name, w->level, w->depth)) < 0) {
+        w->wanted++;
+        w->n_wanted--;
+    }
+    if (!way)
+        w->wanted->text = span_of(value, (size_t)(w->p - value));
 }
 
 /* One item of the innermost container, or its end. */
@@ -252,8 +272,8 @@ static int step(struct walk *w)
         return -1;
     if (w->depth != depth)
         return 0;
-    if (depth == 1)
-        keep(w, l, value);
+    if (depth <= 2 && !l->is_array && w->n_wanted)
+        keep(w, value);
     return w->build ? attach(l, scalar(value, (size_t)(w->p - value))) : 0;
 }
 
@@ -289,8 +309,10 @@ int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted
 {
     struct walk w = {.p = data, .wanted = wanted, .n_wanted = n};
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        assert(!i || strcmp(wanted[i - 1].name, wanted[i].name) < 0);
         wanted[i].text = span_of(NULL, 0);
+    }
 
     return scan(&w, len);
 }

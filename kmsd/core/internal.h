@@ -477,6 +477,8 @@ struct shown_certificate {
     int64_t not_after;
 };
 unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
+/* servercert.c: a door says that it shows this certificate */
+void server_certificate_shown(struct core *c, struct span der, const struct cert_facts *f);
 /* warnings.c: [{"do", "what"}] */
 json_t *warnings_view(const struct core *c);
 void warnings_tick(struct core *c);                      /* notes certificates that are near their end, once a day */
