@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "audit/verify/canon.h"
-#include "base/enc.h"
 
 #define SPKI_MAX 8192
 
