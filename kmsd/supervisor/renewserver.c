@@ -62,7 +62,7 @@ static int renew(const struct settings *s, struct err *e)
     BUF_AUTO spki = BUF_INIT(16384), pem = BUF_INIT(65536);
     char until[TIME_TEXT];
 
-    if (offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
+    if (offline_owner(s, e) || offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
         file_replace(s->tls_certificate, pem.data, pem.len, e))
         return -1;
     printf("%s is good until %.10s; tell a running service: systemctl reload kmsd, or kill -HUP PID\n", s->tls_certificate, until);
