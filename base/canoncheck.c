@@ -1,6 +1,7 @@
 /* Decides in one pass whether bytes are the canonical form (RFC 8785) of one JSON object; without memory of its own, unless the object is asked for. */
 #include "base/json.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -315,8 +316,10 @@ int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted
 {
     struct walk w = {.p = data, .wanted = wanted, .last = n ? wanted + n : wanted};
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        assert(!i || strcmp(wanted[i - 1].name, wanted[i].name) < 0);
         wanted[i].text = span_of(NULL, 0);
+    }
 
     return scan(&w, len);
 }

@@ -136,6 +136,16 @@ static int on_ca_renew(struct fold *f, struct err *e)
     return take_b64(&s->ca_spki, ca, "spki_b64", e) || take_b64(&s->ca_cert, ca, "cert_b64", e) ? -1 : 0;
 }
 
+static int on_server_renew(struct fold *f, struct err *e)
+{
+    BUF_AUTO der = BUF_INIT(RECORD_LINE_MAX);
+
+    if (take_b64(&der, f->detail, "certificate_b64", e))
+        return -1;
+    sha256_hex(der.data ? der.data : (const uint8_t *)"", der.len, f->s->server_sha256);
+    return 0;
+}
+
 /* One with the rights of the first, and a policy that lets him use them where it did not. */
 static int on_recover(struct fold *f, struct err *e)
 {
@@ -287,6 +297,7 @@ static const struct {
     {"identity.create", "ok", on_identity_create},
     {"admin.recover", "ok", on_recover},
     {"ca.renew", "ok", on_ca_renew},
+    {"server.renew", "ok", on_server_renew},
     {"identity.renew", "ok", fold_renew},
     {"identity.disable", "ok", on_identity_switch},
     {"identity.enable", "ok", on_identity_switch},

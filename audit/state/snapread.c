@@ -115,6 +115,13 @@ static int on_ca(struct reading *r, const json_t *object, struct err *e)
     return begin(&j, object, e) || take_b64(&j, "spki_b64", &r->s->ca_before, e) ? -1 : json_done(&j, e);
 }
 
+static int on_server(struct reading *r, const json_t *object, struct err *e)
+{
+    struct json_reader j;
+
+    return begin(&j, object, e) || take(&j, "sha256", r->s->server_sha256, sizeof r->s->server_sha256, e) ? -1 : json_done(&j, e);
+}
+
 static int on_policy(struct reading *r, const json_t *object, struct err *e)
 {
     struct json_reader j;
@@ -305,8 +312,8 @@ static int read_part(struct reading *r, struct err *e)
     static const struct {
         const char *kind;
         int (*read)(struct reading *r, const json_t *object, struct err *e);
-    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"ca", on_ca}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"clock", on_clock},
-                 {"identity", on_identity}, {"key", on_key}, {"mark", on_mark}, {"stored", on_stored}, {"end", on_end}};
+    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"ca", on_ca}, {"server", on_server}, {"policy", on_policy}, {"reset", on_reset},
+                 {"token", on_token}, {"clock", on_clock}, {"identity", on_identity}, {"key", on_key}, {"mark", on_mark}, {"stored", on_stored}, {"end", on_end}};
     struct span line;
     JSON_AUTO *object = next(r, &line, e);
     const char *kind = rec_str(object, "kind");

@@ -103,6 +103,7 @@ struct state {
     char instance[33], origin[256], mode[16];
     struct buf ca_spki, ca_cert;    /* DER */
     struct buf ca_before;           /* SPKI (DER) of the CA before it, whose certificates stay good; empty = there was none */
+    char server_sha256[SHA256_HEX]; /* of the newest certificate of the doors that a record holds, "" = there is none */
     void *identities, *credentials; /* trees; credentials: "c:<cert sha256>", "s:<ca spki sha256>:spiffe:<value>" … → identity */
     void *keys, *marks, *stored, *idem_owners;
     struct stored *stored_first, *stored_last;

@@ -326,6 +326,8 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
 struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
+/* The body as a JSON object, to be taken member by member. It is read once, however often the handler runs. */
+int request_json(struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
 int query_check(const struct request *rq, const char *const *known, struct err *e) __attribute__((warn_unused_result));
 int query_get(const struct request *rq, const char *name, char *out, size_t size) __attribute__((warn_unused_result));
@@ -374,6 +376,8 @@ void room_set(struct core *c, const struct core_room *room);
 int commit_blob(struct core *c, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
 /* Answers with the record that was committed last, and lets go what waited for rq. */
 void reply_committed(struct core *c, struct request *rq);
+/* Commits the record (taken over) and answers with it. */
+int commit_answer(struct core *c, struct request *rq, json_t *record, struct err *e) __attribute__((warn_unused_result));
 void after_reply(struct core *c, struct request *rq, struct buf *frame);
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq) __attribute__((warn_unused_result));
 void commit_done(struct core *c);
@@ -448,7 +452,6 @@ void lane_up(struct core *c, struct lane *l);
 void lane_down(struct core *c, struct lane *l, const char *reason);
 void lane_loaded(struct core *c, struct lane *l, bool well);
 void lane_probed(struct core *c, struct lane *l, bool well);
-void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
 void lane_unloaded(struct core *c, struct lane *l, bool well);
@@ -485,6 +488,8 @@ struct shown_certificate {
     int64_t not_after;
 };
 unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
+/* servercert.c: a door says that it shows this certificate */
+void server_certificate_shown(struct core *c, struct span der, const struct cert_facts *f);
 /* warnings.c: [{"do", "what"}] */
 json_t *warnings_view(const struct core *c);
 void warnings_tick(struct core *c);                      /* notes certificates that are near their end, once a day */

@@ -90,14 +90,3 @@ int offline_token(const struct settings *s, const char *const more[], struct buf
     code = program_run_as(argv, &account, out, e);
     return code ? code < 0 ? -1 : err_set(e, ERR_TOKEN_UNAVAILABLE, "kmsd-token refused; its line above says why") : 0;
 }
-
-int offline_replace(const char *path, struct span text, struct err *e)
-{
-    struct stat st;
-
-    if (stat(path, &st))
-        return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
-    if (file_write_atomic(path, text.data, text.len, st.st_mode & 0777, e))
-        return -1;
-    return st.st_uid == geteuid() || !chown(path, st.st_uid, st.st_gid) ? 0 : err_errno(e, ERR_INTERNAL, errno, "the owner of %s", path);
-}

@@ -17,7 +17,5 @@ int offline_owner(const struct settings *s, struct err *e) __attribute__((warn_u
 int offline_lock(const struct settings *s, struct err *e) __attribute__((warn_unused_result));
 /* Runs kmsd-token --settings … with more words (NULL-terminated) as the account that the tokens belong to; out gets what it prints. */
 int offline_token(const struct settings *s, const char *const more[], struct buf *out, struct err *e) __attribute__((warn_unused_result));
-/* Another content for a file, of one piece, with the owner and mode that it has. */
-int offline_replace(const char *path, struct span text, struct err *e) __attribute__((warn_unused_result));
 
 #endif

@@ -21,8 +21,8 @@ static const char USAGE[] =
     "usage: kmsd renew-server (--settings FILE | --dir DIR)\n"
     "\n"
     "Has the CA on the token issue a certificate of 398 days for the key in tls.key, and puts it in the place of tls.certificate, whether the\n"
-    "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. For another key\n"
-    "put one there first.\n";
+    "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. When a door first\n"
+    "shows it, the log gets a record (server.renew). For another key put one there first.\n";
 
 static int public_key(const char *path, struct buf *b64, struct err *e)
 {
@@ -67,7 +67,7 @@ static int renew(const struct settings *s, struct err *e)
     char until[TIME_TEXT];
 
     if (offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
-        offline_replace(s->tls_certificate, buf_span(&pem), e))
+        file_replace(s->tls_certificate, pem.data, pem.len, e))
         return -1;
     printf("%s is good until %.10s; tell a running service: systemctl reload kmsd, or kill -HUP PID\n", s->tls_certificate, until);
     return 0;
