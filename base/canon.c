@@ -66,7 +66,7 @@ static void write_string(struct buf *out, const char *s, size_t len)
 {
     size_t from = 0;
 
-    if (plain_all(s, len)) {
+    if (plain_run(s, len) == len) {
         write_plain(out, s, len);
         return;
     }

@@ -80,12 +80,7 @@ static int take_string(struct walk *w)
 {
     if (take(w, '"'))
         return -1;
-    while (w->p < w->end) {
-        uint64_t eight;
-        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), plain_eight(eight))) {
-            w->p += sizeof eight;
-            continue;
-        }
+    while (w->p += plain_run(w->p, (size_t)(w->end - w->p)), w->p < w->end) {
         uint8_t c = *w->p;
         if (c == '"') {
             w->p++;
