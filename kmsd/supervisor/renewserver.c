@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/enc.h"
+#include "base/fsutil.h"
 #include "base/timefmt.h"
 #include "base/x509.h"
 #include "kmsd/supervisor/commands.h"
