@@ -19,6 +19,7 @@ struct check {
     struct map blobs;         /* bodies that were checked */
     struct policy *policy;    /* that holds; NULL = it cannot be read */
     struct workers *workers;  /* they verify signatures */
+    struct buf payload;       /* of the statement at hand; the memory is kept */
 };
 /* One record of the chain. */
 struct record {

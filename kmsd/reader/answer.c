@@ -103,7 +103,7 @@ static void search(struct reader *r, uint64_t id, const struct search *s)
     struct index_page at = {.place = places};
     struct page page = {.r = r, .s = s, .body = BUF_INIT(READER_BODY_MAX + RECORD_LINE_MAX + 4096)};
     struct err e = {0};
-    int result = index_find(r->index, s, r->tail.next, &at, &e);
+    int result = index_find(r->index, s, &at, &e);
 
     if (!result && write_page(&page, &at, &e))
         result = INDEX_SPOILT;

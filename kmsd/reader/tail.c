@@ -104,29 +104,27 @@ static bool next_segment(struct tail *t)
     return true;
 }
 
-static int accept(struct tail *t, struct span text, json_t **record, struct place *place, struct err *e)
+static int accept(struct tail *t, struct span text, struct row *row, struct err *e)
 {
-    json_t *j = json_read_object(text.data, text.len, RECORD_LINE_MAX, e);
     char prev[SHA256_HEX];
 
     hex_encode(t->prev, SHA256_LEN, prev);
-    if (!j || rec_int(j, "seq") != t->next || strcmp(rec_str(j, "prev"), prev)) {
-        json_decref(j);
+    if (row_read(text, row, e) || row->place.seq != t->next || !span_eq_str(row->prev, prev))
         return err_set(e, ERR_LOG_UNAVAILABLE, "the line at byte %llu of segment %llu is not record %llu of this log", (unsigned long long)t->offset,
                        (unsigned long long)t->segment, (unsigned long long)t->next);
-    }
-    *place = (struct place){.seq = t->next, .segment = t->segment, .offset = t->offset, .length = (uint32_t)text.len};
-    sha256(text.data, text.len, place->hash);
-    memcpy(t->prev, place->hash, SHA256_LEN);
+    row->place.segment = t->segment;
+    row->place.offset = t->offset;
+    row->place.length = (uint32_t)text.len;
+    sha256(text.data, text.len, row->place.hash);
+    memcpy(t->prev, row->place.hash, SHA256_LEN);
     t->used += text.len + 1;
     t->offset += text.len + 1;
     t->bytes += text.len + 1;
     t->next++;
-    *record = j;
     return 1;
 }
 
-int tail_next(struct tail *t, uint64_t head, json_t **record, struct place *place, struct err *e)
+int tail_next(struct tail *t, uint64_t head, struct row *row, struct err *e)
 {
     struct span text;
     int more;
@@ -140,7 +138,7 @@ int tail_next(struct tail *t, uint64_t head, json_t **record, struct place *plac
     more = line(t, &text, e);
     if (!more && next_segment(t))
         more = line(t, &text, e);
-    return more <= 0 ? more : accept(t, text, record, place, e);
+    return more <= 0 ? more : accept(t, text, row, e);
 }
 
 int place_read(const char *dir, const struct place *p, struct buf *out, struct err *e)

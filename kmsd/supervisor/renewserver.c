@@ -1,7 +1,5 @@
 /* `kmsd renew-server`: another certificate for the TLS key of the doors. */
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -14,7 +12,6 @@
 #include "base/timefmt.h"
 #include "base/x509.h"
 #include "kmsd/supervisor/commands.h"
-#include "kmsd/supervisor/instance.h"
 #include "kmsd/supervisor/offline.h"
 
 static const char USAGE[] =

@@ -2,7 +2,6 @@
 #include "kmsd/token/changepin.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/stat.h>
