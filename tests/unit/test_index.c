@@ -401,6 +401,34 @@ static void stops_where_the_log_does(void **state)
     write_segment(1, part(1));
 }
 
+/* What was cut off again, and written otherwise, before it was said to be on disk: bytes behind the head are not kept. */
+static void forgets_what_was_not_sure(void **state)
+{
+    size_t from = records_offset(&g, 100), upto = records_offset(&g, 101);
+    BUF_AUTO text = BUF_INIT(64 << 20);
+    struct tail t;
+    struct row row;
+    struct err e = {0};
+
+    (void)state;
+    for (uint64_t first = 99; first <= 100; first++) {
+        tail_start(&t, dir);
+        for (uint64_t n = 0; n < first; n++)
+            assert_int_equal(tail_next(&t, 100, &row, &e), 1);
+        buf_clear(&text);
+        buf_put(&text, part(0).data, part(0).len);
+        *(uint8_t *)memchr(text.data + from, ':', upto - from) = ';';
+        write_segment(0, buf_span(&text));
+        (void)close(t.fd);
+        t.fd = -1; /* the same name is another file now */
+        for (uint64_t n = first; n < 100; n++)
+            assert_int_equal(tail_next(&t, 200, &row, &e), 1);
+        assert_int_equal(tail_next(&t, 200, &row, &e), -1);
+        tail_end(&t);
+        write_segment(0, part(0));
+    }
+}
+
 static void put_back(const struct buf *made)
 {
     struct err e = {0};
@@ -486,7 +514,7 @@ static void sets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_without_time),  cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(pages_without_time),  cmocka_unit_test(a_full_disk), cmocka_unit_test(forgets_what_was_not_sure),
         cmocka_unit_test(finds_what_a_scan_finds), cmocka_unit_test(pages_do_not_move),   cmocka_unit_test(goes_on_behind_its_blocks),
         cmocka_unit_test(half_a_block_is_none),    cmocka_unit_test(stops_where_the_log_does), cmocka_unit_test(notices_what_was_altered), cmocka_unit_test(sets),
     };
