@@ -6,7 +6,6 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/enc.h"
@@ -125,36 +124,6 @@ int spki_verify_digest(struct span spki_der, const struct scheme *scheme, struct
     KEY_AUTO *k = load(spki_der, e);
 
     return k ? check_digest(k, scheme, digest, sig, e) : -1;
-}
-
-struct spki_key {
-    EVP_PKEY *pkey;
-};
-
-struct spki_key *spki_key_open(struct span spki_der, struct err *e)
-{
-    struct spki_key *k = calloc(1, sizeof *k);
-
-    if (k)
-        k->pkey = load(spki_der, e);
-    else
-        err_set(e, ERR_INTERNAL, "out of memory");
-    if (k && k->pkey)
-        return k;
-    free(k);
-    return NULL;
-}
-
-void spki_key_close(struct spki_key *k)
-{
-    if (k)
-        EVP_PKEY_free(k->pkey);
-    free(k);
-}
-
-int spki_key_verify(const struct spki_key *k, const struct scheme *digest, struct span signed_bytes, struct span sig, struct err *e)
-{
-    return digest ? check_digest(k->pkey, digest, signed_bytes, sig, e) : verify_message(k->pkey, signed_bytes, sig, e);
 }
 
 bool spki_is(struct span spki_der, const char *algorithm)

@@ -37,12 +37,6 @@ int csr_check(struct span csr_der, struct buf *spki, struct err *e) __attribute_
 int spki_verify(struct span spki_der, struct span message, struct span sig, struct err *e) __attribute__((warn_unused_result));
 /* The same over a digest that the caller computed, by the rules of the key's scheme: ECDSA in DER, RSA-PSS or PKCS#1 v1.5. A digest of another length is refused. 0 = good. */
 int spki_verify_digest(struct span spki_der, const struct scheme *scheme, struct span digest, struct span sig, struct err *e) __attribute__((warn_unused_result));
-/* A public key that is read once for many signatures; verifying with it is safe in several threads at once. NULL with e filled when it does not parse. */
-struct spki_key;
-struct spki_key *spki_key_open(struct span spki_der, struct err *e);
-void spki_key_close(struct spki_key *k);
-/* As spki_verify, or with a scheme for digests as spki_verify_digest. */
-int spki_key_verify(const struct spki_key *k, const struct scheme *digest, struct span signed_bytes, struct span sig, struct err *e) __attribute__((warn_unused_result));
 /* Is the public key one of that algorithm ("p256", "rsa-4096")? RSA: exactly so many bits, exponent 65537. */
 bool spki_is(struct span spki_der, const char *algorithm);
 /* An ECDSA signature in DER as r || s, each as long as the curve's order (IEEE P1363), appended. */

@@ -41,6 +41,16 @@ void canon_string(struct buf *out, const char *text, size_t len)
     buf_putc(out, '"');
 }
 
+void canon_count(struct buf *out, uint64_t n)
+{
+    char digits[20], *first = digits + sizeof digits;
+
+    do
+        *--first = (char)('0' + n % 10);
+    while (n /= 10);
+    buf_put(out, first, (size_t)(digits + sizeof digits - first));
+}
+
 static bool name_fits(const char *name)
 {
     return *name && !name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")];

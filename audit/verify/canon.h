@@ -7,6 +7,8 @@
 
 /* Appends the RFC 8785 form of a string, quotes included (well-formed UTF-8). */
 void canon_string(struct buf *out, const char *text, size_t len);
+/* The same of a number that is not negative. */
+void canon_count(struct buf *out, uint64_t n);
 /* Appends the RFC 8785 form of a value; fails the buffer on a real, an integer beyond 2^53-1, or a member name other than [a-z0-9_]+. */
 void canon_value(struct buf *out, const json_t *value);
 /* Are these bytes the form that canon_value gives the value that was read from them? scratch is reused between calls. */

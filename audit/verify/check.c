@@ -7,6 +7,8 @@
 
 #include "base/timefmt.h"
 
+#define PAYLOAD_MAX (256u << 10)
+
 static void complain(struct check *c, const struct record *r, enum finding_kind kind, const char *fmt, va_list ap)
 {
     char text[REASON_MAX];
@@ -98,6 +100,7 @@ static void remark_open_intents(struct check *c)
 int check_run(struct check *c, struct err *e)
 {
     state_init(&c->state);
+    c->payload = BUF_INIT(PAYLOAD_MAX);
     c->damaged = c->report->n > 0;
     c->workers = workers_start(signature_judged, c);
     if (!c->workers)
@@ -118,4 +121,5 @@ void check_free(struct check *c)
     workers_free(c->workers); /* before the keys they work with */
     state_free(&c->state);
     map_free(&c->blobs, NULL);
+    buf_free(&c->payload);
 }

@@ -19,6 +19,7 @@ struct check {
     struct map blobs;         /* bodies that were checked */
     struct policy *policy;    /* that holds; NULL = it cannot be read */
     struct workers *workers;  /* they verify signatures */
+    struct buf payload;       /* of the statement at hand; the memory is kept */
 };
 /* One record of the chain. */
 struct record {
@@ -54,6 +55,7 @@ void identity_check(struct check *c, const struct record *r);                   
 int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
+void server_check(struct check *c, const struct record *r);                                        /* ca.c */
 /* Did a CA that holds at that point of the log issue the certificate (DER)? */
 bool ca_issued(const struct check *c, struct span der);
 void recover_check(struct check *c, const struct record *r);                                       /* recover.c */

@@ -17,11 +17,6 @@ const char *event_name(enum event ev)
     return EVENT_NAME[ev];
 }
 
-const char *outcome_name(enum outcome o)
-{
-    return OUTCOME_NAME[o];
-}
-
 static const char *const KINDS[] = {"ci", "service", "human", "system", "unknown", NULL};
 static const char *const METHODS[] = {"mtls", "internal", NULL};
 static const char *const IDENTITY_KINDS[] = {"ci", "service", "human", NULL};
@@ -141,6 +136,7 @@ static const struct field D_RENEW[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64}, {.name = "credential", .type = TYPE_OBJECT, .sub = CRED_CERTIFICATE},
     {.name = "dropped", .type = TYPE_ARRAY, .sub = HASHES}, {.name = "name", .type = TYPE_NAME}, {0}};
 static const struct field D_CA[] = {{.name = "ca", .type = TYPE_OBJECT, .sub = CA_KEY}, {0}};
+static const struct field D_SERVER[] = {{.name = "certificate_b64", .type = TYPE_BASE64}, {0}};
 static const struct field D_RECOVER[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY},
     {.name = "policy_sha256", .type = TYPE_HASH, .optional = true}, {0}};
@@ -150,34 +146,34 @@ static const struct field D_TIME_STEP[] = {
 static const struct field D_TIME_CONFIRM[] = {{.name = "seq", .type = TYPE_COUNT}, {0}};
 static const struct field D_SUMMARY[] = {{.name = "items", .type = TYPE_ARRAY, .sub = SUMMARY_ITEMS}, {.name = "others", .type = TYPE_COUNT}, {0}};
 
-/* Members of the record itself, beside `event` and `outcome`, which choose the row. */
+/* Members of the record itself, beside `event` and `outcome`, which choose the row; in the order of their names, as they stand in a line. */
 enum {
-    M_V, M_SEQ, M_PREV, M_TIME, M_BOOT, M_ACTOR, M_REQ, M_SRC, M_KEY, M_ARTIFACT, M_DIGEST, M_SIGNATURE, M_SCHEME, M_PURPOSE, M_SOURCE, M_IDEM,
-    M_BODY, M_RULE, M_POLICY, M_REASON, M_INTENT, M_REQUEST, M_COUNT
+    M_ACTOR, M_ARTIFACT, M_BODY, M_BOOT, M_DIGEST, M_IDEM, M_INTENT, M_KEY, M_POLICY, M_PREV, M_PURPOSE, M_REASON, M_REQ, M_REQUEST, M_RULE, M_SCHEME,
+    M_SEQ, M_SIGNATURE, M_SOURCE, M_SRC, M_TIME, M_V, M_COUNT
 };
 static const struct field MEMBERS[] = {
-    [M_V] = {.name = "v", .type = TYPE_COUNT},
-    [M_SEQ] = {.name = "seq", .type = TYPE_COUNT},
-    [M_PREV] = {.name = "prev", .type = TYPE_HASH},
-    [M_TIME] = {.name = "time", .type = TYPE_TIME},
-    [M_BOOT] = {.name = "boot", .type = TYPE_ID},
     [M_ACTOR] = {.name = "actor", .type = TYPE_OBJECT, .sub = ACTOR},
-    [M_REQ] = {.name = "req", .type = TYPE_TEXT},
-    [M_SRC] = {.name = "src", .type = TYPE_TEXT},
-    [M_KEY] = {.name = "key", .type = TYPE_OBJECT, .sub = KEY},
     [M_ARTIFACT] = {.name = "artifact", .type = TYPE_OBJECT, .sub = ARTIFACT},
-    [M_DIGEST] = {.name = "digest", .type = TYPE_OBJECT, .sub = DIGEST, .alternative = DIGEST_384},
-    [M_SIGNATURE] = {.name = "signature", .type = TYPE_BASE64},
-    [M_SCHEME] = {.name = "scheme", .type = TYPE_WORD, .words = SCHEMES},
-    [M_PURPOSE] = {.name = "purpose", .type = TYPE_WORD, .words = PURPOSES},
-    [M_SOURCE] = {.name = "source_claimed", .type = TYPE_TEXT},
-    [M_IDEM] = {.name = "idem", .type = TYPE_NAME},
     [M_BODY] = {.name = "body_sha256", .type = TYPE_HASH},
-    [M_RULE] = {.name = "rule", .type = TYPE_NAME},
-    [M_POLICY] = {.name = "policy", .type = TYPE_HASH},
-    [M_REASON] = {.name = "reason", .type = TYPE_TEXT},
+    [M_BOOT] = {.name = "boot", .type = TYPE_ID},
+    [M_DIGEST] = {.name = "digest", .type = TYPE_OBJECT, .sub = DIGEST, .alternative = DIGEST_384},
+    [M_IDEM] = {.name = "idem", .type = TYPE_NAME},
     [M_INTENT] = {.name = "intent_seq", .type = TYPE_COUNT},
+    [M_KEY] = {.name = "key", .type = TYPE_OBJECT, .sub = KEY},
+    [M_POLICY] = {.name = "policy", .type = TYPE_HASH},
+    [M_PREV] = {.name = "prev", .type = TYPE_HASH},
+    [M_PURPOSE] = {.name = "purpose", .type = TYPE_WORD, .words = PURPOSES},
+    [M_REASON] = {.name = "reason", .type = TYPE_TEXT},
+    [M_REQ] = {.name = "req", .type = TYPE_TEXT},
     [M_REQUEST] = {.name = "request", .type = TYPE_OBJECT, .sub = REQUEST},
+    [M_RULE] = {.name = "rule", .type = TYPE_NAME},
+    [M_SCHEME] = {.name = "scheme", .type = TYPE_WORD, .words = SCHEMES},
+    [M_SEQ] = {.name = "seq", .type = TYPE_COUNT},
+    [M_SIGNATURE] = {.name = "signature", .type = TYPE_BASE64},
+    [M_SOURCE] = {.name = "source_claimed", .type = TYPE_TEXT},
+    [M_SRC] = {.name = "src", .type = TYPE_TEXT},
+    [M_TIME] = {.name = "time", .type = TYPE_TIME},
+    [M_V] = {.name = "v", .type = TYPE_COUNT},
 };
 /* As M_KEY, M_ARTIFACT, M_DIGEST in a refusal: what a caller sent, not what is. */
 static const struct field REFUSED_KEY = {.name = "key", .type = TYPE_OBJECT, .sub = KEY_REFUSED};
@@ -208,6 +204,7 @@ static const struct row {
     {EVENT_DAEMON_CHILD, OUTCOME_ERROR, B(M_REASON), 0, D_CHILD, false},
     {EVENT_ANCHOR_RESET, OUTCOME_OK, B(M_REASON), 0, D_RESET, false},
     {EVENT_CA_RENEW, OUTCOME_OK, 0, 0, D_CA, false},
+    {EVENT_SERVER_RENEW, OUTCOME_OK, 0, 0, D_SERVER, false},
     {EVENT_ADMIN_RECOVER, OUTCOME_OK, B(M_REASON), 0, D_RECOVER, false},
     {EVENT_TOKEN_RECONCILE, OUTCOME_OK, 0, 0, D_RECONCILE, false},
     {EVENT_TOKEN_RECONCILE, OUTCOME_ERROR, 0, 0, D_RECONCILE, false},
@@ -263,12 +260,16 @@ static const struct row *row_of(enum event ev, enum outcome o, bool intent_seq)
     return NULL;
 }
 
-static const struct field *member_of(const struct row *row, const char *name, unsigned *bit)
+/* Looked for from `*next` on, around the table: members come in its order, as a rule. */
+static const struct field *member_of(const struct row *row, const char *name, unsigned *next, unsigned *bit)
 {
-    for (unsigned m = 0; m < M_COUNT; m++) {
+    for (unsigned n = 0; n < M_COUNT; n++) {
+        unsigned m = (*next + n) % M_COUNT;
+
         if (strcmp(MEMBERS[m].name, name))
             continue;
         *bit = B(m);
+        *next = m + 1;
         if (!row->refusal)
             return &MEMBERS[m];
         return m == M_KEY ? &REFUSED_KEY : m == M_ARTIFACT ? &REFUSED_ARTIFACT : m == M_DIGEST ? &REFUSED_DIGEST : &MEMBERS[m];
@@ -278,7 +279,7 @@ static const struct field *member_of(const struct row *row, const char *name, un
 
 static int check_members(const json_t *record, const struct row *row, struct err *e)
 {
-    unsigned seen = 0, bit = 0;
+    unsigned seen = 0, next = 0, bit = 0;
 
     for (void *at = json_object_iter((json_t *)(uintptr_t)record); at; at = json_object_iter_next((json_t *)(uintptr_t)record, at)) {
         const char *name = json_object_iter_key(at);
@@ -286,7 +287,7 @@ static int check_members(const json_t *record, const struct row *row, struct err
 
         if (!strcmp(name, "event") || !strcmp(name, "outcome") || !strcmp(name, "detail"))
             continue;
-        f = member_of(row, name, &bit);
+        f = member_of(row, name, &next, &bit);
         if (!f || !(bit & (COMMON | row->must | row->may)))
             return err_set(e, ERR_UNKNOWN_MEMBER, "member %.40s is not one of %s %s", name, EVENT_NAME[row->event], OUTCOME_NAME[row->outcome]);
         if (field_check(f, json_object_iter_value(at), e))

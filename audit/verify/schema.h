@@ -9,7 +9,7 @@
     X(LOG_GENESIS, "log.genesis") X(LOG_RECOVERED, "log.recovered") X(LOG_SNAPSHOT, "log.snapshot") \
     X(DAEMON_START, "daemon.start") X(DAEMON_STOP, "daemon.stop") X(DAEMON_CHILD, "daemon.child") \
     X(ANCHOR_RESET, "anchor.reset") X(ADMIN_RECOVER, "admin.recover") X(CA_RENEW, "ca.renew") \
-    X(TOKEN_RECONCILE, "token.reconcile") \
+    X(SERVER_RENEW, "server.renew") X(TOKEN_RECONCILE, "token.reconcile") \
     X(KEY_SUSPEND, "key.suspend") X(KEY_RESUME, "key.resume") X(KEY_RETIRE, "key.retire") X(KEY_COMPROMISE, "key.compromise") \
     X(KEY_DESTROY, "key.destroy") X(KEY_RESTORE, "key.restore") X(KEY_ERASE, "key.erase") \
     X(KEY_CREATE, "key.create") X(SIGN_RELEASE, "sign.release") X(SIGN_DIGEST, "sign.digest") X(POLICY_APPLY, "policy.apply") \
@@ -25,7 +25,6 @@ enum event {
 enum outcome { OUTCOME_OK, OUTCOME_DENIED, OUTCOME_ERROR, OUTCOME_INTENT, OUTCOME_COUNT };
 
 const char *event_name(enum event ev);
-const char *outcome_name(enum outcome o);
 
 /* Checks every member of a record by the table; event and outcome are written on success. ERR_UNKNOWN_MEMBER or ERR_BAD_REQUEST names the member. */
 int schema_check(const json_t *record, enum event *ev, enum outcome *outcome, struct err *e) __attribute__((warn_unused_result));

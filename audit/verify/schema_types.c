@@ -5,13 +5,27 @@
 
 #include "base/timefmt.h"
 
-#define FIELDS_MAX 32
+enum { DIGIT = 1, LETTER = 2 }; /* of hexadecimal text, of base64 */
+static const uint8_t ALPHABET[256] = {
+    ['0'] = 3, ['1'] = 3, ['2'] = 3, ['3'] = 3, ['4'] = 3, ['5'] = 3, ['6'] = 3, ['7'] = 3, ['8'] = 3, ['9'] = 3, ['a'] = 3, ['b'] = 3, ['c'] = 3,
+    ['d'] = 3, ['e'] = 3, ['f'] = 3, ['g'] = 2, ['h'] = 2, ['i'] = 2, ['j'] = 2, ['k'] = 2, ['l'] = 2, ['m'] = 2, ['n'] = 2, ['o'] = 2, ['p'] = 2,
+    ['q'] = 2, ['r'] = 2, ['s'] = 2, ['t'] = 2, ['u'] = 2, ['v'] = 2, ['w'] = 2, ['x'] = 2, ['y'] = 2, ['z'] = 2, ['A'] = 2, ['B'] = 2, ['C'] = 2,
+    ['D'] = 2, ['E'] = 2, ['F'] = 2, ['G'] = 2, ['H'] = 2, ['I'] = 2, ['J'] = 2, ['K'] = 2, ['L'] = 2, ['M'] = 2, ['N'] = 2, ['O'] = 2, ['P'] = 2,
+    ['Q'] = 2, ['R'] = 2, ['S'] = 2, ['T'] = 2, ['U'] = 2, ['V'] = 2, ['W'] = 2, ['X'] = 2, ['Y'] = 2, ['Z'] = 2, ['+'] = 2, ['/'] = 2};
+
+/* How many bytes at the front are of that kind. */
+static size_t run_of(const char *text, size_t len, uint8_t kind)
+{
+    size_t n = 0;
+
+    while (n < len && (ALPHABET[(uint8_t)text[n]] & kind))
+        n++;
+    return n;
+}
 
 static bool is_hex(const json_t *v, size_t digits)
 {
-    const char *s = json_string_value(v);
-
-    return s && json_string_length(v) == digits && strspn(s, "0123456789abcdef") == digits;
+    return json_is_string(v) && json_string_length(v) == digits && run_of(json_string_value(v), digits, DIGIT) == digits;
 }
 
 static bool is_word(const char *text, const char *const *words)
@@ -30,7 +44,7 @@ static bool is_base64(const json_t *v)
 
     if (!s || len % 4)
         return false;
-    n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    n = run_of(s, len, LETTER);
     return len - n <= 2 && n + strspn(s + n, "=") == len;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/enc.h"
+#include "audit/verify/canon.h"
 
 #define SPKI_MAX 8192
 
@@ -42,7 +42,7 @@ static void key_free(void *value)
     free(k->policy);
     free(k->idem);
     buf_free(&k->spki);
-    spki_key_close(k->public);
+    pubkey_close(k->public);
     free(k);
 }
 
@@ -89,7 +89,9 @@ void state_free(struct state *s)
 
 static void key_label(struct buf *out, const char *name, uint64_t version)
 {
-    buf_printf(out, "%s\n%" PRIu64, name, version);
+    buf_puts(out, name);
+    buf_putc(out, '\n');
+    canon_count(out, version);
 }
 
 struct key *state_key(const struct state *s, const char *name, uint64_t version)
@@ -230,7 +232,9 @@ struct mark *state_mark(struct state *s, const char *app, const char *channel)
     BUF_AUTO id = BUF_INIT(140000);
     struct mark *m;
 
-    buf_printf(&id, "%s\n%s", app, channel);
+    buf_puts(&id, app);
+    buf_putc(&id, '\n');
+    buf_puts(&id, channel);
     m = map_get(&s->marks, buf_str(&id));
     if (m)
         return m;

@@ -3,16 +3,16 @@
 #define KMS_VERIFY_STATE_H
 
 #include "audit/verify/map.h"
+#include "audit/verify/pubkey.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "base/x509.h"
 
 enum key_life { LIFE_ACTIVE, LIFE_SUSPENDED, LIFE_RETIRED, LIFE_DESTROYING, LIFE_DESTROYED };
 struct key {
     char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem;
     uint64_t version, intent_seq;
     struct buf spki;          /* DER; empty until the result */
-    struct spki_key *public;  /* the same, read at the first signature */
+    struct pubkey *public;    /* the same, read at the first signature */
     bool ended;               /* the intent has its result */
     bool doubtful;            /* an altered record took part in it */
     enum key_life life, before; /* before: what key.restore leads back to while it is LIFE_DESTROYING */

@@ -7,8 +7,7 @@
 #include "base/enc.h"
 #include "base/x509.h"
 
-#define PAYLOAD_MAX (256u << 10)
-#define TYPE "application/vnd.in-toto+json"
+#define TYPE "application/vnd.in-toto+json" /* 28 characters */
 
 static void put_text(struct buf *out, const char *label, const json_t *object, const char *member)
 {
@@ -16,6 +15,12 @@ static void put_text(struct buf *out, const char *label, const json_t *object, c
 
     buf_puts(out, label);
     canon_string(out, json_string_value(v), json_string_length(v));
+}
+
+static void put_count(struct buf *out, const char *label, const json_t *object, const char *member)
+{
+    buf_puts(out, label);
+    canon_count(out, count_of(object, member));
 }
 
 /* in-toto Statement v1, members in the order of RFC 8785. */
@@ -32,13 +37,13 @@ static void put_payload(struct buf *out, const struct record *r, const char *ins
     canon_string(out, instance, strlen(instance));
     put_text(out, ",\"issued\":", r->detail, "issued");
     put_text(out, ",\"key\":{\"name\":", key, "name");
-    buf_printf(out, ",\"version\":%" PRIu64 "}", count_of(key, "version"));
-    put_text(out, ",\"log_head\":{\"hash\":", head, "hash");
-    buf_printf(out, ",\"seq\":%" PRIu64 "}", count_of(head, "seq"));
-    put_text(out, ",\"name\":", r->detail, "name");
+    put_count(out, ",\"version\":", key, "version");
+    put_text(out, "},\"log_head\":{\"hash\":", head, "hash");
+    put_count(out, ",\"seq\":", head, "seq");
+    put_text(out, "},\"name\":", r->detail, "name");
     put_text(out, ",\"request_id\":", r->json, "req");
     if (json_object_get(r->detail, "size"))
-        buf_printf(out, ",\"size\":%" PRIu64, count_of(r->detail, "size"));
+        put_count(out, ",\"size\":", r->detail, "size");
     if (json_object_get(r->json, "source_claimed"))
         put_text(out, ",\"source_claimed\":", r->json, "source_claimed");
     put_text(out, ",\"version\":", artifact, "version");
@@ -48,24 +53,27 @@ static void put_payload(struct buf *out, const struct record *r, const char *ins
     buf_puts(out, "}]}");
 }
 
-static int put_statement(const struct record *r, const char *instance, struct buf *out)
+static int put_statement(struct check *c, const struct record *r, struct buf *out)
 {
-    BUF_AUTO payload = BUF_INIT(PAYLOAD_MAX);
+    struct buf *payload = &c->payload;
 
-    put_payload(&payload, r, instance);
-    buf_printf(out, "DSSEv1 %zu %s %zu ", strlen(TYPE), TYPE, payload.len);
-    buf_put(out, payload.data, payload.len);
-    return buf_ok(&payload) || buf_ok(out);
+    buf_clear(payload);
+    put_payload(payload, r, c->state.instance);
+    buf_puts(out, "DSSEv1 28 " TYPE " ");
+    canon_count(out, payload->len);
+    buf_putc(out, ' ');
+    buf_put(out, payload->data, payload->len);
+    return buf_ok(payload) || buf_ok(out);
 }
 
-static int put_digest(const struct record *r, const struct scheme *s, struct buf *out)
+static int put_digest(const struct record *r, struct buf *out)
 {
     const char *hex = text_of(json_object_get(r->json, "digest"), "hex");
     uint8_t digest[SCHEME_DIGEST_MAX];
 
-    if (!s || strlen(hex) != 2 * s->hash_len || hex_decode(hex, strlen(hex), digest, s->hash_len))
+    if (strlen(hex) / 2 > sizeof digest || hex_decode(hex, strlen(hex), digest, strlen(hex) / 2))
         return -1;
-    buf_put(out, digest, s->hash_len);
+    buf_put(out, digest, strlen(hex) / 2);
     return buf_ok(out);
 }
 
@@ -97,9 +105,8 @@ int signature_check(struct check *c, const struct record *r, struct key *k)
     if (b64_decode(&w->signature, b64, strlen(b64)))
         return check_fail(c, r, FINDING_SIGNATURE, "the signature is no base64");
     if (!k->public)
-        k->public = spki_key_open(buf_span(&k->spki), &e);
-    w->digest = r->event == EVENT_SIGN_RELEASE ? NULL : scheme_find(k->algorithm, k->scheme);
-    bad = w->digest || r->event != EVENT_SIGN_RELEASE ? put_digest(r, w->digest, &w->message) : put_statement(r, c->state.instance, &w->message);
+        k->public = pubkey_open(buf_span(&k->spki), scheme_find(k->algorithm, k->scheme), &e);
+    bad = r->event == EVENT_SIGN_RELEASE ? put_statement(c, r, &w->message) : put_digest(r, &w->message);
     if (bad || !k->public)
         return fails(c, r, k->name, k->version, k->doubtful);
     w->key = k->public;

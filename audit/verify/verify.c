@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "audit/verify/arena.h"
 #include "audit/verify/check.h"
 #include "audit/verify/head.h"
 #include "base/enc.h"
@@ -135,6 +136,7 @@ int verify_main(int argc, char **argv)
 
     if (code)
         return code == EXIT_USAGE ? code : EXIT_SOUND;
+    arena_serve_json();
     if (examine(&o, &s, &c, &k, &e))
         report_other(&r, FINDING_UNUSABLE, "%s", e.detail);
     print(&o, &c, &k);

@@ -6,9 +6,14 @@
 #include <unistd.h>
 
 #define RING 1024
-#define THREADS_MAX 64
 #define MESSAGE_MAX (256u << 10)
 #define WAKE_EVERY 16  /* works: a thread is woken for several, not for each */
+
+struct thread {
+    struct workers *workers;
+    unsigned number;
+    pthread_t id;
+};
 
 struct workers {
     struct work ring[RING];
@@ -17,26 +22,20 @@ struct workers {
     bool stop;
     pthread_mutex_t lock;
     pthread_cond_t work, result;
-    pthread_t thread[THREADS_MAX];
+    struct thread thread[PUBKEY_THREADS]; /* the first one is the caller */
     unsigned n_threads;
     void (*tell)(void *ctx, const struct work *w);
     void *ctx;
 };
 
-static void verify(struct work *w)
-{
-    struct err e = {0};
-
-    w->good = !spki_key_verify(w->key, w->digest, buf_span(&w->message), buf_span(&w->signature), &e);
-}
-
 /* Takes the next one and verifies it; the lock is held before and after. */
-static void take(struct workers *w)
+static void take(struct workers *w, unsigned thread)
 {
     uint64_t n = w->taken++;
+    struct work *one = &w->ring[n % RING];
 
     pthread_mutex_unlock(&w->lock);
-    verify(&w->ring[n % RING]);
+    one->good = pubkey_verify(one->key, thread, buf_span(&one->message), buf_span(&one->signature));
     pthread_mutex_lock(&w->lock);
     w->done[n % RING] = true;
     if (n == w->judged)
@@ -45,12 +44,13 @@ static void take(struct workers *w)
 
 static void *work(void *arg)
 {
-    struct workers *w = arg;
+    const struct thread *t = arg;
+    struct workers *w = t->workers;
 
     pthread_mutex_lock(&w->lock);
     while (!w->stop) {
         if (w->taken < w->added)
-            take(w);
+            take(w, t->number);
         else
             pthread_cond_wait(&w->work, &w->lock);
     }
@@ -74,9 +74,14 @@ struct workers *workers_start(void (*judged)(void *ctx, const struct work *w), v
         w->ring[n].message = BUF_INIT(MESSAGE_MAX);
         w->ring[n].signature = BUF_INIT(MESSAGE_MAX);
     }
-    /* The caller is one of them. Without threads it is the only one. */
-    while (w->n_threads + 1 < (unsigned long)processors && w->n_threads < THREADS_MAX && !pthread_create(&w->thread[w->n_threads], NULL, work, w))
-        w->n_threads++;
+    /* The caller is one of them. Where no other can be made it is the only one. */
+    for (w->n_threads = 1; w->n_threads < (unsigned long)processors && w->n_threads < PUBKEY_THREADS; w->n_threads++) {
+        struct thread *t = &w->thread[w->n_threads];
+
+        *t = (struct thread){.workers = w, .number = w->n_threads};
+        if (pthread_create(&t->id, NULL, work, t))
+            break;
+    }
     return w;
 }
 
@@ -87,7 +92,7 @@ static void judge(struct workers *w)
 
     while (!w->done[at]) {
         if (w->taken < w->added)
-            take(w);
+            take(w, 0);
         else
             pthread_cond_wait(&w->result, &w->lock);
     }
@@ -137,8 +142,8 @@ void workers_free(struct workers *w)
     w->stop = true;
     pthread_cond_broadcast(&w->work);
     pthread_mutex_unlock(&w->lock);
-    for (unsigned n = 0; n < w->n_threads; n++)
-        pthread_join(w->thread[n], NULL);
+    for (unsigned n = 1; n < w->n_threads; n++)
+        pthread_join(w->thread[n].id, NULL);
     for (size_t n = 0; n < RING; n++) {
         buf_free(&w->ring[n].message);
         buf_free(&w->ring[n].signature);

@@ -2,14 +2,12 @@
 #ifndef KMS_VERIFY_WORKERS_H
 #define KMS_VERIFY_WORKERS_H
 
-#include "base/scheme.h"
-#include "base/x509.h"
+#include "audit/verify/pubkey.h"
 
 /* One signature, and what the caller wants to know again when it is judged. */
 struct work {
-    const struct spki_key *key;    /* must live until the work is judged */
-    const struct scheme *digest;   /* NULL: message is what was signed; else it is a digest */
-    struct buf message, signature;
+    struct pubkey *key;            /* must live until the work is judged */
+    struct buf message, signature; /* message: the bytes that were signed, or their digest where the key signs digests */
     uint64_t seq, line;
     bool altered, doubtful;
     const char *name;              /* of the key, for words about it */

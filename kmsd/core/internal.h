@@ -3,6 +3,7 @@
 #define KMS_CORE_INTERNAL_H
 
 #include "audit/anchor.h"
+#include "audit/recordline.h"
 #include "base/x509.h"
 #include "kmsd/core/core.h"
 #include "kmsd/core/metrics.h"
@@ -41,6 +42,13 @@ struct sign_request {
     const char *alg, *digest; /* name of the hash, hexadecimal text */
     int64_t size;         /* -1 = not given */
     bool dry_run;
+};
+
+/* What a signature says beside its request: fixed when a lane is asked, for the record must say it too. */
+struct signed_facts {
+    bool statement;
+    char scheme[16], issued[32], head_hash[SHA256_HEX];
+    uint64_t key_version, head_seq;
 };
 
 enum { DOOR_CI = 1, DOOR_ADMIN = 2, DOOR_BOTH = 3 };
@@ -89,9 +97,9 @@ struct request {
     const struct route *route;
     char rule[ERR_RULE_MAX], policy[SHA256_HEX];
     json_t *json;                  /* the body, where it is JSON */
-    json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
+    struct signed_facts facts;
     struct buf input;              /* what the lane was given */
     bool in_flight;
     struct flight_link flight[FLIGHT_LINKS];
@@ -242,6 +250,7 @@ struct core {
     struct core_room room;         /* as the disk said last; what was sealed since is in pending */
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
+    struct buf line;               /* of a signature's record, while that is being made */
     struct after *after_first, *after_last;
     unsigned n_after;              /* requests that they answer */
     /* children */
@@ -317,6 +326,8 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
 struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
+/* The body as a JSON object, to be taken member by member. It is read once, however often the handler runs. */
+int request_json(struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
 int query_check(const struct request *rq, const char *const *known, struct err *e) __attribute__((warn_unused_result));
 int query_get(const struct request *rq, const char *name, char *out, size_t size) __attribute__((warn_unused_result));
@@ -350,6 +361,8 @@ void nonces_free(struct core *c);
 /* commit.c */
 /* Seals a record (taken over), appends it to the group, folds it. ERR_INTERNAL when it could not be built. */
 int commit(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
+/* The same for a signature's record, whose line was made from the chain as it stands. */
+int commit_signature(struct core *c, const struct record_line *line, struct err *e) __attribute__((warn_unused_result));
 /* As commit, for what must not fail while there is any room: results of intents, the first and the last records. */
 int commit_kept(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
 /* A record nobody waits for could not be written. */
@@ -363,6 +376,8 @@ void room_set(struct core *c, const struct core_room *room);
 int commit_blob(struct core *c, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
 /* Answers with the record that was committed last, and lets go what waited for rq. */
 void reply_committed(struct core *c, struct request *rq);
+/* Commits the record (taken over) and answers with it. */
+int commit_answer(struct core *c, struct request *rq, json_t *record, struct err *e) __attribute__((warn_unused_result));
 void after_reply(struct core *c, struct request *rq, struct buf *frame);
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq) __attribute__((warn_unused_result));
 void commit_done(struct core *c);
@@ -383,10 +398,10 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e);    
 json_t *problem_json(const struct err *e, const char *request_id);                               /* RFC 9457; caller owns */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
+/* As reply_record, where the line was read, and the statement that was signed is at hand; empty = it is built again. */
+void reply_line(struct core *c, struct request *rq, const struct record_line *line, struct span payload);
 /* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
-int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
+int answer_put(const struct core *c, const struct record_line *line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
@@ -437,7 +452,6 @@ void lane_up(struct core *c, struct lane *l);
 void lane_down(struct core *c, struct lane *l, const char *reason);
 void lane_loaded(struct core *c, struct lane *l, bool well);
 void lane_probed(struct core *c, struct lane *l, bool well);
-void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
 void lane_unloaded(struct core *c, struct lane *l, bool well);
@@ -474,6 +488,8 @@ struct shown_certificate {
     int64_t not_after;
 };
 unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
+/* servercert.c: a door says that it shows this certificate */
+void server_certificate_shown(struct core *c, struct span der, const struct cert_facts *f);
 /* warnings.c: [{"do", "what"}] */
 json_t *warnings_view(const struct core *c);
 void warnings_tick(struct core *c);                      /* notes certificates that are near their end, once a day */

@@ -43,9 +43,7 @@ static int parse(struct request *rq, const char **reason, struct err *e)
 {
     struct json_reader r;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    return !rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, reason, e) || json_done(&r, e) ? -1 : reason_check(*reason, e);
+    return request_json(rq, &r, e) || json_get_str(&r, "reason", 500, reason, e) || json_done(&r, e) ? -1 : reason_check(*reason, e);
 }
 
 static int parse_destroy(const struct core *c, struct request *rq, const char **reason, int64_t *delay, struct err *e)
@@ -53,9 +51,7 @@ static int parse_destroy(const struct core *c, struct request *rq, const char **
     struct json_reader r;
     int64_t hours, seconds;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, reason, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "reason", 500, reason, e) ||
         json_opt_int(&r, "delay_hours", DELAY_HOURS_MIN, DELAY_HOURS_MAX, 0, &hours, e) ||
         json_opt_int(&r, "delay_seconds", 1, DELAY_HOURS_MAX * 3600, 0, &seconds, e) || json_done(&r, e) || reason_check(*reason, e))
         return -1;

@@ -204,9 +204,7 @@ static int parse(struct request *rq, const char **algorithm, const char **scheme
 {
     struct json_reader r;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "name", 1024, &rq->sign.key, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "name", 1024, &rq->sign.key, e) ||
         json_get_str(&r, "algorithm", 32, algorithm, e) || json_get_str(&r, "scheme", 32, scheme, e) || json_done(&r, e) ||
         name_check(rq->sign.key, "name", e))
         return -1;

@@ -25,6 +25,17 @@ struct lane *lane_of(struct core *c, enum child_role role, unsigned index)
     return l;
 }
 
+/* What it was given goes elsewhere at once: a process that cannot be killed keeps nobody waiting. */
+static void lane_end(struct core *c, struct lane *l, const char *reason)
+{
+    if (l->killed)
+        return;
+    l->killed = true;
+    l->state = LANE_DOWN;
+    c->io.kill(c->io.ctx, l->role, l->index, reason);
+    lane_return(c, l);
+}
+
 /* A lane that cannot load one key serves the others; a signature with that key then fails by name. */
 void lane_loaded(struct core *c, struct lane *l, bool well)
 {
@@ -145,17 +156,6 @@ void lane_down(struct core *c, struct lane *l, const char *reason)
 {
     l->state = strcmp(reason, REASON_SEALED) ? LANE_DOWN : LANE_SEALED;
     l->killed = false;
-    lane_return(c, l);
-}
-
-/* What it was given goes elsewhere at once: a process that cannot be killed keeps nobody waiting. */
-void lane_end(struct core *c, struct lane *l, const char *reason)
-{
-    if (l->killed)
-        return;
-    l->killed = true;
-    l->state = LANE_DOWN;
-    c->io.kill(c->io.ctx, l->role, l->index, reason);
     lane_return(c, l);
 }
 

@@ -91,7 +91,7 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n)
         return NULL;
     *item = *rq;
     item->prev = item->next = NULL;
-    item->json = item->draft = item->evidence = NULL;
+    item->json = item->evidence = NULL;
     item->body = item->kms_signature = item->input = BUF_INIT(0);
     item->query = "";
     item->items = NULL;
@@ -121,7 +121,6 @@ void request_free(struct core *c, struct request *rq)
     buf_free(&rq->body);
     buf_free(&rq->kms_signature);
     json_decref(rq->json);
-    json_decref(rq->draft);
     json_decref(rq->evidence);
     free(rq);
 }
@@ -143,6 +142,13 @@ static const char *query_next(const char **at, size_t *name_len, size_t *len)
     *name_len = eq ? (size_t)(eq - start) : *len;
     *at = start + *len + (start[*len] == '&');
     return start;
+}
+
+int request_json(struct request *rq, struct json_reader *r, struct err *e)
+{
+    if (!rq->json)
+        rq->json = json_read_object(rq->body.data, rq->body.len, rq->route->body_max, e);
+    return rq->json ? json_begin(r, rq->json, "", e) : -1;
 }
 
 int query_check(const struct request *rq, const char *const *known, struct err *e)

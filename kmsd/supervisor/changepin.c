@@ -15,7 +15,7 @@ static int change(const struct settings *s, const char *which, struct err *e)
 {
     const char *const more[] = {"--change-pin", which, NULL};
 
-    return offline_not_sealed(s, e) || offline_lock(s, e) || offline_token(s, more, NULL, e) ? -1 : 0;
+    return offline_owner(s, e) || offline_not_sealed(s, e) || offline_lock(s, e) || offline_token(s, more, NULL, e) ? -1 : 0;
 }
 
 int command_change_pin(int argc, char **argv)

@@ -2,7 +2,6 @@
 #include "kmsd/token/changepin.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

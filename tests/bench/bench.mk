@@ -8,11 +8,13 @@ $(B)/tests/bench/load: $(BENCH_LOAD) $(LIBBASE)
 	$(call link,-lssl)
 $(B)/tests/bench/raw: $(BENCH_RAW) $(SETTINGS) $(LIBTOKEN) $(LIBBASE)
 	$(call link,-lp11 -lp11-kit -ldl)
+$(B)/tests/bench/verify: $(call obj,$(call src,tests/bench/verify)) $(LIBBASE)
+	$(call link,)
 $(B)/tests/bench/nosync.so: tests/bench/nosync.c
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -fPIE,$(KCFLAGS)) $(CFLAGS) -fPIC -shared -Wl,-z,relro,-z,now -o $@ $<
-bench-programs: $(B)/tests/bench/load $(B)/tests/bench/raw $(B)/tests/bench/nosync.so
+bench-programs: $(B)/tests/bench/load $(B)/tests/bench/raw $(B)/tests/bench/verify $(B)/tests/bench/nosync.so
 bench: deps
 	@$(MAKE) --no-print-directory all bench-programs
 	@KMSD_BUILD=$(abspath $(B)) /usr/bin/python3 -B tests/bench/bench.py $(BENCH_OPTIONS)

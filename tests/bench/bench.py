@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "system")]
+import audit  # noqa: E402
 import kms  # noqa: E402
 from service import PARTS, Service  # noqa: E402
 from table import show  # noqa: E402
@@ -149,10 +150,13 @@ def main():
     parser.add_argument("--out", type=Path, default=kms.BUILD / "bench.json")
     given = parser.parse_args()
     began, result = time.monotonic(), {"version": 1, "machine": machine(), "scale": given.scale}
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=kms.BUILD) as directory, Service(directory, given.scale) as service:
-        runs = [figures(one_run(service)) for _ in range(given.runs)]
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=kms.BUILD) as directory:
+        with Service(directory, given.scale) as service:
+            runs = [figures(one_run(service)) for _ in range(given.runs)]
+        verified = audit.measure(service.instance.dir)
     mean, spread = combine(runs)
-    result |= mean | {"spread": spread, "runs": runs, "seconds": round(time.monotonic() - began, 1)}
+    spread["audit_full_of_sum"] = verified.pop("audit_spread")
+    result |= mean | verified | {"spread": spread, "runs": runs, "seconds": round(time.monotonic() - began, 1)}
     given.out.write_text(json.dumps(result, indent=2) + "\n")
     show(result, sys.stdout)
     print(f"\n{given.out}")

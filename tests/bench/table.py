@@ -38,6 +38,12 @@ ROWS = (
     ("the service, RSA-4096", None, None),
     ("64 connections", "rsa4096_per_s", "/s"),
     ("  of C_Sign", "rsa4096_of_raw", ""),
+    ("kms-audit verify, P-256", None, None),
+    ("processor time a signature", "audit_full_us", "us"),
+    ("  chain only", "audit_chain_us", "us"),
+    ("  OpenSSL alone", "audit_raw_us", "us"),
+    ("  of the sum of the two", "audit_full_of_sum", ""),
+    ("  processors in use", "audit_processors", ""),
 )
 
 

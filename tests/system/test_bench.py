@@ -6,7 +6,8 @@ import sys
 from kms import BUILD, ROOT, run
 
 MEMBERS = {"baseline_sign_verify_per_s", "raw_sign_per_s", "singles_64_per_s", "singles_64_of_baseline", "batch_64_of_baseline", "rsa4096_of_raw", "p50_1_of_sum",
-           "copies_singles_64_of_baseline", "cpu_us_per_signature_64", "syncs_per_signature_64", "newconn_per_s", "newconn_share", "spread", "runs"}
+           "cpu_us_per_signature_64", "syncs_per_signature_64", "newconn_per_s", "newconn_share", "audit_full_of_sum",
+           "copies_singles_64_of_baseline", "spread", "runs"}
 
 
 def test_short_run(tmp_path):
@@ -24,6 +25,8 @@ def test_short_run(tmp_path):
     assert got["cpu_us_per_signature_64"] > got["cpu_us_by_process_64"]["lanes"] > 10
     assert abs(sum(got["newconn_share"].values()) - 1) < 0.02
     assert b"of B" in done.stdout
+    assert got["audit_signatures"] > 100 and 0.5 < got["audit_full_of_sum"] < 3
+    assert got["audit_full_us"] > got["audit_raw_us"] > got["audit_chain_us"] > 0
 
 
 def load(kms, *options):

@@ -1,3 +1,4 @@
+UNIT_OBJS_test_settings := $(SETTINGS)
 UNIT_OBJS_test_escape := $(B)/obj/client/escape.o
 UNIT_OBJS_test_dsse := $(addprefix $(B)/obj/client/,dsse.o problem.o release.o verify.o)
 UNIT_OBJS_test_kmsctl_args := $(filter-out $(B)/obj/client/main.o,$(CLIENT))
@@ -27,3 +28,4 @@ UNIT_OBJS_test_p256verify := $(call obj,kmsd/token/p256verify.c tests/unit/p256.
 UNIT_OBJS_test_p256edges := $(call obj,kmsd/token/p256verify.c tests/unit/p256.c)
 UNIT_OBJS_test_index := $(filter-out $(B)/obj/kmsd/reader/main.o,$(READER)) $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS) $(B)/obj/tests/longlog/records.o
 UNIT_LIBS_test_index := -lsqlite3 -lseccomp
+UNIT_OBJS_test_pubkey := $(B)/obj/audit/verify/pubkey.o
