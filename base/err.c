@@ -128,11 +128,3 @@ const char *err_cure(enum err_code code)
 {
     return row_of(code)->cure;
 }
-
-enum err_code err_from_slug(const char *slug)
-{
-    for (unsigned i = ERR_NONE + 1; i < ERR_COUNT; i++)
-        if (strcmp(rows[i].slug, slug) == 0)
-            return (enum err_code)i;
-    return ERR_NONE;
-}

@@ -72,7 +72,5 @@ unsigned err_status(enum err_code code);    /* HTTP status; 200 for ERR_NONE */
 const char *err_slug(enum err_code code);   /* "ok" for ERR_NONE */
 const char *err_title(enum err_code code);
 const char *err_cure(enum err_code code);
-/* The code of a slug, ERR_NONE when there is none. */
-enum err_code err_from_slug(const char *slug);
 
 #endif

@@ -32,6 +32,11 @@ static const struct type types[256] = {
 #undef X
 };
 
+bool frame_requires(enum frame_type type, enum frame_tag tag)
+{
+    return types[type].required & T(tag);
+}
+
 static uint32_t get_u32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

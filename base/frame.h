@@ -146,6 +146,8 @@ struct frame {
 int frame_next(struct span data, size_t *len) __attribute__((warn_unused_result));
 /* Parses one whole frame; the spans point into data. Refuses unknown type, unknown, duplicate, forbidden or missing tag, a number field that is not 8 bytes, text with NUL. */
 int frame_parse(struct span whole, struct frame *out, struct err *e) __attribute__((warn_unused_result));
+/* Must a frame of that type have that field? */
+bool frame_requires(enum frame_type type, enum frame_tag tag);
 /* Writing: begin, put..., end. frame_end fills in the length and fails the buffer when over FRAME_MAX. mark = value frame_begin returned. */
 size_t frame_begin(struct buf *b, enum frame_type type, uint64_t id);
 void frame_put(struct buf *b, enum frame_tag tag, struct span value);

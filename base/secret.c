@@ -43,17 +43,6 @@ static int allocate(struct secret *s, struct err *e)
     return 0;
 }
 
-int secret_set(struct secret *s, const void *data, size_t len, struct err *e)
-{
-    if (!len || len >= SECRET_MAX)
-        return err_set(e, ERR_BAD_REQUEST, "a secret must have 1 to %d bytes", SECRET_MAX - 1);
-    if (allocate(s, e))
-        return -1;
-    memcpy(s->data, data, len);
-    s->len = len;
-    return 0;
-}
-
 static int check_file(int fd, const char *path, mode_t forbidden, struct err *e)
 {
     struct stat st;

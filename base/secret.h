@@ -14,7 +14,6 @@ struct secret {
 };
 #define SECRET_AUTO __attribute__((cleanup(secret_free))) struct secret
 void secret_free(struct secret *s);
-int secret_set(struct secret *s, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));
 /* Reads a file of one line (a last LF is dropped). Refuses a symlink, another owner than us or root, any group or other permission bit, empty, over SECRET_MAX-1. The message says the chmod that cures it. */
 int secret_read_file(struct secret *s, const char *path, struct err *e) __attribute__((warn_unused_result));
 /* As secret_read_file, of the file of that name (a plain one) in $CREDENTIALS_DIRECTORY, which a service manager fills. It lets the service read by an

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -111,6 +112,15 @@ int stream_next(struct stream *s, struct frame *f, struct err *e)
         return -1;
     s->in_off += len;
     return 1;
+}
+
+size_t stream_waiting(const struct stream *s)
+{
+    int unread = 0;
+
+    if (ioctl(s->fd, FIONREAD, &unread) || unread < 0)
+        unread = 0;
+    return s->in.len - s->in_off + (size_t)unread;
 }
 
 int stream_flush(struct stream *s)

@@ -20,6 +20,8 @@ void stream_close(struct stream *s);
 int stream_fill(struct stream *s) __attribute__((warn_unused_result));
 /* Next whole frame: 1 = *f is filled (valid until the next stream_fill), 0 = none, -1 = malformed (e filled). */
 int stream_next(struct stream *s, struct frame *f, struct err *e) __attribute__((warn_unused_result));
+/* Bytes that arrived and were not yet handed out by stream_next, those still in the socket included. */
+size_t stream_waiting(const struct stream *s);
 /* Writes what it can. 0 = all written, 1 = more to write (wait for POLLOUT), -1 = peer gone. */
 int stream_flush(struct stream *s) __attribute__((warn_unused_result));
 /* Blocking send of one ready frame together with a descriptor. */

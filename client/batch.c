@@ -1,4 +1,4 @@
-/* Asks for many signatures at once: batches of up to 1,000, and those that were refused for now again. */
+/* Asks for many signatures at once: batches of up to 1,000, and again those that were refused with 503. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,7 +17,6 @@
 
 #define SEGMENT_MAX (64u << 20)
 #define LINES_A_PAGE 1000
-#define BLOB_MAX (4u << 20)
 
 struct copy {
     struct context *c;

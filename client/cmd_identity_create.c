@@ -8,6 +8,7 @@
 #include "base/sshsig.h"
 #include "base/x509.h"
 #include "client/api.h"
+#include "client/certfile.h"
 #include "client/config.h"
 #include "client/output.h"
 #include "client/subject.h"
@@ -151,25 +152,6 @@ static int keep_person(struct context *c, int fd, const json_t *answer)
     return 0;
 }
 
-/* The certificate goes to --cert-out; without it, it stays in the output. */
-static int keep_certificate(struct context *c, json_t *answer)
-{
-    const char *pem = json_string_value(json_object_get(answer, "certificate")), *path = c->args.value[OPT_CERT_OUT];
-    BUF_AUTO der = BUF_INIT(64 << 10), clean = BUF_INIT(128 << 10);
-    struct err why = {0};
-
-    if (!path)
-        return 0;
-    if (!pem || pem_to_der(span_str(pem), "CERTIFICATE", &der, &why))
-        return kms_fail_text(&c->error, KMS_REFUSED, "the identity was created, but the answer holds no certificate");
-    der_to_pem(&clean, "CERTIFICATE", buf_span(&der));
-    if (buf_ok(&clean) || file_write_atomic(path, clean.data, clean.len, 0644, &why))
-        return kms_fail(&c->error, KMS_REFUSED, &why);
-    json_object_del(answer, "certificate");
-    json_object_set_new(answer, "certificate_file", json_string(path));
-    return 0;
-}
-
 static int create(struct context *c, const json_t *body, int people)
 {
     KMS_ANSWER_AUTO a = {0};
@@ -178,7 +160,8 @@ static int create(struct context *c, const json_t *body, int people)
     if (config_connect(c) || api_change(c, "/v1/identities", body, &a))
         return -1;
     failed = people >= 0 ? keep_person(c, people, a.json) : 0;
-    if (keep_certificate(c, a.json))
+    /* Without --cert-out the certificate stays in the output. */
+    if (given(c, OPT_CERT_OUT) && certfile_keep(c, c->args.value[OPT_CERT_OUT], json_string_value(json_object_get(body, "csr")), a.json))
         failed = -1;
     output_object(c, a.json);
     return failed;
@@ -190,7 +173,8 @@ int cmd_identity_create(struct context *c)
     const char *kind;
     int people = -1, failed;
 
-    if (!body || config_need(c, OPT_KIND, &kind) || check_kind(c, kind) || check_credential(c) || add_credential(c, body) || add_ssh(c, body))
+    if (!body || config_need(c, OPT_KIND, &kind) || check_kind(c, kind) || check_credential(c) || add_credential(c, body) || add_ssh(c, body) ||
+        (given(c, OPT_CERT_OUT) && certfile_check(c, c->args.value[OPT_CERT_OUT])))
         return -1;
     json_object_set_new(body, "kind", json_string(kind));
     if (strcmp(kind, "human") != 0)

@@ -2,9 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fsutil.h"
-#include "base/x509.h"
 #include "client/api.h"
+#include "client/certfile.h"
 #include "client/config.h"
 #include "client/csr.h"
 #include "client/output.h"
@@ -69,34 +68,20 @@ static int ask(struct context *c, const struct renewal *n, const json_t *body, s
     return api_change(c, target, body, a);
 }
 
-static int keep(struct context *c, const struct renewal *n, json_t *answer)
-{
-    const char *pem = json_string_value(json_object_get(answer, "certificate"));
-    BUF_AUTO der = BUF_INIT(PEM_MAX), clean = BUF_INIT(2 * PEM_MAX);
-    struct err why = {0};
-
-    if (!pem || pem_to_der(span_str(pem), "CERTIFICATE", &der, &why))
-        return kms_fail_text(&c->error, KMS_REFUSED, "the answer holds no certificate");
-    der_to_pem(&clean, "CERTIFICATE", buf_span(&der));
-    if (buf_ok(&clean) || file_write_atomic(n->out, clean.data, clean.len, 0644, &why))
-        return kms_fail(&c->error, KMS_REFUSED, &why);
-    json_object_del(answer, "certificate");
-    json_object_set_new(answer, "certificate_file", json_string(n->out));
-    return 0;
-}
-
 int cmd_renew(struct context *c)
 {
     KMS_ANSWER_AUTO a = {0};
     struct renewal n = {0};
     JSON_AUTO *body = NULL;
-    int failed = plan(c, &n);
+    int failed = plan(c, &n) || certfile_check(c, n.out);
 
     if (!failed)
         body = json_pack("{s:s, s:I}", "csr", buf_str(&n.csr), "days", (json_int_t)n.days);
+    failed = failed || config_connect(c) || ask(c, &n, body, &a);
+    if (!failed) {
+        failed = certfile_keep(c, n.out, buf_str(&n.csr), a.json);
+        output_object(c, a.json);
+    }
     buf_free(&n.csr);
-    if (failed || config_connect(c) || ask(c, &n, body, &a) || keep(c, &n, a.json))
-        return -1;
-    output_object(c, a.json);
-    return 0;
+    return failed ? -1 : 0;
 }

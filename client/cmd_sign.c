@@ -6,6 +6,7 @@
 
 #include "base/fsutil.h"
 #include "base/num.h"
+#include "client/cmd_sign_check.h"
 #include "client/config.h"
 #include "client/digest.h"
 #include "client/output.h"
@@ -13,6 +14,11 @@
 #define PATH_TEXT 4096
 #define MANY 1000 /* files whose signatures are held at a time */
 
+/* What all of a call have in common. */
+struct job {
+    struct kms_sign_request rq;   /* but for what is an artifact's own */
+    struct buf spki;              /* of --pub; empty = signatures are not verified here */
+};
 /* One artifact to be signed. */
 struct artifact {
     const char *path;             /* NULL with --digest */
@@ -174,25 +180,25 @@ static void fill(struct kms_sign_request *rq, const struct artifact *a)
     rq->size = a->size;
 }
 
-static int take(struct context *c, const struct kms_sign_request *rq, const struct artifact *a, const struct kms_signature *s)
+static int take(struct context *c, const struct job *j, const struct kms_sign_request *rq, const struct artifact *a, const struct kms_signature *s)
 {
     char path[PATH_TEXT];
 
     if (s->dry_run)
         return report_dry_run(c, a, s), 0;
-    if (write_result(c, a, s, path))
+    if (sign_check(c, buf_span(&j->spki), rq, s) || write_result(c, a, s, path))
         return -1;
     if (strcmp(path, "-") != 0)
         report(c, rq, a, s, path);
     return 0;
 }
 
-static int sign_one(struct context *c, struct kms_sign_request *rq, const struct artifact *a)
+static int sign_one(struct context *c, struct job *j, const struct artifact *a)
 {
     KMS_SIGNATURE_AUTO s = {0};
 
-    fill(rq, a);
-    return kms_sign(c->kms, rq, &s, &c->error) || take(c, rq, a, &s) ? -1 : 0;
+    fill(&j->rq, a);
+    return kms_sign(c->kms, &j->rq, &s, &c->error) || take(c, j, &j->rq, a, &s) ? -1 : 0;
 }
 
 /* A line for a file that was not signed: a result like the others for programs, and words on standard error. */
@@ -210,7 +216,7 @@ static void report_failure(struct context *c, const struct artifact *a, const st
 }
 
 /* Signs n files; *left counts those that were not. -1 when the service answered for none: it makes no sense to go on. */
-static int sign_some(struct context *c, const struct kms_sign_request *all, const char *key, const struct artifact *list, size_t n, size_t *left)
+static int sign_some(struct context *c, const struct job *all, const char *key, const struct artifact *list, size_t n, size_t *left)
 {
     struct kms_sign_request *rq = calloc(n, sizeof(*rq));
     struct kms_sign_result *out = calloc(n, sizeof(*out));
@@ -219,7 +225,7 @@ static int sign_some(struct context *c, const struct kms_sign_request *all, cons
     size_t before;
 
     for (size_t i = 0; !failed && i < n; i++) {
-        rq[i] = *all;
+        rq[i] = all->rq;
         fill(&rq[i], &list[i]);
     }
     before = *left;
@@ -228,8 +234,10 @@ static int sign_some(struct context *c, const struct kms_sign_request *all, cons
     for (size_t i = 0; rq && out && i < n; i++) {
         struct kms_error e = out[i].error;
 
-        if (e.status == KMS_DONE && take(c, &rq[i], &list[i], &out[i].signature))
+        if (e.status == KMS_DONE && take(c, all, &rq[i], &list[i], &out[i].signature)) {
             e = c->error;
+            status = KMS_REFUSED;
+        }
         if (e.status == KMS_DONE)
             continue;
         ++*left;
@@ -243,9 +251,9 @@ static int sign_some(struct context *c, const struct kms_sign_request *all, cons
     return failed || (*left - before == n && status != KMS_REFUSED) ? -1 : 0;
 }
 
-static int sign_many(struct context *c, const struct kms_sign_request *rq, const struct artifact *list, size_t n)
+static int sign_many(struct context *c, const struct job *j, const struct artifact *list, size_t n)
 {
-    const char *given = rq->idempotency_key;
+    const char *given = j->rq.idempotency_key;
     size_t left = 0, done = 0;
     int failed = 0;
 
@@ -255,7 +263,7 @@ static int sign_many(struct context *c, const struct kms_sign_request *rq, const
 
         if (given)
             buf_printf(&key, "%s.%zu", given, done / MANY);
-        failed = sign_some(c, rq, given ? buf_str(&key) : NULL, list + done, some, &left);
+        failed = sign_some(c, j, given ? buf_str(&key) : NULL, list + done, some, &left);
         done += some;
         if (n > MANY && isatty(STDERR_FILENO))
             output_note("%zu of %zu", done, n);
@@ -281,19 +289,18 @@ static int prepare(struct context *c, const char *app, struct artifact *list, si
 
 int cmd_sign(struct context *c)
 {
-    struct kms_sign_request rq = {0};
+    struct job j = {0};
     size_t n = c->args.n_words ? (size_t)c->args.n_words : 1;
     struct artifact *list;
     int failed;
 
-    if (check_words(c) || common(c, &rq) || config_connect(c))
+    if (check_words(c) || common(c, &j.rq) || sign_check_key(c, &j.spki))
         return -1;
     list = calloc(n, sizeof(*list));
-    if (!list)
-        return kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
-    failed = prepare(c, rq.app, list, n);
+    failed = list ? config_connect(c) || prepare(c, j.rq.app, list, n) : kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
     if (!failed)
-        failed = n == 1 ? sign_one(c, &rq, &list[0]) : sign_many(c, &rq, list, n);
+        failed = n == 1 ? sign_one(c, &j, &list[0]) : sign_many(c, &j, list, n);
     free(list);
-    return failed;
+    buf_free(&j.spki);
+    return failed ? -1 : 0;
 }

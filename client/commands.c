@@ -12,11 +12,13 @@ const struct command command_table[] = {
      "Each FILE is hashed here; only its digest, size and name go to the service. A key of the scheme statement gives\n"
      "an envelope (DSSE) that binds all of what is below; one of the scheme digest the bare signature over the digest. Repetitions after 503,\n"
      "timeouts and lost connections use one Idempotency-Key, so nothing is signed twice.\n"
+     "With --pub each signature is verified before it is written: a service that is not what it seems leaves no file.\n"
      "Several FILEs are sent together, up to 1,000 at a time. Each has a result of its own; one that is refused does not\n"
      "keep the others from being signed, and the exit status is 1 then.\n\n"
      "  kmsctl sign app.zip --version 1.4.0 --key ota --app com.example.app --channel stable\n"
      "  kmsctl sign --digest sha256:HEX --name app.zip --version 1.4.0\n",
-     {OPT_VERSION, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_NAME, OPT_DIGEST, OPT_HASH, OPT_RAW, OPT_SIZE, OPT_SOURCE, OPT_DRY_RUN, OPT_IDEMPOTENCY_KEY, OPT_OUTPUT_FILE},
+     {OPT_VERSION, OPT_KEY, OPT_APP, OPT_CHANNEL, OPT_NAME, OPT_DIGEST, OPT_HASH, OPT_RAW, OPT_SIZE, OPT_SOURCE, OPT_DRY_RUN, OPT_IDEMPOTENCY_KEY, OPT_OUTPUT_FILE,
+      OPT_PUB},
      cmd_sign},
     {"verify", NULL, "FILE ENVELOPE", 2, 2, "check a FILE against its envelope, offline",
      "Checks the signature with the key of --pub (never one from the envelope), the digest and size of FILE,\n"

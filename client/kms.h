@@ -134,9 +134,9 @@ struct kms_sign_result {
     struct kms_signature signature;
 };
 /* As kms_sign for n requests, in as few exchanges as possible (1,000 requests or 1 MiB each). One that fails does not keep the others from being signed;
- * what the service refused for now (503) is asked for again, without the rest. idempotency_key: of the whole, 1 to 96 characters, NULL = a random one; that
- * of a request does not count. Fills out[0..n-1]; free each with kms_sign_results_free. -1 when any failed, *e then says how the first did; KMS_UNREACHABLE
- * only if all that failed may still be signed. */
+ * what the service refused with 503 (it cannot now, a later try may do) is asked for again, without the rest. idempotency_key: of the whole, 1 to 96
+ * characters, NULL = a random one; that of a request does not count. Fills out[0..n-1]; free each with kms_sign_results_free. -1 when any failed, *e then
+ * says how the first did; KMS_UNREACHABLE only if all that failed may still be signed. */
 int kms_sign_many(struct kms *k, const struct kms_sign_request *rq, size_t n, const char *idempotency_key, struct kms_sign_result *out, struct kms_error *e);
 void kms_sign_results_free(struct kms_sign_result *out, size_t n);
 

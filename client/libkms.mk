@@ -1,7 +1,7 @@
 # libkms, the client library: the files of kmsctl that are no command, as shared and static library. Only the names in client/libkms.map are visible.
 LIBKMS_SO := 0
-LIBKMS_SRC := $(filter-out client/args.c client/api.c client/audit.c client/cmd_%.c client/commands.c client/config.c client/escape.c client/help.c client/main.c client/owncert.c \
-  client/output.c client/subject.c,$(call src,client))
+LIBKMS_SRC := $(filter-out client/args.c client/api.c client/audit.c client/certfile.c client/cmd_%.c client/commands.c client/config.c client/escape.c \
+  client/help.c client/main.c client/owncert.c client/output.c client/subject.c,$(call src,client))
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 # What the library needs of the folders below it, as far as it needs it.
 LIBPIC := $(B)/pic/libpic.a

@@ -7,6 +7,7 @@
 
 #include "base/enc.h"
 #include "base/num.h"
+#include "base/x509.h"
 #include "client/dsse.h"
 #include "client/release.h"
 
@@ -48,8 +49,8 @@ static int check_release(const struct kms_sign_request *rq, const struct kms_sig
     const struct kms_release *r = &s->release;
 
     if (same(rq->app, r->app, "app", e) || same(rq->channel, r->channel, "channel", e) || same(rq->version, r->version, "version", e) ||
-        same(rq->name ? rq->name : rq->app, r->name, "name", e) || same("sha256", hash_of(rq), "hash", e) || same(rq->digest, r->sha256, "digest", e) || same(rq->key, r->key_name, "key", e) ||
-        same(s->key, r->key_name, "key", e))
+        same(rq->name ? rq->name : rq->app, r->name, "name", e) || same("sha256", hash_of(rq), "hash", e) ||
+        same(rq->digest, r->sha256, "digest", e) || same(rq->key, r->key_name, "key", e) || same(s->key, r->key_name, "key", e))
         return -1;
     if (rq->size >= 0 && r->size >= 0 && rq->size != r->size)
         return err_set(e, ERR_BAD_REQUEST, "the statement binds %lld bytes instead of %lld", (long long)r->size, (long long)rq->size);
@@ -98,6 +99,20 @@ static int take_bytes(const char *b64, unsigned char out[static KMS_BLOCK_MAX], 
     return 0;
 }
 
+/* r and s stand beside the DER for whoever cannot take it apart: they must be those of the same signature. */
+static int take_raw(const struct kms_sign_request *rq, const char *b64, struct kms_signature *out, struct err *e)
+{
+    BUF_AUTO raw = BUF_INIT(KMS_BLOCK_MAX);
+    const struct scheme *scheme = scheme_find(strcmp(hash_of(rq), "sha384") ? "p256" : "p384", "digest");
+    struct err why = {0};
+
+    if (take_bytes(b64, out->raw, &out->raw_len, e))
+        return -1;
+    if (!ecdsa_raw(span_of(out->block, out->block_len), scheme, &raw, &why) && span_eq(buf_span(&raw), span_of(out->raw, out->raw_len)))
+        return 0;
+    return err_set(e, ERR_BAD_REQUEST, "signature_raw is not the r and s of the signature");
+}
+
 /* A bare signature must at least be said to be over the digest that was sent. */
 static int take_block(const struct kms_sign_request *rq, struct json_reader *r, struct kms_signature *out, struct err *e)
 {
@@ -110,7 +125,7 @@ static int take_block(const struct kms_sign_request *rq, struct json_reader *r, 
         return -1;
     if (same(hash_of(rq), alg, "hash", e) || same(rq->digest, hex, "digest", e) || same(rq->key, out->key, "key", e))
         return -1;
-    return take_bytes(block, out->block, &out->block_len, e) || (raw && take_bytes(raw, out->raw, &out->raw_len, e)) ? -1 : 0;
+    return take_bytes(block, out->block, &out->block_len, e) || (raw && take_raw(rq, raw, out, e)) ? -1 : 0;
 }
 
 static int take_answer(const struct kms_sign_request *rq, const json_t *answer, struct kms_signature *out, struct err *e)
@@ -134,13 +149,17 @@ static int take_answer(const struct kms_sign_request *rq, const json_t *answer, 
     return json_get_object(&r, "envelope", &envelope, e) || take_envelope(envelope, out, e) || check_release(rq, out, e) ? -1 : 0;
 }
 
-static void take_decision(const json_t *answer, struct kms_signature *out)
+/* Only `allow` is a permission: whatever else came does not say that the release would be signed. */
+static int take_decision(const json_t *answer, struct kms_signature *out, struct err *e)
 {
-    const char *rule = json_string_value(json_object_get(answer, "rule"));
+    struct json_reader r;
+    const char *decision, *rule;
 
-    out->signed_before = json_is_true(json_object_get(answer, "signed_before"));
-    if (rule && strlen(rule) < sizeof(out->rule))
-        memcpy(out->rule, rule, strlen(rule) + 1);
+    if (json_begin(&r, answer, "", e) || json_get_str(&r, "decision", 16, &decision, e) || json_get_str(&r, "rule", sizeof(out->rule) - 1, &rule, e) ||
+        json_opt_bool(&r, "signed_before", false, &out->signed_before, e))
+        return -1;
+    memcpy(out->rule, rule, strlen(rule) + 1);
+    return strcmp(decision, "allow") ? err_set(e, ERR_BAD_REQUEST, "its decision is '%s' instead of 'allow'", decision) : 0;
 }
 
 int sign_take(const struct kms_sign_request *rq, const json_t *answer, const char *request_id, struct kms_signature *out, struct kms_error *e)
@@ -149,9 +168,7 @@ int sign_take(const struct kms_sign_request *rq, const json_t *answer, const cha
     struct err why = {0};
 
     snprintf(got.request_id, sizeof(got.request_id), "%s", request_id);
-    if (rq->dry_run)
-        take_decision(answer, &got);
-    else if (take_answer(rq, answer, &got, &why)) {
+    if (rq->dry_run ? take_decision(answer, &got, &why) : take_answer(rq, answer, &got, &why)) {
         err_context(&why, "the service's answer is not what was asked for");
         kms_fail(e, KMS_REFUSED, &why);
         memcpy(e->request_id, got.request_id, sizeof(e->request_id));

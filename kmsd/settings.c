@@ -10,7 +10,7 @@
 #include "base/num.h"
 #include "base/yaml.h"
 
-enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX, LOG_FORMAT, LOG_LEVEL };
+enum kind { TEXT, PATH, NUMBER, PATHS, ORIGIN, WORD, FILE_NAME, TOKEN_URI, KEYS_PATHS, CHECKPOINT_PATHS, SANDBOX, LOG_FORMAT, LOG_LEVEL, SWITCH };
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 
 static const char *const TYPES[] = {
@@ -50,6 +50,7 @@ static const struct row {
     TOKEN_ROWS("keys", keys),
     {"tokens.keys.paths", KEYS_PATHS, 0, 0, 0, 0, 0, false, "directories and devices that a module other than SoftHSM reads and writes"},
     {"tokens.keys.lanes", NUMBER, AT(keys.lanes), 0, LANES_MAX, 0, false, "signing lanes; 0 = one per processor"},
+    {"tokens.keys.session_copies", SWITCH, AT(keys.session_copies), 0, 0, 0, false, "on or off (default): P-256 keys made from now on may be copied into a lane's session"},
     TOKEN_ROWS("checkpoint", checkpoint),
     {"tokens.checkpoint.paths", CHECKPOINT_PATHS, 0, 0, 0, 0, 0, false, "directories and devices that a module other than SoftHSM reads and writes"},
     {"users.core", TEXT, AT(user_core), 0, 0, 0, false, "account of the core: owns log, snapshots and anchor (kmsd run as root)"},
@@ -65,9 +66,9 @@ static const struct row {
     {"limits.connections_per_peer", NUMBER, AT(connections_per_peer), 1, 65536, 256, false, "connections a door holds for one address"},
     {"limits.request_seconds", NUMBER, AT(request_seconds), 1, 300, 15, false, "time for a whole request to arrive"},
     {"limits.body_bytes", NUMBER, AT(body_bytes), 1024, 1048576, 1048576, false, "largest body at the ci door; one sign request has 64 KiB at most, a batch 1 MiB"},
-    {"log.format", LOG_FORMAT, 0, 0, 0, 0, 0, false, "how messages look: logfmt or json"},
-    {"log.level", LOG_LEVEL, 0, 0, 0, 0, 0, false, "least urgent message that is written: info, warning or error"},
-    {"sandbox", SANDBOX, 0, 0, 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
+    {"log.format", LOG_FORMAT, AT(log_format), 0, 0, 0, false, "how messages look: logfmt or json"},
+    {"log.level", LOG_LEVEL, AT(log_level), 0, 0, 0, false, "least urgent message that is written: info, warning or error"},
+    {"sandbox", SANDBOX, AT(sandbox), 0, 0, 0, false, "auto (what the kernel gives), required (refuse to run with less) or off"},
 };
 #define ANCHOR_DEFAULT "anchor/anchor"
 #define INDEX_DEFAULT "index/state.db"
@@ -117,30 +118,30 @@ struct choice {
 static const struct choice SANDBOX_WORDS[] = {{"auto", SETTINGS_SANDBOX_AUTO}, {"required", SETTINGS_SANDBOX_REQUIRED}, {"off", SETTINGS_SANDBOX_OFF}, {0}};
 static const struct choice FORMAT_WORDS[] = {{"logfmt", LOG_FORMAT_LOGFMT}, {"json", LOG_FORMAT_JSON}, {0}};
 static const struct choice LEVEL_WORDS[] = {{"info", LOG_LEVEL_INFO}, {"warning", LOG_LEVEL_WARNING}, {"error", LOG_LEVEL_ERROR}, {0}};
+static const struct choice SWITCH_WORDS[] = {{"on", SETTINGS_ON}, {"off", SETTINGS_OFF}, {0}};
 
-/* One of the words of a list; help names them. */
-static int take_choice(const struct reading *r, const struct yaml_node *n, const struct choice *c, const char *help, unsigned *value, struct err *e)
+/* The kinds that are one of some words, and which enumeration's number is stored. */
+static const struct {
+    const struct choice *words;
+    const char *names;
+} CHOICES[] = {
+    [SANDBOX] = {SANDBOX_WORDS, "auto, required or off"},
+    [LOG_FORMAT] = {FORMAT_WORDS, "logfmt or json"},
+    [LOG_LEVEL] = {LEVEL_WORDS, "info, warning or error"},
+    [SWITCH] = {SWITCH_WORDS, "on or off"},
+};
+_Static_assert(sizeof(enum settings_sandbox) == sizeof(unsigned) && sizeof(enum log_format) == sizeof(unsigned) && sizeof(enum log_level) == sizeof(unsigned) &&
+                   sizeof(enum settings_switch) == sizeof(unsigned), "choices are stored as unsigned");
+
+static int take_choice(const struct reading *r, enum kind kind, const struct yaml_node *n, char *to, struct err *e)
 {
+    const struct choice *c = CHOICES[kind].words;
+
     while (c->word && strcmp(c->word, n->text))
         c++;
     if (!c->word)
-        return yaml_err(r->doc, n, e, "must be %s", help);
-    *value = c->value;
-    return 0;
-}
-
-static int take_enum(const struct reading *r, const struct row *row, const struct yaml_node *n, struct err *e)
-{
-    unsigned value = 0;
-
-    if (row->kind == SANDBOX && !take_choice(r, n, SANDBOX_WORDS, "auto, required or off", &value, e))
-        r->out->sandbox = (enum settings_sandbox)value;
-    else if (row->kind == LOG_FORMAT && !take_choice(r, n, FORMAT_WORDS, "logfmt or json", &value, e))
-        r->out->log_format = (enum log_format)value;
-    else if (row->kind == LOG_LEVEL && !take_choice(r, n, LEVEL_WORDS, "info, warning or error", &value, e))
-        r->out->log_level = (enum log_level)value;
-    else
-        return -1;
+        return yaml_err(r->doc, n, e, "must be %s", CHOICES[kind].names);
+    memcpy(to, &c->value, sizeof c->value);
     return 0;
 }
 
@@ -214,8 +215,8 @@ static int take(const struct reading *r, const struct row *row, const struct yam
         return take_word(r, row, n, to, e);
     if ((row->kind == FILE_NAME && check_file_name(r, n, e)) || (row->kind == TOKEN_URI && check_uri(r, row, n, e)))
         return -1;
-    if (row->kind == SANDBOX || row->kind == LOG_FORMAT || row->kind == LOG_LEVEL)
-        return take_enum(r, row, n, e);
+    if (row->kind >= SANDBOX)
+        return take_choice(r, row->kind, n, to, e);
     if (row->kind != NUMBER)
         return take_text(r, row, n, to, e);
     if (num_parse_u64(n->text, strlen(n->text), row->min, row->max, &number))
@@ -325,14 +326,15 @@ void settings_each(void (*each)(void *ctx, const struct settings_fact *fact), vo
 {
     static const char *const values[] = {
         [TEXT] = "text", [PATH] = "path", [NUMBER] = "number", [PATHS] = "list of paths", [ORIGIN] = "text of a-z 0-9 . and -", [WORD] = "word",
-        [FILE_NAME] = "name", [TOKEN_URI] = "URI", [KEYS_PATHS] = "list of paths", [CHECKPOINT_PATHS] = "list of paths", [SANDBOX] = "word"};
+        [FILE_NAME] = "name", [TOKEN_URI] = "URI", [KEYS_PATHS] = "list of paths", [CHECKPOINT_PATHS] = "list of paths", [SANDBOX] = "word", [LOG_FORMAT] = "word", [LOG_LEVEL] = "word",
+        [SWITCH] = "on or off"};
 
     for (const struct row *row = SCHEMA; row < SCHEMA + N_ROWS; row++) {
         BUF_AUTO text = BUF_INIT(256);
         struct settings_fact fact = {.path = row->path, .help = row->help, .required = row->required, .has_default = row->kind == NUMBER,
                                      .dflt = row->dflt};
 
-        buf_puts(&text, row->kind < sizeof values / sizeof *values && values[row->kind] ? values[row->kind] : "value");
+        buf_puts(&text, values[row->kind]);
         if (row->kind == NUMBER)
             buf_printf(&text, ", %llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
         fact.values = buf_str(&text);

@@ -15,6 +15,7 @@
 #define SETTINGS_TOKEN_PATHS_MAX 8
 
 enum settings_sandbox { SETTINGS_SANDBOX_AUTO, SETTINGS_SANDBOX_REQUIRED, SETTINGS_SANDBOX_OFF };
+enum settings_switch { SETTINGS_OFF, SETTINGS_ON };
 #define LANES_MAX 8
 
 /* What kind of token it is, where that matters to how keys are made. TOKEN_TYPE_AUTO: the token process finds out. */
@@ -31,6 +32,7 @@ struct token_settings {
     char initialise[SETTINGS_URI]; /* text handed to C_Initialize (pReserved), "" = none */
     uint64_t type;                 /* enum token_type */
     uint64_t lanes;                /* signing lanes, 0 = one per processor */
+    enum settings_switch session_copies; /* new P-256 release keys can be copied into a session; those that can, are */
     char sync[PATH_MAX];           /* directory to syncfs after key generation, "" = none */
     char paths[SETTINGS_TOKEN_PATHS_MAX][PATH_MAX]; /* what a module other than SoftHSM reads and writes */
     unsigned n_paths;

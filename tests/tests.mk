@@ -72,7 +72,7 @@ FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
-FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c renewca.c),$(wildcard kmsd/token/*.c)) \
+FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c renewca.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c

@@ -17,11 +17,6 @@ const char *event_name(enum event ev)
     return EVENT_NAME[ev];
 }
 
-const char *outcome_name(enum outcome o)
-{
-    return OUTCOME_NAME[o];
-}
-
 static const char *const KINDS[] = {"ci", "service", "human", "system", "unknown", NULL};
 static const char *const METHODS[] = {"mtls", "internal", NULL};
 static const char *const IDENTITY_KINDS[] = {"ci", "service", "human", NULL};

@@ -25,7 +25,6 @@ enum event {
 enum outcome { OUTCOME_OK, OUTCOME_DENIED, OUTCOME_ERROR, OUTCOME_INTENT, OUTCOME_COUNT };
 
 const char *event_name(enum event ev);
-const char *outcome_name(enum outcome o);
 
 /* Checks every member of a record by the table; event and outcome are written on success. ERR_UNKNOWN_MEMBER or ERR_BAD_REQUEST names the member. */
 int schema_check(const json_t *record, enum event *ev, enum outcome *outcome, struct err *e) __attribute__((warn_unused_result));

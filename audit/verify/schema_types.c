@@ -5,8 +5,6 @@
 
 #include "base/timefmt.h"
 
-#define FIELDS_MAX 32
-
 enum { DIGIT = 1, LETTER = 2 }; /* of hexadecimal text, of base64 */
 static const uint8_t ALPHABET[256] = {
     ['0'] = 3, ['1'] = 3, ['2'] = 3, ['3'] = 3, ['4'] = 3, ['5'] = 3, ['6'] = 3, ['7'] = 3, ['8'] = 3, ['9'] = 3, ['a'] = 3, ['b'] = 3, ['c'] = 3,

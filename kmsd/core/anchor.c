@@ -183,8 +183,3 @@ void core_on_anchor(struct core *c, const char *problem)
     memcpy(c->anchor.problem, problem, n);
     c->anchor.problem[n] = '\0';
 }
-
-const char *core_anchor_problem(const struct core *c)
-{
-    return c->anchor.problem;
-}

@@ -82,9 +82,7 @@ int time_confirm(struct core *c, struct request *rq, struct err *e)
     int64_t seq;
     int verdict;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_int(&r, "seq", 0, JSON_INT_MAX, &seq, e) || json_get_str(&r, "reason", 500, &reason, e) ||
+    if (request_json(rq, &r, e) || json_get_int(&r, "seq", 0, JSON_INT_MAX, &seq, e) || json_get_str(&r, "reason", 500, &reason, e) ||
         json_done(&r, e) || reason_check(reason, e) || authorise(c, rq, NULL, NULL, NULL, e))
         return -1;
     verdict = idem_check(c, rq, e);
@@ -99,8 +97,5 @@ int time_confirm(struct core *c, struct request *rq, struct err *e)
         return -1;
     record_text(record, "reason", reason);
     json_object_set_new(record, "detail", json_pack("{s:I}", "seq", (json_int_t)seq));
-    if (commit(c, record, e))
-        return -1;
-    reply_committed(c, rq);
-    return 0;
+    return commit_answer(c, rq, record, e);
 }

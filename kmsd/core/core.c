@@ -101,43 +101,50 @@ static void front_certificate(struct core *c, enum child_role role, const struct
     c->front[role == CHILD_FRONT_ADMIN].not_after = frame_has(f, TAG_CERT) && !cert_facts(f->field[TAG_CERT], &facts, &e) ? facts.not_after : 0;
 }
 
-static int from_front(struct core *c, enum child_role role, const struct frame *f)
+static int front_hello(struct core *c, enum child_role role, const struct frame *f)
 {
-    char source[64], reason[64];
+    c->front[role == CHILD_FRONT_ADMIN].hello = true;
+    front_certificate(c, role, f);
+    c->io.proved(c->io.ctx, role, 0);
+    return 0;
+}
+
+static int tls_refused(struct core *c, const struct frame *f)
+{
+    char reason[64];
+
+    if (frame_text(f, TAG_REASON, reason, sizeof reason))
+        return -1;
+    metrics_tls_refused(c, reason, frame_u64(f, TAG_COUNT));
+    refusal_count(c, "", "", "", reason, frame_u64(f, TAG_COUNT));
+    return 0;
+}
+
+static int http_refused(struct core *c, const struct frame *f)
+{
+    uint64_t code = frame_u64(f, TAG_CODE);
+    char source[64];
+
+    if (frame_text(f, TAG_SOURCE, source, sizeof source) || code == ERR_NONE || code >= ERR_COUNT)
+        return -1;
+    c->metrics.refusals[code]++;
+    refusal_count(c, "", "", source, err_slug((enum err_code)code), 1);
+    return 0;
+}
+
+static int front_request(struct core *c, enum child_role role, const struct frame *f)
+{
+    uint64_t *last_id = &c->front[role == CHILD_FRONT_ADMIN].last_id;
     struct err e = {0};
     struct request *rq;
 
-    if (f->type == FRAME_HELLO) {
-        c->front[role == CHILD_FRONT_ADMIN].hello = true;
-        front_certificate(c, role, f);
-        c->io.proved(c->io.ctx, role, 0);
-        return 0;
-    }
-    if (f->type == FRAME_TLS_REFUSED) {
-        if (frame_text(f, TAG_REASON, reason, sizeof reason))
-            return -1;
-        metrics_tls_refused(c, reason, frame_u64(f, TAG_COUNT));
-        refusal_count(c, "", "", "", reason, frame_u64(f, TAG_COUNT));
-        return 0;
-    }
-    if (f->type == FRAME_HTTP_REFUSED) {
-        uint64_t code = frame_u64(f, TAG_CODE);
-
-        if (frame_text(f, TAG_SOURCE, source, sizeof source) || code == ERR_NONE || code >= ERR_COUNT)
-            return -1;
-        c->metrics.refusals[code]++;
-        refusal_count(c, "", "", source, err_slug((enum err_code)code), 1);
-        return 0;
-    }
-    if (f->type != FRAME_REQUEST)
-        return -1;
     /* Its numbers go up: none stands for two. */
-    if (f->id <= c->front[role == CHILD_FRONT_ADMIN].last_id)
+    if (f->id <= *last_id)
         return -1;
     rq = request_new(c, role, f, &e);
     if (!rq)
         return -1;
-    c->front[role == CHILD_FRONT_ADMIN].last_id = f->id;
+    *last_id = f->id;
     if (c->n_requests + c->n_items + c->n_after > IN_FLIGHT_MAX) {
         /* Rests on no record: it need not wait for a disk that hangs, behind the many that do. */
         err_set(&e, ERR_BUSY, "too many requests are being worked on");
@@ -150,6 +157,17 @@ static int from_front(struct core *c, enum child_role role, const struct frame *
     else
         request_run(c, rq);
     return 0;
+}
+
+static int from_front(struct core *c, enum child_role role, const struct frame *f)
+{
+    switch (f->type) {
+    case FRAME_REQUEST: return front_request(c, role, f);
+    case FRAME_HELLO: return front_hello(c, role, f);
+    case FRAME_TLS_REFUSED: return tls_refused(c, f);
+    case FRAME_HTTP_REFUSED: return http_refused(c, f);
+    default: return -1;
+    }
 }
 
 static int from_lane(struct core *c, enum child_role role, unsigned index, const struct frame *f)
@@ -348,9 +366,4 @@ bool core_finished(const struct core *c)
 const struct state *core_state(const struct core *c)
 {
     return c->state;
-}
-
-uint64_t core_durable_seq(const struct core *c)
-{
-    return c->durable;
 }

@@ -85,11 +85,9 @@ const char *core_lacks(const struct core *c);
 bool core_finished(const struct core *c); /* daemon.stop is durable: the host may leave */
 /* Why this log must not be served (the token has seen a longer or another one): words for the operator, NULL = nothing. The core stops by itself then. */
 const char *core_refuses(const struct core *c);
-/* The host tells why the anchor's file is behind the log, "" = it is not; and what it told last. */
+/* The host tells why the anchor's file is behind the log, "" = it is not. */
 void core_on_anchor(struct core *c, const char *problem);
-const char *core_anchor_problem(const struct core *c);
-/* For tests and the host: the fold as of the last appended record, and what is durable. */
+/* For tests: the fold as of the last appended record. */
 const struct state *core_state(const struct core *c);
-uint64_t core_durable_seq(const struct core *c); /* seq after the last durable record */
 
 #endif

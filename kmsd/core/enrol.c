@@ -22,9 +22,7 @@ static int parse(struct request *rq, struct enrol *n, struct err *e)
     struct json_reader r;
 
     memset(n, 0, sizeof *n);
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "kind", 16, &n->kind, e) || json_opt_str(&r, "name", 1024, &n->name, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "kind", 16, &n->kind, e) || json_opt_str(&r, "name", 1024, &n->name, e) ||
         json_opt_str(&r, "csr", PEM_MAX, &n->csr, e) || json_opt_str(&r, "certificate", PEM_MAX, &n->certificate, e) ||
         json_opt_str(&r, "spiffe", X509_SAN_TEXT - 1, &n->spiffe, e) || json_opt_str(&r, "dns", X509_SAN_TEXT - 1, &n->dns, e) ||
         json_opt_str(&r, "ca", PEM_MAX, &n->ca, e) || json_opt_array(&r, "ssh", SSH_KEYS_MAX, &n->ssh, e) ||

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "audit/state/keylife.h"
-#include "base/enc.h"
 #include "base/num.h"
 #include "base/timefmt.h"
 #include "kmsd/core/internal.h"
@@ -129,22 +128,11 @@ static void on_erased(struct core *c, struct request *rq, const struct frame *re
 static void erase(struct core *c, struct request *rq)
 {
     const struct key *k = state_key(c->state, c->erase.key);
-    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_DESTROY, c->clock.boot + ERASE_TIME, 1, on_erased, NULL);
-    BUF_AUTO label = BUF_INIT(256);
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
+    struct lane_op *op = lane_op_key(lane_op_new(CHILD_LANE_ADMIN, FRAME_DESTROY, c->clock.boot + ERASE_TIME, 1, on_erased, NULL), k, span_of(NULL, 0));
 
     (void)rq;
-    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
+    if (!op)
         abort(); /* the next start goes on */
-    buf_printf(&label, "kmsd:release:%s:%llu", k->name, (unsigned long long)k->version);
-    mark = frame_begin(&op->frame, FRAME_DESTROY, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
-    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put_str(&op->frame, TAG_LABEL, buf_str(&label));
-    frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
-    frame_end(&op->frame, mark);
     lane_submit(c, op);
 }
 

@@ -83,9 +83,7 @@ static int set_enabled(struct core *c, struct request *rq, bool enabled, struct 
     json_t *record;
     int verdict;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, &reason, e) || json_done(&r, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "reason", 500, &reason, e) || json_done(&r, e) ||
         reason_check(reason, e) || !(i = named(c, rq, e)))
         return -1;
     verdict = idem_check(c, rq, e);
@@ -105,10 +103,7 @@ static int set_enabled(struct core *c, struct request *rq, bool enabled, struct 
         return -1;
     record_text(record, "reason", reason);
     json_object_set_new(record, "detail", json_pack("{s:s}", "name", i->name));
-    if (commit(c, record, e))
-        return -1;
-    reply_committed(c, rq);
-    return 0;
+    return commit_answer(c, rq, record, e);
 }
 
 int identities_disable(struct core *c, struct request *rq, struct err *e)

@@ -317,6 +317,8 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
 struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
+/* The body as a JSON object, to be taken member by member. It is read once, however often the handler runs. */
+int request_json(struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
 int query_check(const struct request *rq, const char *const *known, struct err *e) __attribute__((warn_unused_result));
 int query_get(const struct request *rq, const char *name, char *out, size_t size) __attribute__((warn_unused_result));
@@ -363,6 +365,8 @@ void room_set(struct core *c, const struct core_room *room);
 int commit_blob(struct core *c, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
 /* Answers with the record that was committed last, and lets go what waited for rq. */
 void reply_committed(struct core *c, struct request *rq);
+/* Commits the record (taken over) and answers with it. */
+int commit_answer(struct core *c, struct request *rq, json_t *record, struct err *e) __attribute__((warn_unused_result));
 void after_reply(struct core *c, struct request *rq, struct buf *frame);
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq) __attribute__((warn_unused_result));
 void commit_done(struct core *c);
@@ -413,6 +417,9 @@ bool snapshot_settled(struct core *c);
 /* lanes.c: work for the lanes */
 struct lane_op *lane_op_new(enum child_role role, enum frame_type type, int64_t deadline, unsigned attempts_max,
                             void (*done)(struct core *c, struct request *rq, const struct frame *result, struct err *e), struct request *rq);
+/* Writes the frame of work with a key: what a frame of op's type must have of the key, and the input where there is one (data not NULL).
+ * Takes NULL for no memory; NULL = failed, op is freed. */
+struct lane_op *lane_op_key(struct lane_op *op, const struct key *k, struct span input) __attribute__((warn_unused_result));
 void lane_submit(struct core *c, struct lane_op *op);   /* takes op */
 void lane_give(struct core *c, struct lane *l, struct lane_op *op); /* to this lane, whatever its state; takes op */
 int lane_answer(struct core *c, struct lane *l, const struct frame *f) __attribute__((warn_unused_result));
@@ -434,7 +441,6 @@ void lane_up(struct core *c, struct lane *l);
 void lane_down(struct core *c, struct lane *l, const char *reason);
 void lane_loaded(struct core *c, struct lane *l, bool well);
 void lane_probed(struct core *c, struct lane *l, bool well);
-void lane_end(struct core *c, struct lane *l, const char *reason);
 void lanes_tick(struct core *c);
 void lanes_load_key(struct core *c, const struct key *k);
 void lane_unloaded(struct core *c, struct lane *l, bool well);
@@ -448,6 +454,8 @@ const char *reconcile_word(const struct core *c, const struct key *k);
 bool reconcile_all_lost(const struct core *c);          /* the token was looked through and has no key as it was recorded */
 /* ERR_TOKEN_UNAVAILABLE for a key that is not there exactly once; then the token is looked through again. */
 int reconcile_check(struct core *c, const struct key *k, struct err *e) __attribute__((warn_unused_result));
+/* keys.c: the key that the path names, when the caller may do with it what the route is for */
+const struct key *key_named(struct core *c, struct request *rq, struct err *e);
 /* keylife.c: may the key sign and hand out what it signed? ERR_KEY_NOT_ACTIVE, ERR_KEY_COMPROMISED with the way out. */
 int keylife_usable(const struct key *k, struct err *e) __attribute__((warn_unused_result));
 int keylife_answerable(const struct core *c, const char *key, struct err *e) __attribute__((warn_unused_result)); /* as keylife_usable, by name */

@@ -43,9 +43,7 @@ static int parse(struct request *rq, const char **reason, struct err *e)
 {
     struct json_reader r;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    return !rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, reason, e) || json_done(&r, e) ? -1 : reason_check(*reason, e);
+    return request_json(rq, &r, e) || json_get_str(&r, "reason", 500, reason, e) || json_done(&r, e) ? -1 : reason_check(*reason, e);
 }
 
 static int parse_destroy(const struct core *c, struct request *rq, const char **reason, int64_t *delay, struct err *e)
@@ -53,9 +51,7 @@ static int parse_destroy(const struct core *c, struct request *rq, const char **
     struct json_reader r;
     int64_t hours, seconds;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "reason", 500, reason, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "reason", 500, reason, e) ||
         json_opt_int(&r, "delay_hours", DELAY_HOURS_MIN, DELAY_HOURS_MAX, 0, &hours, e) ||
         json_opt_int(&r, "delay_seconds", 1, DELAY_HOURS_MAX * 3600, 0, &seconds, e) || json_done(&r, e) || reason_check(*reason, e))
         return -1;
@@ -65,23 +61,6 @@ static int parse_destroy(const struct core *c, struct request *rq, const char **
         return err_set(e, ERR_BAD_REQUEST, "delay_seconds is for development instances only; delay_hours is %d at least", DELAY_HOURS_MIN);
     *delay = seconds ? seconds * TIME_SECOND_US : (hours ? hours : DELAY_HOURS_MIN) * HOUR_US;
     return 0;
-}
-
-/* The key that the path names, when the caller may do this with it. */
-static const struct key *named(struct core *c, struct request *rq, struct err *e)
-{
-    const struct key *k;
-
-    if (name_check(rq->param, "key", e))
-        return NULL;
-    rq->sign.key = rq->param;
-    if (authorise(c, rq, rq->param, NULL, NULL, e))
-        return NULL;
-    k = state_key(c->state, rq->param);
-    if (k && k->active)
-        return k;
-    err_set(e, ERR_NOT_FOUND, "there is no key %s", rq->param);
-    return NULL;
 }
 
 /* Signing lanes hold the keys that sign, and no others. */
@@ -96,7 +75,7 @@ static void tell_lanes(struct core *c, const struct key *k, bool signed_before)
 /* The one road of every change. delay: how far ahead a destruction is, else 0. */
 static int change(struct core *c, struct request *rq, const char *reason, int64_t delay, struct err *e)
 {
-    const struct key *k = named(c, rq, e);
+    const struct key *k = key_named(c, rq, e);
     int verdict = k ? idem_check(c, rq, e) : -1;
     char due[TIME_TEXT];
     enum key_state to;

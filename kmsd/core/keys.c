@@ -42,11 +42,14 @@ int keys_list(struct core *c, struct request *rq, struct err *e)
     return 0;
 }
 
-static struct key *readable(struct core *c, struct request *rq, struct err *e)
+const struct key *key_named(struct core *c, struct request *rq, struct err *e)
 {
-    struct key *k;
+    const struct key *k;
 
-    if (name_check(rq->param, "key", e) || authorise(c, rq, rq->param, NULL, NULL, e))
+    if (name_check(rq->param, "key", e))
+        return NULL;
+    rq->sign.key = rq->param; /* a refusal is recorded with it */
+    if (authorise(c, rq, rq->param, NULL, NULL, e))
         return NULL;
     k = state_key(c->state, rq->param);
     if (k && k->active)
@@ -62,7 +65,7 @@ int keys_show(struct core *c, struct request *rq, struct err *e)
     const char *word;
     json_t *view;
 
-    if (query_check(rq, none, e) || !(k = readable(c, rq, e)))
+    if (query_check(rq, none, e) || !(k = key_named(c, rq, e)))
         return -1;
     view = key_view(k);
     word = reconcile_word(c, k);
@@ -105,7 +108,7 @@ int keys_public(struct core *c, struct request *rq, struct err *e)
     BUF_AUTO out = BUF_INIT(16384);
     const struct key *k;
 
-    if (query_check(rq, known, e) || !(k = readable(c, rq, e)))
+    if (query_check(rq, known, e) || !(k = key_named(c, rq, e)))
         return -1;
     if (query_get(rq, "format", format, sizeof format) < 0)
         format[0] = '\0';
@@ -177,20 +180,10 @@ static void on_generated(struct core *c, struct request *rq, const struct frame 
 static void generate(struct core *c, struct request *rq)
 {
     const struct key *k = state_key(c->state, rq->sign.key);
-    struct lane_op *op = lane_op_new(CHILD_LANE_ADMIN, FRAME_GENERATE, c->clock.boot + GENERATE_TIME, 1, on_generated, rq);
-    BUF_AUTO label = BUF_INIT(256);
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
+    struct lane_op *op = lane_op_key(lane_op_new(CHILD_LANE_ADMIN, FRAME_GENERATE, c->clock.boot + GENERATE_TIME, 1, on_generated, rq), k, span_of(NULL, 0));
 
-    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
+    if (!op)
         abort(); /* the orphan intent is ended at the next start */
-    buf_printf(&label, "kmsd:release:%s:%llu", k->name, (unsigned long long)k->version);
-    mark = frame_begin(&op->frame, FRAME_GENERATE, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
-    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put_str(&op->frame, TAG_LABEL, buf_str(&label));
-    frame_end(&op->frame, mark);
     lane_submit(c, op);
 }
 
@@ -211,9 +204,7 @@ static int parse(struct request *rq, const char **algorithm, const char **scheme
 {
     struct json_reader r;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "name", 1024, &rq->sign.key, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "name", 1024, &rq->sign.key, e) ||
         json_get_str(&r, "algorithm", 32, algorithm, e) || json_get_str(&r, "scheme", 32, scheme, e) || json_done(&r, e) ||
         name_check(rq->sign.key, "name", e))
         return -1;

@@ -1,9 +1,7 @@
 /* What becomes of a lane: started, waiting for its token, proving that it can sign, working, silent, ended. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "audit/state/keylife.h"
-#include "base/enc.h"
 #include "kmsd/core/internal.h"
 
 #define TOKEN_MAX 16384
@@ -27,6 +25,17 @@ struct lane *lane_of(struct core *c, enum child_role role, unsigned index)
     return l;
 }
 
+/* What it was given goes elsewhere at once: a process that cannot be killed keeps nobody waiting. */
+static void lane_end(struct core *c, struct lane *l, const char *reason)
+{
+    if (l->killed)
+        return;
+    l->killed = true;
+    l->state = LANE_DOWN;
+    c->io.kill(c->io.ctx, l->role, l->index, reason);
+    lane_return(c, l);
+}
+
 /* A lane that cannot load one key serves the others; a signature with that key then fails by name. */
 void lane_loaded(struct core *c, struct lane *l, bool well)
 {
@@ -42,20 +51,10 @@ void lane_loaded(struct core *c, struct lane *l, bool well)
 
 static void load(struct core *c, struct lane *l, const struct key *k)
 {
-    struct lane_op *op = lane_op_new(l->role, FRAME_LOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL);
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
+    struct lane_op *op = lane_op_key(lane_op_new(l->role, FRAME_LOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL), k, span_of(NULL, 0));
 
-    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id)) {
-        free(op);
+    if (!op)
         return;
-    }
-    mark = frame_begin(&op->frame, FRAME_LOAD, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
-    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
-    frame_end(&op->frame, mark);
     c->rsa = c->rsa || !strncmp(k->algorithm, "rsa-", 4);
     lane_give(c, l, op);
 }
@@ -69,19 +68,12 @@ void lane_unloaded(struct core *c, struct lane *l, bool well)
 
 static void unload(struct core *c, struct lane *l, const struct key *k)
 {
-    struct lane_op *op = lane_op_new(l->role, FRAME_UNLOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL);
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
+    struct lane_op *op = lane_op_key(lane_op_new(l->role, FRAME_UNLOAD, c->clock.boot + LOAD_TIME, 1, NULL, NULL), k, span_of(NULL, 0));
 
-    if (!op || hex_decode(k->key_id, strlen(k->key_id), id, sizeof id)) {
-        free(op);
+    if (op)
+        lane_give(c, l, op);
+    else
         lane_end(c, l, "key not dropped");
-        return;
-    }
-    mark = frame_begin(&op->frame, FRAME_UNLOAD, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_end(&op->frame, mark);
-    lane_give(c, l, op);
 }
 
 struct loading {
@@ -164,17 +156,6 @@ void lane_down(struct core *c, struct lane *l, const char *reason)
 {
     l->state = strcmp(reason, REASON_SEALED) ? LANE_DOWN : LANE_SEALED;
     l->killed = false;
-    lane_return(c, l);
-}
-
-/* What it was given goes elsewhere at once: a process that cannot be killed keeps nobody waiting. */
-void lane_end(struct core *c, struct lane *l, const char *reason)
-{
-    if (l->killed)
-        return;
-    l->killed = true;
-    l->state = LANE_DOWN;
-    c->io.kill(c->io.ctx, l->role, l->index, reason);
     lane_return(c, l);
 }
 

@@ -16,6 +16,7 @@ static const struct {
     {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100
+#define KEY_FRAME_LEN 128 /* of a frame with a key's id and scheme, without the input */
 
 /* How a lane's failure reads to the caller. */
 static const struct {
@@ -59,6 +60,42 @@ static void op_free(struct lane_op *op)
 {
     buf_free(&op->frame);
     free(op);
+}
+
+/* The label that both halves of a key bear in the token. */
+static void put_label(struct buf *frame, const struct key *k)
+{
+    BUF_AUTO label = BUF_INIT(256);
+
+    buf_printf(&label, "kmsd:release:%s:%llu", k->name, (unsigned long long)k->version);
+    frame_put_str(frame, TAG_LABEL, buf_str(&label));
+}
+
+struct lane_op *lane_op_key(struct lane_op *op, const struct key *k, struct span input)
+{
+    uint8_t id[KEY_ID_LEN];
+    size_t mark;
+
+    if (!op)
+        return NULL;
+    buf_expect(&op->frame, input.len + KEY_FRAME_LEN);
+    mark = frame_begin(&op->frame, op->type, 0);
+    op->frame.failed |= hex_decode(k->key_id, strlen(k->key_id), id, sizeof id) != 0;
+    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
+    if (frame_requires(op->type, TAG_ALGORITHM))
+        frame_put_str(&op->frame, TAG_ALGORITHM, k->algorithm);
+    if (frame_requires(op->type, TAG_SCHEME))
+        frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
+    if (frame_requires(op->type, TAG_LABEL))
+        put_label(&op->frame, k);
+    if (frame_requires(op->type, TAG_SPKI))
+        frame_put(&op->frame, TAG_SPKI, buf_span(&k->spki));
+    frame_put(&op->frame, TAG_INPUT, input);
+    frame_end(&op->frame, mark);
+    if (!buf_ok(&op->frame))
+        return op;
+    op_free(op);
+    return NULL;
 }
 
 static void finish(struct core *c, struct lane_op *op, const struct frame *result, struct err *e)

@@ -67,8 +67,5 @@ int policy_put(struct core *c, struct request *rq, struct err *e)
     if (!record)
         return -1;
     json_object_set_new(record, "detail", json_pack("{s:s}", "sha256", rq->body_sha256));
-    if (commit(c, record, e))
-        return -1;
-    reply_committed(c, rq);
-    return 0;
+    return commit_answer(c, rq, record, e);
 }

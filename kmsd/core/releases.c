@@ -12,9 +12,7 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e)
     json_t *record;
     int verdict;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    if (!rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "app", 1024, &s->app, e) || json_get_str(&r, "channel", 1024, &s->channel, e) ||
+    if (request_json(rq, &r, e) || json_get_str(&r, "app", 1024, &s->app, e) || json_get_str(&r, "channel", 1024, &s->channel, e) ||
         json_get_str(&r, "version", 1024, &s->version, e) || json_get_str(&r, "reason", 500, &reason, e) || json_done(&r, e) ||
         reason_check(reason, e) || app_check(s->app, "app", e) || name_check(s->channel, "channel", e) || version_check(s->version, e) ||
         authorise(c, rq, NULL, s->app, s->channel, e))
@@ -34,8 +32,5 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e)
         return -1;
     json_object_set_new(record, "artifact", record_artifact(s->app, s->channel, s->version));
     record_text(record, "reason", reason);
-    if (commit(c, record, e))
-        return -1;
-    reply_committed(c, rq);
-    return 0;
+    return commit_answer(c, rq, record, e);
 }

@@ -16,12 +16,9 @@ static int parse(struct request *rq, struct renewal *n, struct err *e)
 {
     struct json_reader r;
 
-    if (!rq->json)
-        rq->json = json_read_object(rq->body.data, rq->body.len, 65536, e);
-    return !rq->json || json_begin(&r, rq->json, "", e) || json_get_str(&r, "csr", PEM_MAX, &n->csr, e) ||
-                   json_opt_int(&r, "days", 1, 398, 90, &n->days, e) || json_done(&r, e)
-               ? -1
-               : 0;
+    if (request_json(rq, &r, e) || json_get_str(&r, "csr", PEM_MAX, &n->csr, e) || json_opt_int(&r, "days", 1, 398, 90, &n->days, e) || json_done(&r, e))
+        return -1;
+    return 0;
 }
 
 static const struct credential *used(const struct identity *i, const struct request *rq)

@@ -146,3 +146,11 @@ void reply_committed(struct core *c, struct request *rq)
     free(line);
     wake_waiters(c);
 }
+
+int commit_answer(struct core *c, struct request *rq, json_t *record, struct err *e)
+{
+    if (commit(c, record, e))
+        return -1;
+    reply_committed(c, rq);
+    return 0;
+}

@@ -145,6 +145,13 @@ static const char *query_next(const char **at, size_t *name_len, size_t *len)
     return start;
 }
 
+int request_json(struct request *rq, struct json_reader *r, struct err *e)
+{
+    if (!rq->json)
+        rq->json = json_read_object(rq->body.data, rq->body.len, rq->route->body_max, e);
+    return rq->json ? json_begin(r, rq->json, "", e) : -1;
+}
+
 int query_check(const struct request *rq, const char *const *known, struct err *e)
 {
     const char *at = rq->query, *p;

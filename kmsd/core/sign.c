@@ -162,25 +162,15 @@ static int send_to_lane(struct core *c, struct request *rq, const struct key *k,
 {
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     struct lane_op *op;
-    uint8_t id[KEY_ID_LEN];
-    size_t mark;
 
     buf_free(&rq->input);
     rq->input = BUF_INIT(INPUT_MAX);
     if (input_of(c, rq->draft, &payload, &rq->input, e))
         return -1;
-    if (hex_decode(k->key_id, strlen(k->key_id), id, sizeof id))
-        return err_set(e, ERR_INTERNAL, "the key has no CKA_ID");
-    op = lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq);
+    op = lane_op_key(lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq), k, buf_span(&rq->input));
     if (!op)
         return err_set(e, ERR_BUSY, "the service is out of memory");
     op->wanted = still_wanted;
-    buf_expect(&op->frame, rq->input.len + 128);
-    mark = frame_begin(&op->frame, FRAME_SIGN, 0);
-    frame_put(&op->frame, TAG_KEY_ID, span_of(id, sizeof id));
-    frame_put_str(&op->frame, TAG_SCHEME, k->scheme);
-    frame_put(&op->frame, TAG_INPUT, buf_span(&rq->input));
-    frame_end(&op->frame, mark);
     flight_begin(c, rq);
     lane_submit(c, op);
     return 0;

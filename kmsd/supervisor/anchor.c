@@ -4,16 +4,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "audit/logdir.h"
-#include "audit/state/state.h"
 #include "base/enc.h"
 #include "base/fsutil.h"
 #include "base/num.h"
 #include "kmsd/supervisor/anchorlook.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/offline.h"
-
-#define REASON_TEXT_MAX 256
+#include "kmsd/supervisor/offlinelog.h"
 
 static const char USAGE[] =
     "usage: kmsd anchor (--settings FILE | --dir DIR) [--accept --reason TEXT [--token SEQ:HASH] [--yes]]\n"
@@ -65,18 +62,6 @@ static int parse_head(const char *text, struct accept *a)
     return 0;
 }
 
-static int check_reason(const char *text, struct err *e)
-{
-    size_t n = strlen(text);
-
-    if (!n || n > REASON_TEXT_MAX || utf8_check(text, n))
-        return err_set(e, ERR_BAD_REQUEST, "--reason must be a text of 1 to %d bytes", REASON_TEXT_MAX);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
-    return 0;
-}
-
 static bool confirmed(const struct accept *a)
 {
     char word[16] = "";
@@ -111,80 +96,28 @@ static json_t *reset_record(const struct accept *a, uint64_t counter)
     return record;
 }
 
-struct rewriting {
-    const struct accept *accept;
-    struct state *state;
-    struct logdir log;
-    json_t *recovered;
-};
-
-static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
-{
-    return logdir_blob_read(((struct rewriting *)ctx)->accept->settings.audit_dir, sha256, out, e);
-}
-
-static int apply(void *ctx, const json_t *record, struct span line, struct err *e)
-{
-    struct rewriting *w = ctx;
-    const struct blob_source blobs = {read_blob, w};
-
-    return state_apply(w->state, record, line, &blobs, e);
-}
-
-static int add(json_t *record, struct chain *chain, const char *boot, struct buf *lines, struct err *e)
-{
-    int failed = record ? record_seal(record, chain, clock_wall_us(), boot, lines, e) : err_set(e, ERR_INTERNAL, "out of memory");
-
-    json_decref(record);
-    return failed;
-}
-
 /* First the record, then the anchor: after a crash in between the service still refuses, and this command is run again. */
-static int rewrite(struct rewriting *w, struct err *e)
+static int rewrite(const struct accept *a, struct offline_log *log, struct err *e)
 {
-    BUF_AUTO lines = BUF_INIT(2 * (RECORD_LINE_MAX + 1));
-    struct chain chain = w->state->chain;
-    uint64_t first = chain.next_seq;
-    struct anchor a = {.counter = anchor_next_counter(w->accept->look.anchor.counter, clock_wall_us())};
-    char boot[RECORD_BOOT_HEX];
-    uint8_t id[16];
+    struct anchor next = {.counter = anchor_next_counter(a->look.anchor.counter, clock_wall_us())};
 
-    if (random_bytes(id, sizeof id))
-        return err_set(e, ERR_INTERNAL, "no random bytes");
-    hex_encode(id, sizeof id, boot);
-    if (w->recovered) {
-        json_t *record = record_new("log.recovered", "ok", &actor_system, "");
-
-        json_object_set(record, "detail", w->recovered);
-        if (add(record, &chain, boot, &lines, e))
-            return -1;
-    }
-    if (add(reset_record(w->accept, a.counter), &chain, boot, &lines, e) || logdir_append(&w->log, first, buf_span(&lines), e))
+    if (strcmp(log->state->head, a->look.head))
+        return err_set(e, ERR_BUSY, "the log changed while it was read; run the command again");
+    if (offline_log_append(log, reset_record(a, next.counter), &next.seq, next.hash, e))
         return -1;
-    memcpy(a.instance, w->state->instance, sizeof a.instance);
-    memcpy(a.hash, chain.prev, sizeof a.hash);
-    a.seq = chain.next_seq - 1;
-    if (anchor_file_create(w->accept->settings.anchor, &a, e))
+    memcpy(next.instance, log->state->instance, sizeof next.instance);
+    if (anchor_file_create(a->settings.anchor, &next, e))
         return -1;
-    printf("accepted; record %llu:%s says so, and the anchor names it\n", (unsigned long long)a.seq, a.hash);
+    printf("accepted; record %llu:%s says so, and the anchor names it\n", (unsigned long long)next.seq, next.hash);
     return 0;
 }
 
 static int go_on(const struct accept *a, struct err *e)
 {
-    struct rewriting w = {.accept = a, .state = state_new()};
-    const struct log_reader reader = {.each = apply, .ctx = &w};
-    int failed;
+    struct offline_log log = OFFLINE_LOG_CLOSED;
+    int failed = offline_log_open_anyway(&log, &a->settings, e) || rewrite(a, &log, e);
 
-    if (!w.state)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    failed = logdir_open(&w.log, a->settings.audit_dir, &reader, &w.recovered, e);
-    if (!failed) {
-        failed = strcmp(w.state->head, a->look.head) ? err_set(e, ERR_BUSY, "the log changed while it was read; run the command again") : rewrite(&w, e);
-        logdir_close(&w.log);
-    }
-    json_decref(w.recovered);
-    state_free(w.state);
+    offline_log_close(&log);
     return failed;
 }
 
@@ -192,7 +125,7 @@ static int run(struct accept *a)
 {
     struct err e = {0};
 
-    if (a->accept && (check_reason(a->reason, &e) || offline_owner(&a->settings, &e) || offline_lock(&a->settings, &e)))
+    if (a->accept && (offline_reason(a->reason, &e) || offline_owner(&a->settings, &e) || offline_lock(&a->settings, &e)))
         return fail(&e);
     if (anchor_look(&a->settings, &a->look, &e))
         return fail(&e);

@@ -1,9 +1,7 @@
 /* `kmsd check`: says in words what is wrong with an instance. */
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +16,7 @@
 #include "kmsd/supervisor/anchorlook.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
+#include "kmsd/supervisor/offline.h"
 
 #define SOON_US (30 * 86400 * INT64_C(1000000))
 
@@ -234,20 +233,14 @@ static const char USAGE[] = "usage: kmsd check (--settings FILE | --dir DIR)\n\n
 
 int command_check(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
-    char file[PATH_MAX] = "";
     struct settings s;
     struct report r = {.s = &s};
     struct err e = {0};
-    int opt;
+    int code = offline_settings(argc, argv, USAGE, &s, &e);
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if ((opt != 's' && opt != 'd') || path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
-    if (!file[0] || optind != argc)
-        return fputs(USAGE, stderr), 2;
-    if (settings_load(file, &s, &e)) {
+    if (code >= 0)
+        return code;
+    if (e.code) {
         problem(&r, "settings", e.detail);
         return 1;
     }

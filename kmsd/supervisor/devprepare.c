@@ -80,7 +80,7 @@ static int make_keys(struct devserver *d, struct err *e)
 
 static int make_instance(struct devserver *d, struct err *e)
 {
-    char csr[PATH_MAX], cert[PATH_MAX], ssh[PATH_MAX], handle[32];
+    char csr[PATH_MAX], cert[PATH_MAX], ssh[PATH_MAX], handle[ADMIN_HANDLE];
     BUF_AUTO ci = BUF_INIT(128), admin = BUF_INIT(128);
     struct instance_plan plan = {.dir = d->dir, .origin = DEV_ORIGIN, .mode = "dev", .module = d->module, .n_admin_ssh = 1, .policy = example_policy("dev")};
 

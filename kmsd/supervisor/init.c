@@ -33,7 +33,7 @@ static int fail(const struct err *e)
 static int run(struct instance_plan *plan, const char *policy_file)
 {
     BUF_AUTO policy = BUF_INIT(POLICY_TEXT_MAX);
-    char handle[32], out[PATH_MAX];
+    char handle[ADMIN_HANDLE], out[PATH_MAX];
     struct err e = {0};
 
     plan->policy = example_policy("bootstrap");

@@ -20,7 +20,7 @@
 struct work {
     const struct instance_plan *plan;
     char settings[PATH_MAX], fresh[PATH_MAX], audit[PATH_MAX];
-    char handle[32];
+    char handle[ADMIN_HANDLE];
     json_t *setup;      /* what the token program printed */
 };
 
@@ -36,14 +36,14 @@ static int paths(struct work *w, struct err *e)
     return 0;
 }
 
-static int choose_handle(struct work *w, struct err *e)
+int admin_handle(char out[static ADMIN_HANDLE], struct err *e)
 {
     uint8_t bytes[8];
 
     if (random_bytes(bytes, sizeof bytes))
         return err_set(e, ERR_INTERNAL, "no random bytes");
-    memcpy(w->handle, "h-", 3);
-    hex_encode(bytes, sizeof bytes, w->handle + 2);
+    memcpy(out, "h-", 2);
+    hex_encode(bytes, sizeof bytes, out + 2);
     return 0;
 }
 
@@ -211,7 +211,7 @@ static int create(struct work *w, struct err *e)
     const struct instance_plan *p = w->plan;
     const char *module = p->module ? p->module : "/usr/lib/softhsm/libsofthsm2.so";
 
-    if (check_policy(p, e) || paths(w, e) || choose_handle(w, e) || dir_make(p->dir, 0750, e) || logdir_make(w->audit, e) ||
+    if (check_policy(p, e) || paths(w, e) || admin_handle(w->handle, e) || dir_make(p->dir, 0750, e) || logdir_make(w->audit, e) ||
         settings_write(w->fresh, p->origin, p->listen_ci, p->listen_admin, module, e) || set_up_tokens(w, e) || begin_log(w, e) ||
         make_anchor(w, e))
         return -1;
@@ -220,7 +220,7 @@ static int create(struct work *w, struct err *e)
     return dir_sync(p->dir, e);
 }
 
-int instance_create(const struct instance_plan *plan, char handle[static 32], struct err *e)
+int instance_create(const struct instance_plan *plan, char handle[static ADMIN_HANDLE], struct err *e)
 {
     struct work w = {.plan = plan};
     int failed = create(&w, e);

@@ -7,6 +7,7 @@
 #include "kmsd/supervisor/account.h"
 
 #define FOUNDERS_MAX 8
+#define ADMIN_HANDLE 19 /* "h-", 16 hexadecimal digits, NUL */
 
 struct instance_plan {
     const char *dir;
@@ -22,7 +23,9 @@ struct instance_plan {
     struct span policy;                       /* YAML text */
 };
 /* Creates everything or says why not. kmsd.yaml appears last: where it stands, the instance is whole. handle receives the first administrator's handle. */
-int instance_create(const struct instance_plan *plan, char handle[static 32], struct err *e) __attribute__((warn_unused_result));
+int instance_create(const struct instance_plan *plan, char handle[static ADMIN_HANDLE], struct err *e) __attribute__((warn_unused_result));
+/* A new name for an administrator: it says nothing of the person. */
+int admin_handle(char out[static ADMIN_HANDLE], struct err *e) __attribute__((warn_unused_result));
 
 /* A development instance is not served as a production one: its keys and policy were made for trying things out. */
 int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e) __attribute__((warn_unused_result));

@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "base/fsutil.h"
+#include "base/json.h"
 #include "kmsd/supervisor/account.h"
 #include "kmsd/supervisor/instance.h"
 
 #define LOCK_WAIT_MS 200
 #define WORDS_MAX 16
+#define REASON_TEXT_MAX 256
 
 int offline_settings(int argc, char **argv, const char *usage, struct settings *s, struct err *e)
 {
@@ -29,6 +31,18 @@ int offline_settings(int argc, char **argv, const char *usage, struct settings *
         return fputs(usage, stderr), 2;
     (void)!settings_load(file, s, e);
     return -1;
+}
+
+int offline_reason(const char *text, struct err *e)
+{
+    size_t n = strlen(text);
+
+    if (!n || n > REASON_TEXT_MAX || utf8_check(text, n))
+        return err_set(e, ERR_BAD_REQUEST, "--reason must be a text of 1 to %d bytes", REASON_TEXT_MAX);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
+    return 0;
 }
 
 int offline_not_sealed(const struct settings *s, struct err *e)

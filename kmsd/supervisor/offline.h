@@ -7,6 +7,8 @@
 
 /* Reads --settings FILE or --dir DIR, and nothing else; loads. The exit code of the command, or -1 to go on (then e may be filled). */
 int offline_settings(int argc, char **argv, const char *usage, struct settings *s, struct err *e) __attribute__((warn_unused_result));
+/* May this be what --reason says? It goes into the log as it is. */
+int offline_reason(const char *text, struct err *e) __attribute__((warn_unused_result));
 /* No command tries a PIN that was refused. */
 int offline_not_sealed(const struct settings *s, struct err *e) __attribute__((warn_unused_result));
 /* Only the owner of the log may: files made by another user would be in the service's way. */

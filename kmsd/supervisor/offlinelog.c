@@ -20,21 +20,30 @@ static int apply(void *ctx, const json_t *record, struct span line, struct err *
     return state_apply(l->state, record, line, &blobs, e);
 }
 
+static int open_against(struct offline_log *l, const struct settings *s, const struct anchor *anchor, struct err *e)
+{
+    const struct log_reader reader = {.each = apply, .ctx = l, .anchor = anchor};
+
+    l->settings = s;
+    l->state = state_new();
+    if (!l->state)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    return logdir_open(&l->log, s->audit_dir, &reader, &l->recovered, e);
+}
+
 int offline_log_open(struct offline_log *l, const struct settings *s, struct err *e)
 {
     enum anchor_file_state state;
     struct anchor anchor;
-    const struct log_reader reader = {.each = apply, .ctx = l, .anchor = &anchor};
 
-    *l = (struct offline_log){.settings = s, .log.fd = -1};
-    if (anchor_file_need(s->anchor, &anchor, &state, e))
-        return -1;
-    l->state = state_new();
-    if (!l->state)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    if (logdir_open(&l->log, s->audit_dir, &reader, &l->recovered, e))
+    if (anchor_file_need(s->anchor, &anchor, &state, e) || open_against(l, s, &anchor, e))
         return -1;
     return strcmp(anchor.instance, l->state->instance) ? err_set(e, ERR_BAD_REQUEST, "the anchor %s belongs to another instance", s->anchor) : 0;
+}
+
+int offline_log_open_anyway(struct offline_log *l, const struct settings *s, struct err *e)
+{
+    return open_against(l, s, NULL, e);
 }
 
 /* The fold takes it before the disk does: what it refuses would refuse every later start. */

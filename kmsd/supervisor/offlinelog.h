@@ -13,8 +13,12 @@ struct offline_log {
     json_t *recovered;         /* detail of log.recovered where a torn tail was cut, else NULL */
 };
 
+#define OFFLINE_LOG_CLOSED {.log.fd = -1} /* before it is opened; closing that, or what failed to open, is fine */
+
 /* Reads the whole log, which must hold its anchor. The service must be stopped, its locks held. */
 int offline_log_open(struct offline_log *l, const struct settings *s, struct err *e) __attribute__((warn_unused_result));
+/* The same of a log as it is, whatever its anchor says. */
+int offline_log_open_anyway(struct offline_log *l, const struct settings *s, struct err *e) __attribute__((warn_unused_result));
 /* Seals the record (taken over) behind the last one, has the fold take it, makes it durable. hash and seq: of the record. */
 int offline_log_append(struct offline_log *l, json_t *record, uint64_t *seq, char hash[static SHA256_HEX],
                        struct err *e) __attribute__((warn_unused_result));

@@ -1,6 +1,5 @@
 /* `kmsd rebuild-index`: makes the index of the audit log anew while the service is stopped. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "kmsd/supervisor/account.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
+#include "kmsd/supervisor/offline.h"
 
 static const char USAGE[] =
     "usage: kmsd rebuild-index (--settings FILE | --dir DIR)\n"
@@ -48,19 +48,12 @@ static int run(const struct settings *s, struct err *e)
 
 int command_rebuild_index(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
-    char file[PATH_MAX] = "";
     static struct settings s;
     struct err e = {0};
-    int opt, result;
+    int result = offline_settings(argc, argv, USAGE, &s, &e);
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if ((opt != 's' && opt != 'd') || path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
-    if (!file[0] || optind != argc)
-        return fputs(USAGE, stderr), 2;
-    result = settings_load(file, &s, &e) ? -1 : run(&s, &e);
+    if (result < 0 && !e.code)
+        result = run(&s, &e);
     if (result >= 0)
         return result;
     fprintf(stderr, "kmsd rebuild-index: %s\n", e.detail);

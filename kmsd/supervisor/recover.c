@@ -13,7 +13,6 @@
 #include "kmsd/supervisor/offline.h"
 #include "kmsd/supervisor/offlinelog.h"
 
-#define REASON_TEXT_MAX 256
 #define CSR_MAX 65536
 
 static const char USAGE[] =
@@ -32,7 +31,7 @@ struct recovery {
     struct settings settings;
     const char *csr_file, *ssh_file, *reason, *out, *policy_file;
     struct buf csr, cert, pem, policy;
-    char ssh[SSH_KEY_TEXT_MAX], handle[20], policy_sha256[SHA256_HEX];
+    char ssh[SSH_KEY_TEXT_MAX], handle[ADMIN_HANDLE], policy_sha256[SHA256_HEX];
     struct offline_log log;
 };
 
@@ -51,18 +50,6 @@ static int read_request(struct recovery *r, struct err *e)
     while (line.len && line.data[line.len - 1] == '\n')
         line.data[--line.len] = '\0';
     return ssh_key_normalise(buf_str(&line), r->ssh, sizeof r->ssh, e) ? err_context(e, "%s", r->ssh_file) : 0;
-}
-
-static int check_reason(const char *text, struct err *e)
-{
-    size_t n = strlen(text);
-
-    if (!n || n > REASON_TEXT_MAX || utf8_check(text, n))
-        return err_set(e, ERR_BAD_REQUEST, "--reason must be a text of 1 to %d bytes", REASON_TEXT_MAX);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return err_set(e, ERR_BAD_REQUEST, "--reason must be one line without control characters");
-    return 0;
 }
 
 static bool is_free(void *ctx, struct identity *i)
@@ -96,17 +83,6 @@ static int check_state(struct recovery *r, struct err *e)
     return usable ? 0 : err_set(e, ERR_POLICY_LOCKOUT,
                                 "%s gives `founders` no policy.apply: the new administrator could do nothing; name another with --policy",
                                 r->policy_file ? r->policy_file : "the policy that holds");
-}
-
-static int choose_handle(struct recovery *r, struct err *e)
-{
-    uint8_t bytes[8];
-
-    if (random_bytes(bytes, sizeof bytes))
-        return err_set(e, ERR_INTERNAL, "no random bytes");
-    memcpy(r->handle, "h-", 2);
-    hex_encode(bytes, sizeof bytes, r->handle + 2);
-    return 0;
 }
 
 static int issue(struct recovery *r, struct err *e)
@@ -173,8 +149,8 @@ static int recover(struct recovery *r, struct err *e)
     if (!r->out && path_join(out, sizeof out, r->settings.dir, "recovered-admin.pem"))
         return err_set(e, ERR_BAD_REQUEST, "the path of the directory is too long");
     r->out = r->out ? r->out : out;
-    if (check_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
-        offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || choose_handle(r, e) || check_state(r, e) || issue(r, e) ||
+    if (offline_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
+        offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || admin_handle(r->handle, e) || check_state(r, e) || issue(r, e) ||
         keep(r, &seq, hash, e))
         return -1;
     printf("*** %s is an administrator of %s from now on ***\n", r->handle, r->log.state->origin);
@@ -210,14 +186,13 @@ static int arguments(int argc, char **argv, struct recovery *r, char file[static
 
 int command_recover_admin(int argc, char **argv)
 {
-    static struct recovery r;
+    static struct recovery r = {.log = OFFLINE_LOG_CLOSED};
     char file[PATH_MAX] = "";
     struct err e = {0};
     int code = arguments(argc, argv, &r, file);
 
     if (code >= 0)
         return fputs(USAGE, code ? stderr : stdout), code;
-    r.log.log.fd = -1;
     code = settings_load(file, &r.settings, &e) || recover(&r, &e) ? 1 : 0;
     if (code)
         fprintf(stderr, "kmsd recover-admin: %s\n", e.detail);

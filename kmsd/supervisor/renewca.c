@@ -88,7 +88,7 @@ static int renew(struct renewal *r, struct err *e)
 int command_renew_ca(int argc, char **argv)
 {
     struct settings s;
-    struct renewal r = {.s = &s, .log.log.fd = -1};
+    struct renewal r = {.s = &s, .log = OFFLINE_LOG_CLOSED};
     struct err e = {0};
     int code = offline_settings(argc, argv, USAGE, &s, &e);
 

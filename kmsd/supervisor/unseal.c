@@ -1,13 +1,12 @@
 /* `kmsd unseal`: takes the latch away that a refused PIN left behind. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
-#include "kmsd/settings.h"
 #include "kmsd/supervisor/commands.h"
+#include "kmsd/supervisor/offline.h"
 
 static const char USAGE[] =
     "usage: kmsd unseal (--settings FILE | --dir DIR)\n"
@@ -23,20 +22,15 @@ static int fail(const char *detail)
 
 int command_unseal(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
-    char file[PATH_MAX] = "", latch[PATH_MAX];
+    char latch[PATH_MAX];
     BUF_AUTO said = BUF_INIT(1024);
     struct settings s;
     struct err e = {0};
-    int opt;
+    int code = offline_settings(argc, argv, USAGE, &s, &e);
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if ((opt != 's' && opt != 'd') || path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
-    if (!file[0] || optind != argc)
-        return fputs(USAGE, stderr), 2;
-    if (settings_load(file, &s, &e))
+    if (code >= 0)
+        return code;
+    if (e.code)
         return fail(e.detail);
     if (settings_latch(&s, latch, sizeof latch))
         return fail("the path of tokens.lock is too long");

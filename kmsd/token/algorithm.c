@@ -18,7 +18,7 @@ static const struct curve curve_p256 = CURVE(p256, 65), curve_p384 = CURVE(p384,
     {.name = (text), .type = CKK_RSA, GENERATE(RSA_PKCS_KEY_PAIR_GEN), .modulus_bits = (bits), .signature_len = (bits) / 8}
 
 const struct algorithm algorithm_p256 = {
-    .name = "p256", .type = CKK_EC, GENERATE(EC_KEY_PAIR_GEN), .curve = &curve_p256, .signature_len = 64};
+    .name = "p256", .type = CKK_EC, GENERATE(EC_KEY_PAIR_GEN), .curve = &curve_p256, .copies = true, .signature_len = 64};
 const struct algorithm algorithm_p384 = {
     .name = "p384", .type = CKK_EC, GENERATE(EC_KEY_PAIR_GEN), .curve = &curve_p384, .signature_len = 96};
 const struct algorithm algorithm_rsa_2048 = RSA("rsa-2048", 2048), algorithm_rsa_3072 = RSA("rsa-3072", 3072), algorithm_rsa_4096 = RSA("rsa-4096", 4096);

@@ -2,6 +2,8 @@
 #ifndef KMS_TOKEN_ALGORITHM_H
 #define KMS_TOKEN_ALGORITHM_H
 
+#include <stdbool.h>
+
 #include <p11-kit/pkcs11.h>
 
 #include "base/buf.h"
@@ -23,6 +25,7 @@ struct algorithm {
     const char *generate_name;
     const struct curve *curve;  /* NULL = RSA, whose public exponent is RSA_EXPONENT */
     CK_ULONG modulus_bits;      /* RSA */
+    bool copies;                /* a signature takes so little time that a session copy of the key is worth having */
     size_t signature_len;       /* as it comes from the token: r || s, or the block */
 };
 

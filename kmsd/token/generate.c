@@ -48,6 +48,7 @@ struct pair {
     struct span id;
     const char *label;
     const struct token_kind *kind;
+    bool copies;                /* sessions may copy it */
     CK_OBJECT_HANDLE public, private;
     CK_BBOOL read[N_PRIVATE];   /* what the token says of the private half */
     bool known[N_PRIVATE];      /* whether it says anything */
@@ -63,13 +64,21 @@ static CK_ATTRIBUTE attribute(CK_ATTRIBUTE_TYPE type, const void *data, size_t l
     return a;
 }
 
+/* For a private key that sessions may copy two rows are the other way round: SoftHSM copies nothing that is not modifiable. */
+static const CK_BBOOL *wanted(const struct bool_row *row, const struct pair *p)
+{
+    static const CK_BBOOL yes = CK_TRUE;
+
+    return p->copies && row->name && row->bit & (ATTR_COPYABLE | ATTR_MODIFIABLE) ? &yes : &row->value;
+}
+
 static CK_ULONG fill_template(const struct bool_row *rows, size_t n_rows, unsigned without, const struct pair *p, CK_ATTRIBUTE *out)
 {
     CK_ULONG n = 0;
 
     for (size_t k = 0; k < n_rows; k++)
         if (rows[k].asked && !(rows[k].bit & without))
-            out[n++] = attribute(rows[k].type, &rows[k].value, sizeof rows[k].value);
+            out[n++] = attribute(rows[k].type, wanted(&rows[k], p), sizeof rows[k].value);
     out[n++] = attribute(CKA_ID, p->id.data, p->id.len);
     out[n++] = attribute(CKA_LABEL, p->label, strlen(p->label));
     return n;
@@ -153,7 +162,7 @@ static int check_bools(struct token *t, const struct pair *p, CK_OBJECT_HANDLE h
 
         if (rv != CKR_OK && !is_unknown(rv))
             return fault_rv(f, rv, "C_GetAttributeValue");
-        if (!(says && value == rows[n].value) && !(rows[n].bit & p->kind->not_enforced))
+        if (!(says && value == *wanted(&rows[n], p)) && !(rows[n].bit & p->kind->not_enforced))
             return not_as_asked(rows[n].type, f);
         if (read) {
             read[n] = value;
@@ -258,6 +267,8 @@ int generate_key(struct token *t, const struct method *m, struct span id, const 
 {
     struct pair p = {.method = m, .id = id, .label = label, .kind = token_kind(t)};
     size_t there;
+
+    p.copies = t->settings->session_copies == SETTINGS_ON && m->name && m->algorithm->copies; /* none of kmsd's own keys */
 
     if (p.kind->pkcs1_needs_raw && m->mechanism == CKM_RSA_PKCS)
         return fault_set(f, LANE_UNABLE, "this kind of token has no PKCS#1 signatures without allowing raw RSA: no key of scheme %s is made on it", m->name);

@@ -21,6 +21,7 @@ int key_open(struct token *t, const struct method *m, struct span id, struct spa
     k.spki_len = spki.len;
     if (key_verifier(&k, spki, f))
         return -1;
+    k.copyable = key_copyable(t, &k);
     *out = k;
     k = (struct key){0};
     return 0;

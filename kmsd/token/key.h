@@ -14,6 +14,9 @@ struct key {
     const struct method *method;
     CK_OBJECT_HANDLE handle;
     unsigned epoch;               /* login the handle belongs to */
+    bool copyable;                /* the session may hold a copy of it: copy.c */
+    CK_OBJECT_HANDLE copy;
+    unsigned copied;              /* session that the copy belongs to, as the token counts them */
     EVP_PKEY *public;
     EVP_PKEY_CTX *verify;         /* set up once, for methods with a hash */
     struct p256_key *p256;        /* P-256: judges many at once; NULL = every signature is judged by itself */
@@ -29,6 +32,18 @@ int key_public(struct token *t, const struct algorithm *a, struct span id, struc
 int key_open(struct token *t, const struct method *m, struct span id, struct span spki, struct key *out, struct fault *f)
     __attribute__((warn_unused_result));
 void key_clear(struct key *k);
+
+/* sign.c: after a new login the handle anew; the public half must still be the recorded one. */
+int key_resolve(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
+
+/* copy.c: whether the settings, the algorithm and the key itself allow a copy. */
+bool key_copyable(struct token *t, const struct key *k);
+/* The session's copy, made where it has none yet; a key that cannot be copied: itself. */
+CK_OBJECT_HANDLE key_quick_handle(struct token *t, struct key *k);
+/* The copy, where there is one, is gone from the session, and none will be made. */
+int key_uncopy(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
+/* A key that is used as a copy is still on the token. A copy outlives it. */
+int key_still(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
 
 /* verify.c: what OpenSSL needs to judge signatures by this SPKI. */
 int key_verifier(struct key *k, struct span spki, struct fault *f) __attribute__((warn_unused_result));
@@ -48,7 +63,8 @@ struct made {
     size_t len;
     bool good;
 };
-/* As key_sign, but for the verification: for keys that have `p256`, and the signature stays in the process until keys_judge found it good. */
+/* As key_sign, but for the verification, and with a session copy where the key allows one: for keys that have `p256`, and the signature stays in the process
+ * until keys_judge found it good and key_still the key in its place. */
 int key_make(struct token *t, struct key *k, struct span input, struct made *out, struct fault *f) __attribute__((warn_unused_result));
 /* verify.c: sets `good` of each. At most P256_BATCH_MAX. */
 void keys_judge(struct p256_batch *b, struct made *list, size_t n);

@@ -17,7 +17,9 @@
 #define AWAY_TRIES "KMSD_AWAY_TRIES" /* how often this process has looked before, in the environment of the next image */
 #define AWAY_QUIET 240               /* told once a minute */
 #define AWAY_REASON_MAX 150
-#define TELL_US 1000 /* signatures wait for each other at most so long, and for those that are slow to make not at all */
+#define TELL_US 1000      /* signatures wait for each other so long, */
+#define TELL_SHARE 8      /* or until they are that part of what waits behind them: who has many slow ones before him does not notice a few more, */
+#define TELL_MAX_US 20000 /* and never longer */
 #define EXIT_BROKEN 1
 
 /* Two processes that log in at the same moment can miss the token: lanes start one after another. A refused PIN sets the latch before the lock is let
@@ -101,32 +103,42 @@ static void hello(struct lane *l)
     frame_end(&l->stream.out, mark);
 }
 
+/* Whether what was made of `done` bytes of frames, since `told`, should go now. */
+static bool is_time(const struct lane *l, int64_t told, size_t done)
+{
+    int64_t since = clock_boot_us() - told;
+
+    return since >= TELL_MAX_US || (since >= TELL_US && done * TELL_SHARE >= stream_waiting(&l->stream));
+}
+
 /* Answers every whole frame that arrived; what signatures they ask for is verified together. 0 = go on, else leave with this exit code. */
 static int serve_all(struct lane *l)
 {
     int64_t told = clock_boot_us();
+    size_t from = l->stream.in_off;
     struct err e = {0};
     struct frame in;
-    int got;
+    int got, code;
 
     while ((got = stream_next(&l->stream, &in, &e)) > 0) {
-        int code = verb_serve(l, &in);
-        int64_t now = clock_boot_us();
-
+        code = verb_serve(l, &in);
         if (code < 0) {
             log_line(LOG_LEVEL_ERROR, "frame", "type=%u detail=\"not for a lane\"", in.type);
             return EXIT_BROKEN;
         }
         if (code || buf_ok(&l->stream.out))
             return code ? code : EXIT_BROKEN;
-        if (now - told >= TELL_US) {
-            verb_settle(l);
-            if (stream_flush(&l->stream) < 0)
-                return 0; /* serve_loop sees that the core is gone */
-            told = now;
+        if (is_time(l, told, l->stream.in_off - from)) {
+            code = verb_settle(l);
+            if (code || stream_flush(&l->stream) < 0)
+                return code; /* serve_loop sees that the core is gone */
+            told = clock_boot_us();
+            from = l->stream.in_off;
         }
     }
-    verb_settle(l);
+    code = verb_settle(l);
+    if (code)
+        return code;
     if (!got)
         return buf_ok(&l->stream.out) ? EXIT_BROKEN : 0;
     log_line(LOG_LEVEL_ERROR, "frame", "detail=\"%s\"", e.detail);

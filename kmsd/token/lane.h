@@ -37,7 +37,9 @@ int lane_run(const struct settings *s, bool admin, unsigned index, char **argv);
 /* Writes the answer to one frame into the stream's buffer, or keeps it waiting for verb_settle. 0 = go on; above 0 = the answer is an ERROR after which the process
  * must end with this exit code; -1 = the frame is none for a lane, nothing was written. */
 int verb_serve(struct lane *l, const struct frame *in) __attribute__((warn_unused_result));
-/* Verifies what waits, writes the answers. */
-void verb_settle(struct lane *l);
+/* settle.c: writes the ERROR of one frame. 0 or the exit code that follows from it. */
+int verb_failed(struct lane *l, uint8_t type, uint64_t id, const struct fault *f) __attribute__((warn_unused_result));
+/* Verifies what waits, writes the answers. 0 or an exit code, as verb_serve. */
+int verb_settle(struct lane *l) __attribute__((warn_unused_result));
 
 #endif

@@ -195,17 +195,6 @@ int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct
     return hits == 1 ? 0 : fault_set(f, LANE_KEY, "%zu objects of the token match the key, exactly one must", hits);
 }
 
-int object_find_label(struct token *t, const char *label, CK_KEY_TYPE type, struct object *out, struct fault *f)
-{
-    const struct object_index *index = t->objects;
-    size_t hits = 0;
-
-    for (size_t n = 0; n < index->n; n++)
-        if (index->list[n].class == CKO_PRIVATE_KEY && index->list[n].type == type && !strcmp(index->list[n].label, label) && !hits++)
-            *out = index->list[n];
-    return hits == 1 ? 0 : fault_set(f, LANE_KEY, "%zu private keys of the token are labelled %s, exactly one must be", hits, label);
-}
-
 int object_count(struct token *t, struct span id, size_t *out, struct fault *f)
 {
     CK_ATTRIBUTE want[] = {{CKA_ID, unconst(id.data), id.len}};

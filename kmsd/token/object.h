@@ -30,8 +30,6 @@ int objects_read(struct token *t, struct object_index *index, struct fault *f) _
  * Copied out, for the index moves. */
 int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id, struct object *out, struct fault *f)
     __attribute__((warn_unused_result));
-/* Exactly one private key with that CKA_LABEL in the index. LANE_KEY otherwise. */
-int object_find_label(struct token *t, const char *label, CK_KEY_TYPE type, struct object *out, struct fault *f) __attribute__((warn_unused_result));
 /* How many objects of whatever class carry this CKA_ID on the token now. */
 int object_count(struct token *t, struct span id, size_t *out, struct fault *f) __attribute__((warn_unused_result));
 /* Those objects themselves, appended to an index of the caller's. */

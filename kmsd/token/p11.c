@@ -14,6 +14,7 @@ int token_session(struct token *t, struct fault *f)
 {
     CK_RV rv = t->f->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &t->session);
 
+    t->sessions++;
     if (rv == CKR_OK)
         return 0;
     t->session = 0;

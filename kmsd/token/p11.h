@@ -21,6 +21,7 @@ struct token {
     unsigned n_slots;
     CK_SLOT_ID slot_id;
     CK_SESSION_HANDLE session;     /* 0 = none; operations run in this one, libp11 keeps its own */
+    unsigned sessions;             /* counts them, 0 = there was none: objects of another session are gone */
     CK_TOKEN_INFO info;            /* of the token that was chosen at start */
     unsigned epoch;                /* counts logins: object handles of another epoch are void */
     struct object_index *objects;  /* owned; see object.h */

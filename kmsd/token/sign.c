@@ -11,13 +11,14 @@
 
 struct operation {
     struct key *key;
+    bool quick;                           /* a session copy of the key will do: its owner asks key_still before anything leaves */
     struct span input;                    /* what the mechanism takes */
     uint8_t raw[RAW_SIGNATURE_MAX];
 };
 
 /* After a new login the key is found anew, and its public half must still be the recorded one. A key that was there and is not any more is the
  * token's failure: whether it is gone for good a fresh process finds out. */
-static int resolve(struct token *t, struct key *k, struct fault *f)
+int key_resolve(struct token *t, struct key *k, struct fault *f)
 {
     const struct algorithm *a = k->method->algorithm;
     BUF_AUTO have = BUF_INIT(SPKI_MAX);
@@ -35,9 +36,9 @@ static int resolve(struct token *t, struct key *k, struct fault *f)
     return 0;
 }
 
-static CK_RV sign_init(struct token *t, const struct key *k)
+static CK_RV sign_init(struct token *t, const struct operation *op)
 {
-    const struct method *m = k->method;
+    const struct method *m = op->key->method;
     CK_RSA_PKCS_PSS_PARAMS pss;
     CK_MECHANISM mechanism = {m->mechanism, NULL, 0};
 
@@ -46,7 +47,7 @@ static CK_RV sign_init(struct token *t, const struct key *k)
         mechanism.pParameter = &pss;
         mechanism.ulParameterLen = sizeof pss;
     }
-    return t->f->C_SignInit(t->session, &mechanism, k->handle);
+    return t->f->C_SignInit(t->session, &mechanism, op->quick ? key_quick_handle(t, op->key) : op->key->handle);
 }
 
 static int sign_once(struct token *t, void *arg, struct fault *f)
@@ -57,9 +58,9 @@ static int sign_once(struct token *t, void *arg, struct fault *f)
     uint8_t *input;
     CK_RV rv;
 
-    if (resolve(t, op->key, f))
+    if (key_resolve(t, op->key, f))
         return -1;
-    rv = sign_init(t, op->key);
+    rv = sign_init(t, op);
     if (rv != CKR_OK)
         return fault_rv(f, rv, "C_SignInit");
     memcpy(&input, &op->input.data, sizeof input); /* C_Sign takes a pointer to non-const it only reads through */
@@ -160,7 +161,7 @@ int key_sign(struct token *t, struct key *k, struct span input, struct buf *sign
 
 int key_make(struct token *t, struct key *k, struct span input, struct made *out, struct fault *f)
 {
-    struct operation op = {.key = k};
+    struct operation op = {.key = k, .quick = true};
     uint8_t room[HASH_MAX], der[DER_SIGNATURE_MAX];
     struct span digest, signature;
 

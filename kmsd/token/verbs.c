@@ -2,12 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "kmsd/token/anchor.h"
 #include "kmsd/token/destroy.h"
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
-#include "kmsd/token/latch.h"
 
 #define RANDOM_MAX 1024
 
@@ -72,6 +70,11 @@ static int verb_load(struct lane *l, const struct frame *in, struct buf *out, st
         return fault_set(f, LANE_INPUT, "there is no such algorithm with that scheme");
     if (release_only(l, m->algorithm, m->name, id, f) || key_open(&l->token, m, id, in->field[TAG_SPKI], &k, f))
         return -1;
+    at = loaded(l, id);
+    if (at && key_uncopy(&l->token, at, f)) {
+        key_clear(&k);
+        return -1;
+    }
     at = place(l, id);
     if (!at) {
         key_clear(&k);
@@ -87,10 +90,11 @@ static int verb_unload(struct lane *l, const struct frame *in, struct buf *out, 
     struct key *k = loaded(l, in->field[TAG_KEY_ID]);
 
     (void)out;
-    (void)f;
     objects_forget(&l->token, in->field[TAG_KEY_ID]);
     if (!k)
         return 0;
+    if (key_uncopy(&l->token, k, f))
+        return -1;
     key_clear(k);
     *k = l->keys[--l->n_keys];
     l->keys[l->n_keys] = (struct key){0};
@@ -297,53 +301,12 @@ static int run(struct token *t, void *arg, struct fault *f)
     return c->verb->run(c->lane, c->in, &c->lane->stream.out, f);
 }
 
-static void put_error(struct buf *out, uint64_t id, const struct fault *f)
-{
-    size_t mark = frame_begin(out, FRAME_ERROR, id);
-
-    frame_put_u64(out, TAG_CLASS, f->class);
-    frame_put_str(out, TAG_REASON, f->reason);
-    frame_end(out, mark);
-}
-
 static const struct verb *verb_find(uint8_t type)
 {
     for (size_t n = 0; n < sizeof verbs / sizeof *verbs; n++)
         if (verbs[n].type == type)
             return &verbs[n];
     return NULL;
-}
-
-static void answer_made(struct buf *out, const struct made *m)
-{
-    size_t mark = frame_begin(out, FRAME_RESULT, m->id);
-
-    frame_put(out, TAG_OUTPUT, span_of(m->signature, m->len));
-    frame_end(out, mark);
-}
-
-static void answer_fault(struct buf *out, uint8_t type, uint64_t id, const struct fault *f)
-{
-    put_error(out, id, f);
-    log_line(LOG_LEVEL_ERROR, "verb", "type=%u class=%u reason=\"%s\"", type, (unsigned)f->class, f->reason);
-}
-
-void verb_settle(struct lane *l)
-{
-    struct fault f = {0};
-
-    if (l->n_waiting)
-        keys_judge(l->batch, l->waiting, l->n_waiting);
-    for (size_t n = 0; n < l->n_waiting; n++) {
-        l->table_due |= ++l->waiting[n].key->judged % LANE_TABLE_AFTER == 0;
-        if (l->waiting[n].good) {
-            answer_made(&l->stream.out, &l->waiting[n]);
-            continue;
-        }
-        fault_set(&f, LANE_VERIFY, "the signature does not verify");
-        answer_fault(&l->stream.out, FRAME_SIGN, l->waiting[n].id, &f);
-    }
-    l->n_waiting = 0;
 }
 
 /* What waits points to keys, and no answer overtakes another nor waits for a slow one: anything but one more signature of the kind settles first. */
@@ -353,12 +316,14 @@ int verb_serve(struct lane *l, const struct frame *in)
     struct call c = {.lane = l, .verb = verb_find(in->type), .in = in};
     size_t start, mark;
     struct fault f = {0};
-    int how;
+    int how, code = 0;
 
     if (!c.verb)
         return -1;
     if (l->n_waiting == P256_BATCH_MAX || in->type != FRAME_SIGN || !joins(l, loaded(l, in->field[TAG_KEY_ID])))
-        verb_settle(l);
+        code = verb_settle(l);
+    if (code)
+        return code;
     start = out->len;
     mark = frame_begin(out, FRAME_RESULT, in->id);
     how = c.verb->again ? token_retry(&l->token, run, &c, &f) : run(&l->token, &c, &f);
@@ -369,9 +334,7 @@ int verb_serve(struct lane *l, const struct frame *in)
     out->len = start; /* the verbs put fields last, yet nothing of a failed one may stay */
     if (how == LATER)
         return 0;
-    verb_settle(l);
-    answer_fault(out, in->type, in->id, &f);
-    if (f.class == LANE_HUMAN && !f.untried)
-        latch_set(l->settings, f.reason);
-    return f.class == LANE_HUMAN ? (f.untried ? LANE_EXIT_SETTINGS : LANE_EXIT_SEALED) : f.class == LANE_TOKEN ? LANE_EXIT_TOKEN : 0;
+    code = verb_settle(l);
+    how = verb_failed(l, in->type, in->id, &f);
+    return how ? how : code;
 }

@@ -3,7 +3,7 @@ BENCH_LOAD := $(call obj,$(call src,tests/bench/load))
 BENCH_RAW := $(call obj,$(call src,tests/bench/raw))
 # The token's side of a lane, without its loop.
 LIBTOKEN := $(B)/lib/libtoken.a
-$(LIBTOKEN): $(filter-out $(call obj,kmsd/token/main.c kmsd/token/lane.c kmsd/token/verbs.c),$(TOKEN)) ; $(archive)
+$(LIBTOKEN): $(filter-out $(call obj,kmsd/token/main.c kmsd/token/lane.c kmsd/token/settle.c kmsd/token/verbs.c),$(TOKEN)) ; $(archive)
 $(B)/tests/bench/load: $(BENCH_LOAD) $(LIBBASE)
 	$(call link,-lssl)
 $(B)/tests/bench/raw: $(BENCH_RAW) $(SETTINGS) $(LIBTOKEN) $(LIBBASE)

@@ -46,6 +46,17 @@ def without_sync(scale):
         return service.load(1, SINGLE), service.load(CONNECTIONS, MANY)
 
 
+def with_copies(scale):
+    """The same with session copies of the key, beside a baseline of its own: single signatures, batches."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=kms.BUILD) as directory, Service(directory, scale) as service:
+        key, base = service.copies(), [service.raw(RAW, "--verify")]
+        many = service.load(CONNECTIONS, MANY, key=key)
+        base.append(service.raw(RAW, "--verify"))
+        batch = service.load(4, BATCH, "--batch", CONNECTIONS, key=key)
+        base.append(service.raw(RAW, "--verify"))
+    return {"many": many, "batch": batch, "base": [one["per_s"] for one in base]}
+
+
 def one_run(service):
     """Every figure once. The baseline is taken before and after what is held against it, for the machine may have other work."""
     got = {"raw": [], "base": []}
@@ -65,6 +76,7 @@ def one_run(service):
     got["base"].append(service.raw(RAW, "--verify"))
     got["rsa_raw"], got["rsa"] = rsa(service)
     got["nosync"] = without_sync(service.scale)
+    got["copies"] = with_copies(service.scale)
     return got
 
 
@@ -75,7 +87,7 @@ def figures(got):
     near = {name: statistics.mean(got["base"][at + k]["per_s"] for k in (0, 1)) for at, name in ((1, "many"), (2, "batch"))}
     base_cpu = statistics.mean(one["cpu_us"] / max(one["signatures"], 1) for one in got["base"][1:3])
     least = stages["sign_us"] + stages["verify_us"] + stages["fdatasync_us"]
-    counted = many["counted"]
+    counted, copies = many["counted"], got["copies"]
     return {
         "raw_sign_per_s": round(raw), "baseline_sign_verify_per_s": round(base),
         "singles_64_per_s": round(many["per_s"]), "singles_64_of_baseline": share(many["per_s"], near["many"]),
@@ -93,10 +105,15 @@ def figures(got):
         "syncs_per_signature_64": share(counted.get("groups"), many["signatures"]),
         "records_per_group_64": share(counted.get("records"), counted.get("groups")),
         "stages_64_us": {name: counted[name] for name in ("queue", "lane", "sync") if name in counted},
+        "copies_singles_64_per_s": round(copies["many"]["per_s"]),
+        "copies_singles_64_of_baseline": share(copies["many"]["per_s"], statistics.mean(copies["base"][:2])),
+        "copies_batch_64_of_baseline": share(copies["batch"]["per_s"], statistics.mean(copies["base"][1:])),
+        "copies_cpu_us_per_signature_64": round(copies["many"]["cpu_us"], 1),
+        "copies_cpu_us_by_process_64": {name: round(copies["many"]["cpu"][name], 1) for name in PARTS},
         "nosync_p50_1_us": got["nosync"] and got["nosync"][0]["p50_us"], "nosync_singles_64_per_s": got["nosync"] and round(got["nosync"][1]["per_s"]),
         "newconn_per_s": round(fresh["per_s"]), "newconn_p50_us": fresh["p50_us"], "newconn_cpu_us": round(fresh["cpu_us"]),
         "newconn_share": {name: share(fresh["cpu"][name], fresh["cpu_us"]) for name in PARTS},
-        "errors": sum(part["errors"] for part in (many, one, fresh, got["batch"], got["rsa"]) if part),
+        "errors": sum(part["errors"] for part in (many, one, fresh, got["batch"], got["rsa"], copies["many"], copies["batch"]) if part),
     }
 
 

@@ -49,6 +49,17 @@ class Service:
         answer = self.instance.signed("PUT", "/v1/policy", text.replace("keys: [release]", f"keys: [release, {key}]"), {"Content-Type": "application/yaml"})
         assert answer.status == 200, answer
 
+    def copies(self):
+        """A key that the lanes copy into their sessions."""
+        self.instance.stop()
+        file = self.instance.dir / "kmsd.yaml"
+        text = file.read_text()
+        assert text.count("    label: kmsd-keys\n") == 1
+        file.write_text(text.replace("    label: kmsd-keys\n", "    label: kmsd-keys\n    session_copies: on\n"))
+        self.instance.start()
+        assert self.key("bench-copies", "p256")
+        return "bench-copies"
+
     # what it costs
 
     def cpu(self):

@@ -52,7 +52,7 @@ static void read_signature(struct span text)
 
     if (!json)
         return;
-    take_decision(json, &got);
+    (void)!take_decision(json, &got, &e);
     if (take_answer(&rq, json, &got, &e))
         return;
     require(!strcmp(got.release.app, "app") && !strcmp(got.release.channel, "main") && !strcmp(got.release.version, "1.0.0"));

@@ -16,6 +16,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PRIVATE 2
+#define COPY 77
 #define PUBLIC 3
 #define LABEL "kmsd:release:fuzz:1"
 #define SIGNATURE_LEN 64 /* of P-256 */
@@ -210,7 +211,9 @@ static struct value good_value(CK_OBJECT_HANDLE o, CK_ATTRIBUTE_TYPE type)
     case CKA_EC_PARAMS: return (struct value){algorithm_p256.curve->params.data, algorithm_p256.curve->params.len};
     case CKA_KEY_GEN_MECHANISM: return (struct value){&algorithm_p256.generate, sizeof algorithm_p256.generate};
     case CKA_ALLOWED_MECHANISMS: return (struct value){&method_ca.mechanism, sizeof method_ca.mechanism};
-    case CKA_TOKEN: case CKA_PRIVATE: case CKA_SENSITIVE: case CKA_SIGN: case CKA_ALWAYS_SENSITIVE: case CKA_NEVER_EXTRACTABLE: case CKA_LOCAL:
+    case CKA_COPYABLE: return (struct value){settings.session_copies ? &yes : &no, sizeof yes};
+    case CKA_TOKEN: return (struct value){o == COPY ? &no : &yes, sizeof yes};
+    case CKA_PRIVATE: case CKA_SENSITIVE: case CKA_SIGN: case CKA_ALWAYS_SENSITIVE: case CKA_NEVER_EXTRACTABLE: case CKA_LOCAL:
     case CKA_VERIFY: return (struct value){&yes, sizeof yes};
     default: return (struct value){&no, sizeof no};
     }
@@ -309,7 +312,16 @@ static CK_RV generate_pair(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_ATTRIBUTE *a
 static CK_RV destroy(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o)
 {
     (void)s;
-    require(made && (o == PRIVATE || o == PUBLIC)); /* nothing but what this run made */
+    require(o == COPY || (made && (o == PRIVATE || o == PUBLIC))); /* nothing but what this run made */
+    return rv();
+}
+
+static CK_RV copy_object(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *out)
+{
+    (void)s;
+    (void)o;
+    require(n == 1 && template->type == CKA_TOKEN && !*(CK_BBOOL *)template->pValue);
+    *out = COPY;
     return rv();
 }
 
@@ -352,7 +364,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     list = (CK_FUNCTION_LIST){.C_GetInfo = get_info, .C_GetTokenInfo = token_info, .C_OpenSession = open_session, .C_CloseSession = close_session,
                               .C_GetSessionInfo = session_info, .C_Login = login, .C_FindObjectsInit = find_init, .C_FindObjects = find,
                               .C_FindObjectsFinal = find_final, .C_GetAttributeValue = get_attributes, .C_SignInit = sign_init, .C_Sign = sign,
-                              .C_GenerateKeyPair = generate_pair, .C_DestroyObject = destroy, .C_GenerateRandom = random_bytes};
+                              .C_GenerateKeyPair = generate_pair, .C_DestroyObject = destroy, .C_CopyObject = copy_object, .C_GenerateRandom = random_bytes};
     return 0;
 }
 
@@ -372,6 +384,7 @@ static bool verifies(struct span key, struct span message, const struct buf *sig
 static void use_key(struct token *t, struct fault *f)
 {
     KEY_AUTO k = {0};
+    struct made loose;
 
     if (key_open(t, &method_ca, span_of(key_id, sizeof key_id), buf_span(&spki), &k, f))
         return;
@@ -382,6 +395,14 @@ static void use_key(struct token *t, struct fault *f)
             require(verifies(buf_span(&spki), span_str("message"), &signature));
     }
     (void)!key_probe(t, &k, f);
+    if (!key_make(t, &k, span_str("message"), &loose, f) && !key_still(t, &k, f) && key_verifies(&k, span_of(loose.digest, sizeof loose.digest), span_of(loose.signature, loose.len))) {
+        BUF_AUTO signature = BUF_INIT(128);
+
+        buf_put(&signature, loose.signature, loose.len);
+        require(verifies(buf_span(&spki), span_str("message"), &signature));
+    }
+    (void)!key_uncopy(t, &k, f);
+    require(!k.copyable);
 }
 
 static void make_key(struct token *t, struct fault *f)
@@ -414,7 +435,7 @@ static void read_rsa(struct token *t, struct fault *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct token t = {.settings = &settings, .f = &list, .slot_id = 1, .session = 1, .epoch = 1, .info = honest, .objects = objects_new(),
+    struct token t = {.settings = &settings, .f = &list, .slot_id = 1, .session = 1, .sessions = 1, .epoch = 1, .info = honest, .objects = objects_new(),
                       .description = json_object()};
     JSON_AUTO *listed = NULL;
     struct fault f = {0};
@@ -425,6 +446,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     logged_in = true;
     looked = false;
     kind = &algorithm_p256;
+    settings.session_copies = next() & 1 ? SETTINGS_ON : SETTINGS_OFF;
     (void)!objects_read(&t, t.objects, &f);
     if (!objects_list(&t, &listed, &f))
         require(json_is_array(listed));

@@ -13,6 +13,7 @@ SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 # What a machine with systemd has besides the smallest Debian.
 INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates"
 BOOT_SECONDS = 60
+DESK = "/srv/desk"   # where the scripts work, in the root
 
 
 class Unusable(Exception):
@@ -53,11 +54,13 @@ class Root:
 
     def __init__(self, where):
         self.dir, self.nspawn, self.leader = Path(where), None, None
+        self.desk = self.dir / DESK[1:]
         if not shutil.which("systemd-nspawn"):
             raise Unusable("systemd-nspawn is not installed (make deps-test)")
         make_debian(BASE, f"--include={INCLUDE}", "--skip=cleanup/apt/lists")
         self.dir.mkdir(parents=True)
         run("tar", "-xf", BASE, "-C", self.dir)
+        self.desk.mkdir(mode=0o700)
         if (done := self.offline("true", check=False)).returncode:
             raise Unusable(f"systemd-nspawn runs nothing here: {done.stderr.strip()[-300:]}")
 
@@ -70,7 +73,7 @@ class Root:
     def thrown_away(self, script, **more):
         """Runs a script in the root, not booted, with a network of its own; whatever it changes is forgotten."""
         return run("systemd-nspawn", "-q", "-D", self.dir, "--volatile=overlay", "--register=no", "--keep-unit", "--pipe", "--private-network",
-                   "--system-call-filter=@memlock", "--setenv=LC_ALL=C.UTF-8", "sh", "-euc", script, **more)
+                   "--system-call-filter=@memlock", "--setenv=LC_ALL=C.UTF-8", f"--setenv=HOME={DESK}", "sh", "-euc", script, **more)
 
     def install(self, *packages):
         """Packages by name or by file of this machine; what they need comes from the mirror, or from an earlier run."""
@@ -107,7 +110,7 @@ class Root:
     def __call__(self, *argv, **more):
         """Runs a program in the booted root."""
         return run("nsenter", "-t", self.leader, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "env", "-i",
-                   "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
+                   "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={DESK}", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
                    *argv, **more)
 
     def sh(self, script, **more):

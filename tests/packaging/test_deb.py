@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import roots
-from roots import TOP, run
+from roots import DESK, TOP, run
 
 DEB = TOP / "build/deb"
-CI = "KMS_ADDR=https://127.0.0.1:8443 KMS_CACERT=/root/ca.pem KMS_CERT=/root/ci.pem KMS_KEY=/root/ci.key"
-ADMIN = "KMS_ADDR=https://127.0.0.1:8443 KMS_ADMIN_ADDR=https://127.0.0.1:8444 KMS_CACERT=/root/ca.pem KMS_CERT=/root/admin.pem KMS_KEY=/root/admin.key " \
-        "KMS_SSH_KEY=/root/admin_ssh"
+CI = f"KMS_ADDR=https://127.0.0.1:8443 KMS_CACERT={DESK}/ca.pem KMS_CERT={DESK}/ci.pem KMS_KEY={DESK}/ci.key"
+ADMIN = f"KMS_ADDR=https://127.0.0.1:8443 KMS_ADMIN_ADDR=https://127.0.0.1:8444 KMS_CACERT={DESK}/ca.pem KMS_CERT={DESK}/admin.pem " \
+        f"KMS_KEY={DESK}/admin.key KMS_SSH_KEY={DESK}/admin_ssh"
 POLICY = """version: 1
 roles:
   administrator:
@@ -108,13 +108,13 @@ def machine(installed):
     installed.stop()
 
 
-PREPARE = """
-        cd /root; umask 022
+PREPARE = f"""
+        cd {DESK}; umask 022
         openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout admin.key -subj / -out /tmp/admin.csr 2>/dev/null
         ssh-keygen -q -t ed25519 -N '' -C '' -f admin_ssh; cp admin_ssh.pub /tmp/admin.pub
         """
 ADMINISTER = f"""
-        cd /root; export {ADMIN}
+        cd {DESK}; export {ADMIN}
         kmsctl key create shop --algorithm p256 --scheme statement
         openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ci.key -subj / -out ci.csr 2>/dev/null
         kmsctl identity create build --kind ci --csr ci.csr --cert-out ci.pem
@@ -123,7 +123,7 @@ ADMINISTER = f"""
         kmsctl key public shop > shop.pem
         """
 SIGN = f"""
-        cd /root; export {CI}
+        cd {DESK}; export {CI}
         head -c 100000 /dev/urandom > shop.zip
         kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable
         kmsctl statement pae shop.zip.dsse.json --signature-out sig > pae
@@ -180,7 +180,7 @@ def test_init_and_start(machine):
 
 
 def test_administration(machine):
-    (machine.dir / "root/policy.yaml").write_text(POLICY)
+    (machine.desk / "policy.yaml").write_text(POLICY)
     machine.sh(ADMINISTER)
     assert "build" in machine.sh(f"{ADMIN} kmsctl identity list").stdout
 
@@ -188,7 +188,7 @@ def test_administration(machine):
 def test_sign_and_verify(machine):
     """A CI job's own credentials; openssl and nothing of ours decides."""
     machine.sh(SIGN)
-    assert machine.sh(f"cd /root; {CI} kmsctl sign shop.zip --version 1.0.1 --key shop --app com.example.shop --channel beta", check=False).returncode == 1
+    assert machine.sh(f"cd {DESK}; {CI} kmsctl sign shop.zip --version 1.0.1 --key shop --app com.example.shop --channel beta", check=False).returncode == 1
 
 
 def test_under_the_unit_nothing_is_missing(machine):
@@ -211,8 +211,8 @@ def test_library(machine, debs, tmp_path):
         run("dpkg-deb", "-x", debs[name], tmp_path)
     lib = next(tmp_path.glob("usr/lib/*/pkgconfig"))
     flags = run("pkg-config", "--cflags", "--libs", "libkms", env={**os.environ, "PKG_CONFIG_PATH": str(lib), "PKG_CONFIG_SYSROOT_DIR": str(tmp_path)})
-    run("gcc", tmp_path / "usr/share/doc/libkms-dev/examples/sign.c", "-o", machine.dir / "root/sign", *flags.stdout.split())
-    done = machine.sh(f"cd /root; {CI} ./sign shop com.example.shop stable 1.0.0 shop.zip shop.pem")
+    run("gcc", tmp_path / "usr/share/doc/libkms-dev/examples/sign.c", "-o", machine.desk / "sign", *flags.stdout.split())
+    done = machine.sh(f"cd {DESK}; {CI} ./sign shop com.example.shop stable 1.0.0 shop.zip shop.pem")
     assert "shop.zip 1.0.0" in done.stdout
 
 
@@ -228,9 +228,9 @@ def test_upgrade_starts_it_again(machine, debs):
     machine("dpkg", "-i", f"/opt/{debs['kmsd'].name}")
     assert main_pid(machine) not in ("0", before)
     assert machine("systemctl", "is-active", "kmsd").stdout.strip() == "active"
-    stored = machine.sh(f"cd /root; {CI} kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable --output-file again.json -o json")
+    stored = machine.sh(f"cd {DESK}; {CI} kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable --output-file again.json -o json")
     assert json.loads(stored.stdout)["version"] == "1.0.0"
-    assert (machine.dir / "root/again.json").read_bytes() == (machine.dir / "root/shop.zip.dsse.json").read_bytes()
+    assert (machine.desk / "again.json").read_bytes() == (machine.desk / "shop.zip.dsse.json").read_bytes()
 
 
 def fingerprint(*roots_):
@@ -266,8 +266,8 @@ def test_installed_again_it_goes_on(machine, debs):
     machine("dpkg", "-i", f"/opt/{debs['kmsd'].name}")
     assert machine("systemctl", "is-enabled", "kmsd", check=False).stdout.strip() == "disabled"
     machine("systemctl", "start", "kmsd")
-    machine.sh(f"cd /root; {CI} kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable --output-file third.json")
-    assert (machine.dir / "root/third.json").read_bytes() == (machine.dir / "root/shop.zip.dsse.json").read_bytes()
+    machine.sh(f"cd {DESK}; {CI} kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable --output-file third.json")
+    assert (machine.desk / "third.json").read_bytes() == (machine.desk / "shop.zip.dsse.json").read_bytes()
     machine("apt-get", "remove", "-y", "-q", "kmsd")
     assert machine("systemctl", "is-active", "kmsd", check=False).stdout.strip() in ("inactive", "unknown")
     last = sorted((machine.dir / "var/lib/kmsd/audit").glob("*.jsonl"))[-1].read_text().splitlines()[-1]

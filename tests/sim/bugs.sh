@@ -53,7 +53,7 @@ done
 bugs='torn-tail-trusted|audit/logdir.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
 line-without-end-taken|audit/logdir.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
 damage-taken-for-torn|audit/logdir.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
-handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^static int resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/'
+handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^int key_resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/'
 while IFS='|' read -r name file test objects edit; do
     total=$((total + 1))
     [ "$objects" != TOKEN ] || objects=$token

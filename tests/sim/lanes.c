@@ -172,7 +172,8 @@ static void generate(struct sim *s, const struct frame *in)
     sim_token_add(s, id, label);
 }
 
-void sim_token_remove(struct sim *s, const char *key_id, const char *class)
+/* The token loses the objects of that id, of that class or (NULL) all. */
+static void token_remove(struct sim *s, const char *key_id, const char *class)
 {
     for (size_t n = json_array_size(s->objects); n-- > 0;) {
         const json_t *o = json_array_get(s->objects, n);
@@ -206,7 +207,7 @@ static void destroy(struct sim *s, const struct frame *in, bool cut, struct buf 
     sim_check(s);
     if (!json_object_get(json_object_get(s->model.life, label + 13), "erase"))
         sim_fail(s, "promise 2: key %s is removed from the token before the log says so", label + 13);
-    sim_token_remove(s, id, cut ? "private-key" : NULL);
+    token_remove(s, id, cut ? "private-key" : NULL);
     if (cut)
         return;
     s->destroyed++;

@@ -174,7 +174,7 @@ struct span sim_line(const struct sim *s, int64_t seq)
     return span_of(NULL, 0);
 }
 
-void sim_model_clear(struct sim_model *m)
+static void model_clear(struct sim_model *m)
 {
     json_decref(m->keys);
     json_decref(m->life);
@@ -198,13 +198,13 @@ static void read_on(struct sim *s, struct sim_model *m)
 void sim_check(struct sim *s)
 {
     if (!s->model.keys || s->durable.len < s->model.at)
-        sim_model_clear(&s->model);
+        model_clear(&s->model);
     read_on(s, &s->model);
 }
 
 void sim_check_all(struct sim *s)
 {
-    sim_model_clear(&s->model);
+    model_clear(&s->model);
     read_on(s, &s->model);
     if (!s->failure[0] && s->model.found != json_object_size(s->acknowledged))
         sim_fail(s, "promise 1: %zu acknowledged records are not in the durable log", json_object_size(s->acknowledged) - s->model.found);

@@ -158,7 +158,6 @@ int sim_record_hash(void *ctx, uint64_t seq, char out[static SHA256_HEX]); /* of
 void sim_disk_fill(struct sim *s);         /* the disk gives no more room, or gives it again */
 void sim_clock_step(struct sim *s);        /* the wall clock is set, either way, to any extent */
 void sim_clock_set(struct sim *s, int64_t by);
-void sim_clock_tell(struct sim *s);        /* the core sees both clocks: a large step is recorded once, a small one never */
 void sim_pass(struct sim *s, int64_t time); /* time passes, and the core sees it */
 void sim_front_kill(struct sim *s);        /* a door dies with whatever waits at it, and comes back */
 void sim_drain(struct sim *s);             /* a calm world: everything that was asked must be answered */
@@ -172,8 +171,6 @@ void sim_lane_fault(struct sim *s);
 void sim_lanes_heal(struct sim *s);
 void sim_lanes_check(struct sim *s);       /* no lane has a key that must not sign */
 void sim_token_add(struct sim *s, const char *key_id, const char *label); /* a pair */
-/* The token loses the objects of that id, of that class or (NULL) all. */
-void sim_token_remove(struct sim *s, const char *key_id, const char *class);
 unsigned sim_token_holds(const struct sim *s, const char *key_id);
 /* clients.c */
 void sim_client_step(struct sim *s);
@@ -219,7 +216,6 @@ void sim_hear_many(struct sim *s, const struct frame *f);
 /* oracle.c: reads the durable log with a model of its own. */
 void sim_check(struct sim *s);             /* what has become durable since the last time */
 void sim_check_all(struct sim *s);         /* from the first byte */
-void sim_model_clear(struct sim_model *m);
 /* A refusal must be explained by the log as it is durable when it is heard. */
 void sim_explain(struct sim *s, const struct sim_request *r, const char *slug);
 

@@ -13,6 +13,15 @@ def kms(tmp_path_factory):
 
 
 @pytest.fixture
+def stopped(tmp_path):
+    """An instance that has signed and does not run."""
+    kms = Instance(tmp_path / "dir")
+    with kms:
+        assert kms.sign("1.0.0").status == 200
+    return kms
+
+
+@pytest.fixture
 def own_kms(tmp_path):
     """An instance for one test that stops, fills or locks it."""
     with Instance(tmp_path / "dir") as instance:

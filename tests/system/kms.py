@@ -178,6 +178,10 @@ class Instance:
         """pids of the signing lanes."""
         return [pid for pid, argv in self.children().items() if argv and argv[0].endswith("kmsd-token") and ("--lane", "sign") in zip(argv, argv[1:])]
 
+    def lanes_are(self, state):
+        """All lanes, as the status tells."""
+        return all(lane["state"] == state for lane in self.request("admin", "GET", "/v1/status").json["lanes"])
+
     def kill(self, pid, sig=signal.SIGKILL):
         """Signals one of our own processes."""
         assert pid == self.pid or pid in self.children()

@@ -298,7 +298,8 @@ def test_forbidden_and_unknown_key_look_alike(kms, outsider):
 
 
 def test_unknown_key_of_who_may_read(kms):
-    refused(kms, kms.request("admin", "GET", "/v1/keys/no-such-key", source=new_source()), 404, "not-found", "read.api")
+    record = refused(kms, kms.request("admin", "GET", "/v1/keys/no-such-key", source=new_source()), 404, "not-found", "read.api")
+    assert record["key"] == {"name": "no-such-key"}
 
 
 def test_problems_name_no_insides(kms, outsider):

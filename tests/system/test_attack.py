@@ -6,11 +6,11 @@ import resource
 import socket
 import ssl
 import struct
-import threading
 import time
 
 import pytest
 
+from load import Threads, sign_p99
 from test_front_core import CODE, COUNT, GET, HTTP_REFUSED, REASON, SOURCE, TLS_REFUSED, answer, closed, pki, survives  # noqa: F401 (pki)
 from test_front_limits import front_of, processor_seconds
 
@@ -374,40 +374,24 @@ def test_bodies_that_never_end(pki, tmp_path):  # noqa: F811
         assert len(seen) == before
 
 
-def sign_p99(kms, app, n=250):
-    took = []
-    with kms.connect("ci") as connection:
-        for number in range(1, n + 1):
-            begun = time.monotonic()
-            answer_ = connection.request("POST", "/v1/sign", kms.release(f"{number}.0.0", app=app))
-            took.append(time.monotonic() - begun)
-            assert answer_.status == 200, answer_
-    return sorted(took)[n * 99 // 100]
-
-
 def test_signing_beside_a_full_table(own_kms, capsys):
     """Under the limits as they come: more slow connections than fit, renewed all the time, and a client that comes then and signs."""
     kms = own_kms
-    quiet = sign_p99(kms, "com.example.calm")
-    stop = threading.Event()
+    quiet = sign_p99(kms, "com.example.calm", 250)
     with Crowd(kms.address("ci"), context(kms.ci_env["KMS_CACERT"], (kms.ci.cert, kms.ci.key))) as bad:
         for n in range(1100):
             bad.slow(n, f"127.0.4.{1 + n % 6}")
 
-        def renew():
+        def renew(_):
             for n in range(10000):
-                if stop.wait(0.02):
+                if renewal.stopped.wait(0.02):
                     return
                 bad.slow(n % 2, f"127.0.4.{1 + n % 6}")
                 bad.held.pop(0).close()
 
-        thread = threading.Thread(target=renew)
-        thread.start()
-        try:
-            busy = sign_p99(kms, "com.example.storm")
-        finally:
-            stop.set()
-            thread.join()
+        renewal = Threads(1, renew)
+        with renewal:
+            busy = sign_p99(kms, "com.example.storm", 250)
     with capsys.disabled():
         print(f"\n1,100 slow connections against 1,024: p99 {busy * 1e3:.1f} ms, quiet {quiet * 1e3:.1f} ms")
     assert busy < 5 * max(quiet, 0.01)

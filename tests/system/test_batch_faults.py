@@ -56,7 +56,7 @@ def finish(kms, items, key, seconds=30):
 
 @pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lane_dies(own_kms, sig):
-    """Its items go to another lane, or are refused for now; the others never notice."""
+    """Its items go to another lane, or are refused with 503; the others never notice."""
     kms, result = own_kms, []
     items = long_batch(new_app(), kms)
     lane = kms.lanes()[0]

@@ -7,17 +7,9 @@ import time
 
 import pytest
 
-from kms import BIN, Instance, run
+from kms import BIN, run
 
 ROUNDS = int(os.environ.get("KMS_ROUNDS", "6"))
-
-
-@pytest.fixture
-def stopped(tmp_path):
-    kms = Instance(tmp_path / "dir")
-    with kms:
-        assert kms.sign("1.0.0").status == 200
-    return kms
 
 
 def change(kms, token="keys", check=True):

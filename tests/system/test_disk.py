@@ -1,11 +1,11 @@
 """The disk under the log: full, filled under load, and taken away. What was acknowledged is in the log, and the service returns by itself."""
 import os
-import threading
 import time
 
 import pytest
 
 from kms import Instance, run, sha256
+from load import Threads
 
 SIZE = "24m"
 ROOM = 640 << 10   # left at the start: the log gets 512 KiB of it, more than it keeps for what must not fail
@@ -47,11 +47,10 @@ def fill(audit):
     return path
 
 
-class Signing:
+class Signing(Threads):
     def __init__(self, kms):
+        super().__init__(CLIENTS, self._client)
         self.kms, self.told, self.refused, self.wrong = kms, [], 0, []
-        self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(CLIENTS)]
 
     def _client(self, number):
         turn = 0
@@ -66,16 +65,6 @@ class Signing:
                     time.sleep(0.02)
                 else:
                     self.wrong.append(answer)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(20)
 
 
 def test_a_disk_that_fills_under_load_refuses_and_comes_back(small):

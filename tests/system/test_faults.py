@@ -6,12 +6,12 @@ import os
 import random
 import signal
 import ssl
-import threading
 import time
 
 import pytest
 
 from kms import BIN, Connection, run, sha256
+from load import Threads
 
 KILLS = int(os.environ.get("KMS_KILLS", "20"))
 CLIENTS = 64
@@ -32,28 +32,16 @@ def alive(pid):
         return False
 
 
-class Load:
+class Load(Threads):
     """CLIENTS threads, each with a connection that it keeps; an unanswered request is repeated under its Idempotency-Key."""
 
     def __init__(self, kms):
+        super().__init__(CLIENTS, self._client)
         self.kms = kms
         self.told = []           # (seq, hash, app, channel, version) of every 200
         self.wrong = []          # answers that must not happen
         self.repeated = 0
-        self.stopped = threading.Event()
         self.shared = itertools.count(1)
-        self.threads = [threading.Thread(target=self._client, args=(number,), daemon=True) for number in range(CLIENTS)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(30)
-        assert not any(thread.is_alive() for thread in self.threads)
 
     def _context(self):
         context = ssl.create_default_context(cafile=self.kms.ci_env["KMS_CACERT"])

@@ -4,10 +4,11 @@ import json
 import socket
 import ssl
 import subprocess
-import threading
 import time
 
 import pytest
+
+from load import at_once
 
 GOOD = b"GET /v1/whoami HTTP/1.1\r\nHost: kms\r\n\r\n"
 
@@ -325,16 +326,12 @@ def test_client_that_leaves_while_it_waits(kms):
 def test_many_at_once(kms):
     good = []
 
-    def one():
+    def one(_):
         with good_tls(kms) as s:
             for _ in range(5):
                 s.sendall(GOOD)
                 if one_answer(s)[0] == 200:
                     good.append(1)
 
-    threads = [threading.Thread(target=one) for _ in range(40)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(30)
+    at_once(40, one)
     assert len(good) == 200

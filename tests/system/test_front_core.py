@@ -7,12 +7,12 @@ import socket
 import ssl
 import struct
 import subprocess
-import threading
 import time
 
 import pytest
 
 from kms import BUILD
+from load import Threads, at_once
 
 FRONT = BUILD / "libexec/kmsd/kmsd-front"
 REQUEST, TLS_REFUSED, HTTP_REFUSED, REPLY, HELLO = 1, 2, 3, 4, 5
@@ -137,22 +137,18 @@ class Front:
     @contextlib.contextmanager
     def answering(self, delay=0.0):
         """A core that says yes to everything, in a thread of its own; yields the requests it saw."""
-        seen, stop = [], threading.Event()
+        seen = []
 
-        def run():
-            while not stop.is_set():
+        def run(_):
+            while not threads.stopped.is_set():
                 if (f := self.frame(0.1)) and f.kind == REQUEST:
                     seen.append(f)
                     time.sleep(delay)
                     self.reply(f, body=f.fields[TARGET])
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
+        threads = Threads(1, run)
+        with threads:
             yield seen
-        finally:
-            stop.set()
-            thread.join()
 
     def connect(self, identity, version=ssl.TLSVersion.TLSv1_3):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -356,11 +352,7 @@ def test_many_pipelines_at_once(door, pki):
                 good.append(status == 200 and body == b"/%d/%d" % (n, m))
 
     with door.answering() as seen:
-        threads = [threading.Thread(target=one, args=(n,)) for n in range(30)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join(60)
+        at_once(30, one)
     assert len(good) == 600 and all(good) and all(f.fields[BODY] == b"abc" for f in seen)
 
 
@@ -386,11 +378,7 @@ def test_200_at_once(door, pki):
                 good.append(status == 200 and body == b"/%d/%d" % (n, m))
 
     with door.answering() as seen:
-        threads = [threading.Thread(target=one, args=(n,)) for n in range(200)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join(60)
+        at_once(200, one)
     assert len(good) == 400 and all(good) and len({f.id for f in seen}) == 400
 
 
@@ -519,21 +507,17 @@ def test_largest_body_passes(door, pki):
 
 def test_flood_after_a_bad_head_holds_nobody(door, pki):
     with door.connect(pki["client"]) as bad, door.connect(pki["client"]) as good, door.answering():
-        stop = threading.Event()
-
-        def flood():
+        def flood(_):
             with contextlib.suppress(OSError):
                 bad.sendall(b"GET / HTTP/1.1\n\n")
-                while not stop.is_set():
+                while not threads.stopped.is_set():
                     bad.sendall(b"x" * 65536)
 
-        t = threading.Thread(target=flood)
-        t.start()
-        for _ in range(10):
-            good.sendall(GET)
-            assert answer(good)[0] == 200
-        stop.set()
-        t.join(10)
+        threads = Threads(1, flood)
+        with threads:
+            for _ in range(10):
+                good.sendall(GET)
+                assert answer(good)[0] == 200
 
 
 # Time

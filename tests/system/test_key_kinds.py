@@ -2,13 +2,13 @@
 import base64
 import hashlib
 import json
-import threading
 import time
 
 import pytest
 
 from apitest import new_source, refused
-from kms import BIN, Instance, canonical, pae, run, sha256
+from kms import BIN, Instance, pae, run, sha256
+from load import Threads
 
 SCHEMES = {
     "statement": ("p256", "p384", "rsa-3072", "rsa-4096", "ed25519"),
@@ -225,29 +225,25 @@ def test_kmsctl_signs_digests(kinds, tmp_path):
 
 def test_rsa_generation_delays_no_signature(kinds):
     """While the administrative lane makes RSA keys, signatures are made as before; what takes long is answered 202 and then told."""
-    slowest, done, stop = [0.0], [0], threading.Event()
+    slowest, done = [0.0], [0]
 
-    def sign():
+    def sign(_):
         with kinds.connect("ci") as connection:
-            while not stop.is_set():
+            while not busy.stopped.is_set():
                 since = time.monotonic()
                 answer = connection.request("POST", "/v1/sign", request_for("p256", "statement", b"x", f"com.example.busy.n{done[0]}"))
                 assert answer.status == 200, answer
                 slowest[0] = max(slowest[0], time.monotonic() - since)
                 done[0] += 1
 
-    thread = threading.Thread(target=sign)
-    thread.start()
-    try:
+    busy = Threads(1, sign)
+    with busy:
         accepted = [kinds.signed("POST", "/v1/keys", {"name": f"long-{n}", "algorithm": "rsa-4096", "scheme": "digest"}) for n in range(3)]
         for n, answer in enumerate(accepted):
             assert answer.status in (201, 202), answer
             while answer.status == 202 and kinds.request("admin", "GET", answer.headers["location"]).json["state"] == "running":
                 time.sleep(0.05)
             assert kinds.request("admin", "GET", f"/v1/keys/long-{n}").json["algorithm"] == "rsa-4096"
-    finally:
-        stop.set()
-        thread.join()
     assert done[0] > 20 and slowest[0] < 1, (done, slowest)
 
 

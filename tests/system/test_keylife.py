@@ -3,7 +3,6 @@ import collections
 import itertools
 import json
 import subprocess
-import threading
 import time
 import uuid
 
@@ -12,6 +11,7 @@ import pytest
 from apitest import new_source, refused
 from clock import Clock
 from kms import BIN, Instance, run
+from load import Threads
 from test_reconcile import pkcs11
 from tokens import SOFTHSM, Shim, build_modules
 
@@ -480,29 +480,19 @@ def test_a_clock_that_was_set_holds_it_back(tmp_path):
 
 # The promise, under load
 
-class Load:
+class Load(Threads):
     """Clients that sign until they are stopped, each for its own channel; every answer is kept."""
 
     def __init__(self, kms, key, clients=16):
-        self.kms, self.key, self.stopped, self.answers = kms, key, threading.Event(), []
-        self.threads = [threading.Thread(target=self.run, args=(n,)) for n in range(clients)]
+        super().__init__(clients, self._sign)
+        self.kms, self.key, self.answers = kms, key, []
 
-    def run(self, number):
+    def _sign(self, number):
         app, n = f"com.example.{self.key}.{number}", 0
         with self.kms.connect("ci", source=f"127.8.0.{number + 1}") as connection:
             while not self.stopped.is_set():
                 n += 1
                 self.answers.append(connection.request("POST", "/v1/sign", self.kms.release(f"1.0.{n}", key=self.key, app=app)))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(60)
 
 
 @pytest.mark.parametrize("verb, slug", [("suspend", "key-not-active"), ("compromise", "key-compromised")])

@@ -4,17 +4,9 @@ import os
 
 import pytest
 
-from kms import BIN, ROOT, Client, Instance, run, sha256
+from kms import BIN, ROOT, Client, run, sha256
 
 REASON = "both administrators left the company"
-
-
-@pytest.fixture
-def stopped(tmp_path):
-    kms = Instance(tmp_path / "dir")
-    with kms:
-        assert kms.sign("1.0.0").status == 200
-    return kms
 
 
 def files(kms, subject="/"):

@@ -3,18 +3,8 @@ import re
 import signal
 import ssl
 
-import pytest
-
-from kms import BIN, Client, Instance, run
+from kms import BIN, Client, run
 from test_renewal import allow, audit, csr_of, end_of, shown
-
-
-@pytest.fixture
-def stopped(tmp_path):
-    kms = Instance(tmp_path / "dir")
-    with kms:
-        assert kms.sign("1.0.0").status == 200
-    return kms
 
 
 def renew_ca(kms, check=True):

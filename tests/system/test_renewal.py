@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import ssl
-import threading
 import time
 
 import pytest
 
 from apitest import refused
 from kms import BIN, Client, run, sha256
+from load import Threads
 
 
 def csr_of(key, subject="/"):
@@ -266,11 +266,11 @@ def test_a_new_server_certificate(own_kms):
 
 def test_no_request_is_lost(own_kms):
     """Clients that sign all the time, each with a connection that it keeps, while the doors are renewed five times."""
-    kms, answers, stop = own_kms, [], threading.Event()
+    kms, answers, doors = own_kms, [], set()
 
     def client_loop(number):
         version, connection = 0, None
-        while not stop.is_set():
+        while not clients.stopped.is_set():
             version += 1
             body = kms.release(f"1.0.{version}", app=f"com.example.renew{number}")
             for attempt in range(2):  # a connection that was idle may be closed: that is known before the request was read
@@ -286,18 +286,13 @@ def test_no_request_is_lost(own_kms):
                 if answer.headers.get("connection") == "close":
                     connection = None
                 break
-    threads = [threading.Thread(target=client_loop, args=(n,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    doors = set()
-    for _ in range(5):
-        doors |= ci_doors(kms)
-        hangup(kms)
-        kms.wait(lambda: ci_doors(kms) - doors, 15, "another door")
-        time.sleep(0.3)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    clients = Threads(6, client_loop)
+    with clients:
+        for _ in range(5):
+            doors |= ci_doors(kms)
+            hangup(kms)
+            kms.wait(lambda: ci_doors(kms) - doors, 15, "another door")
+            time.sleep(0.3)
     assert len(doors) == 5 and len(answers) > 50 and set(answers) == {200}, {a: answers.count(a) for a in set(answers)}
 
 

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from load import sign_p99
+
 PEERS = int(os.environ.get("KMS_SLOW_PEERS", "1000"))
 SIGNATURES, FLOOR = 300, 0.010   # FLOOR: a quiet p99 below this says more of the machine than of kmsd
 HALF_HELLO = bytes.fromhex("16030102000100 01fc0303".replace(" ", ""))
@@ -20,17 +22,6 @@ def descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, PEERS + 512), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def p99(kms, app):
-    took = []
-    with kms.connect("ci") as connection:
-        for number in range(1, SIGNATURES + 1):
-            begun = time.monotonic()
-            answer = connection.request("POST", "/v1/sign", kms.release(f"{number}.0.0", app=app))
-            took.append(time.monotonic() - begun)
-            assert answer.status == 200, answer
-    return sorted(took)[SIGNATURES * 99 // 100]
 
 
 def slow_peer(kms, number):
@@ -59,17 +50,17 @@ def test_a_good_client_among_a_thousand_slow_ones(own_kms, descriptors, capsys):
     kms.wait(lambda: kms.sign("0.1.0").status == 200, 10, "a signature")
     door = kms.child("kmsd-front", door="ci")
     before = len(os.listdir(f"/proc/{door}/fd")), resident(door)
-    quiet = p99(kms, "com.example.quiet")
+    quiet = sign_p99(kms, "com.example.quiet", SIGNATURES)
     peers = [slow_peer(kms, number) for number in range(PEERS)]
     try:
         time.sleep(0.5)
         spent = cpu(door)
         time.sleep(2)
         spent = (cpu(door) - spent) / 2
-        busy = p99(kms, "com.example.busy")
+        busy = sign_p99(kms, "com.example.busy", SIGNATURES)
         for attempt in range(2):  # whatever else the machine does is not there for long
             if busy >= 5 * max(quiet, FLOOR):
-                busy = min(busy, p99(kms, f"com.example.busy{attempt}"))
+                busy = min(busy, sign_p99(kms, f"com.example.busy{attempt}", SIGNATURES))
         assert kms.health()[0] == 200
         for peer in peers[::50]:
             peer.send(b" ")

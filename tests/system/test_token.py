@@ -15,31 +15,9 @@ from pathlib import Path
 import pytest
 
 from lane import BUG, HUMAN, INPUT, KEY, PROGRAM, STATEMENT, TOKEN, VERIFY, Lane, frame, openssl, pae
-from tokens import Shim, build_modules
+from tokens import SOFTHSM, Shim, build_modules, settings_text
 
-MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
-SETTINGS = """version: 1
-instance: test.example
-listen: {{ci: 127.0.0.1:0, admin: 127.0.0.1:0}}
-tls: {{certificate: tls/server.pem, key: tls/server.key, client_ca: [tls/ca.pem]}}
-tokens:
-  lock: tokens/lock
-  keys:
-    module: {module}
-    label: kmsd-keys
-    pin_file: pin-keys
-    softhsm_conf: tokens/keys/softhsm2.conf
-    sync: tokens/keys/store
-  checkpoint:
-    module: {module}
-    label: kmsd-checkpoint
-    pin_file: pin-checkpoint
-    softhsm_conf: tokens/checkpoint/softhsm2.conf
-    sync: tokens/checkpoint/store
-audit: {{directory: audit}}
-limits: {{connections: 1024, connections_per_peer: 256, request_seconds: 15, body_bytes: 65536}}
-"""
 
 
 def csr(directory, name, *key_options):
@@ -59,7 +37,7 @@ def setup_command(directory, *more):
 
 
 def make_instance(directory):
-    (directory / "kmsd.yaml").write_text(SETTINGS.format(module=MODULE))
+    (directory / "kmsd.yaml").write_text(settings_text(SOFTHSM))
     request = csr(directory, "admin")
     argv = setup_command(directory, "--admin-csr", request, "--admin-out", directory / "admin.pem")
     out = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -111,7 +89,7 @@ def test_setup_files(instance):
     assert pins[0] != pins[1] and all(re.fullmatch(r"[A-Za-z0-9]{20,}\n", pin) for pin in pins)
     assert set(made) == {"admin_cert_b64", "ca", "checkpoint", "tokens"}
     assert made["tokens"]["keys"]["label"] == "kmsd-keys" and made["tokens"]["checkpoint"]["label"] == "kmsd-checkpoint"
-    assert made["tokens"]["keys"]["module_sha256"] == hashlib.sha256(Path(MODULE).read_bytes()).hexdigest()
+    assert made["tokens"]["keys"]["module_sha256"] == hashlib.sha256(Path(SOFTHSM).read_bytes()).hexdigest()
     assert made["ca"]["birth"]["allowed_mechanisms"] == ["CKM_ECDSA"] and made["checkpoint"]["birth"]["allowed_mechanisms"] == ["CKM_EDDSA"]
 
 
@@ -146,7 +124,7 @@ def test_setup_twice_is_refused(fresh):
 
 
 def test_setup_looks_before_it_makes(tmp_path):
-    (tmp_path / "kmsd.yaml").write_text(SETTINGS.format(module=MODULE))
+    (tmp_path / "kmsd.yaml").write_text(settings_text(SOFTHSM))
     (tmp_path / "bad.csr").write_text("no request\n")
     out = subprocess.run(setup_command(tmp_path, "--admin-csr", tmp_path / "bad.csr"), capture_output=True, text=True, check=False)
     assert out.returncode == 1 and "bad.csr" in out.stderr
@@ -197,8 +175,8 @@ def test_wrong_pin_is_tried_once(fresh, tmp_path):
     (directory / "pin-keys").write_text("wrong-pin-wrong-pin-wrong\n")
     trace, env = tmp_path / "trace", {}
     if os.path.exists(SPY):
-        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=SPY))
-        env = {"PKCS11SPY": MODULE, "PKCS11SPY_OUTPUT": str(trace)}
+        (directory / "kmsd.yaml").write_text(settings_text(SPY))
+        env = {"PKCS11SPY": SOFTHSM, "PKCS11SPY_OUTPUT": str(trace)}
     with Lane(directory, "sign", wait=False, env=env) as lane:
         assert lane.process.wait(20) == 77
         assert lane.read() is None
@@ -251,7 +229,7 @@ def test_lane_ends_with_its_parent(instance):
 # tokens chosen by URI, PINs from credentials
 
 def choose(directory, chosen, pin="pin_file: pin-keys"):
-    text = SETTINGS.format(module=MODULE).replace("label: kmsd-keys", chosen).replace("pin_file: pin-keys", pin)
+    text = settings_text(SOFTHSM).replace("label: kmsd-keys", chosen).replace("pin_file: pin-keys", pin)
     (directory / "kmsd.yaml").write_text(text)
 
 
@@ -261,7 +239,7 @@ def test_token_chosen_by_uri(fresh):
     serial = token["serial"]
     for uri in ("pkcs11:token=kmsd-keys", f"pkcs11:serial={serial}", f"pkcs11:token=kmsd-keys;serial={serial};manufacturer=SoftHSM%20project;model=SoftHSM%20v2",
                 "pkcs11:token=kmsd%2dkeys;library-manufacturer=SoftHSM", f"pkcs11:slot-id={int(serial, 16) & 0x7fffffff}",
-                f"pkcs11:token=kmsd-keys?module-path={MODULE}"):
+                f"pkcs11:token=kmsd-keys?module-path={SOFTHSM}"):
         choose(directory, f"uri: '{uri}'")
         with Lane(directory, "admin") as lane:
             assert json.loads(lane.hello["TOKEN"]) == token
@@ -515,7 +493,7 @@ def test_issue_without_its_certificate(fresh, tmp_path):
 def pkcs11_tool(directory, token, *args):
     pin = (directory / f"pin-{token}").read_text().strip()
     env = {**os.environ, "SOFTHSM2_CONF": str(directory / f"tokens/{token}/softhsm2.conf"), "TEST_PIN": pin}
-    argv = ["pkcs11-tool", "--module", MODULE, "--token-label", f"kmsd-{token}", "--login", "--pin", "env:TEST_PIN", *args]
+    argv = ["pkcs11-tool", "--module", SOFTHSM, "--token-label", f"kmsd-{token}", "--login", "--pin", "env:TEST_PIN", *args]
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
 
 
@@ -560,9 +538,9 @@ class Faulty:
              "change": ("C_GetTokenInfo", "flags:0x80000"), "other": ("C_GetTokenInfo", "serial")}
 
     def __init__(self, directory):
-        self.directory, self.shim = directory, Shim(directory, MODULE)
+        self.directory, self.shim = directory, Shim(directory, SOFTHSM)
         self.first, self.end = "C_Sign", 0
-        (directory / "kmsd.yaml").write_text(SETTINGS.format(module=self.shim.module))
+        (directory / "kmsd.yaml").write_text(settings_text(self.shim.module))
 
     def lane(self, kind, **options):
         return Lane(self.directory, kind, **options)
@@ -829,7 +807,7 @@ def nss(tmp_path):
     start = f"configdir='sql:{tmp_path}/db' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='kmsd-keys'"
 
     def settings(kind):
-        text = SETTINGS.format(module=MODULE)
+        text = settings_text(SOFTHSM)
         mine = f"    module: {NSS}\n    label: kmsd-keys\n    pin_file: pin-keys\n    type: {kind}\n    initialise: \"{start}\"\n"
         (tmp_path / "kmsd.yaml").write_text(text[:text.index("    module:")] + mine + text[text.index("  checkpoint:"):])
         return tmp_path

@@ -1,15 +1,12 @@
 """The whole service over a token whose calls fail, lie and hang on order, while clients sign: whoever is told 200 holds a good signature, whoever is
 not is told 5xx in the stable words, and signing returns by itself when the token does."""
-import http.client
-import itertools
-import os
-import threading
 import time
 
 import pytest
 
 from kms import BIN, Instance, b64, pae, run, sha256
 from lane import Verifier
+from load import Signers
 from tokens import SOFTHSM, Shim, build_modules
 
 CLIENTS, PAUSE = 4, 0.04
@@ -21,60 +18,15 @@ HEALED = (0x90, 0xB3, 0x82, 0x101)
 CALLS = ("C_SignInit", "C_Sign", "C_FindObjects")
 
 
-class Load:
-    """CLIENTS threads that sign release after release, each for an app of its own."""
+class Load(Signers):
+    """Every answer is judged."""
 
     def __init__(self, kms):
-        self.kms, self.lock, self.stopped = kms, threading.Lock(), threading.Event()
-        self.answers = []        # (asked, answered, answer)
+        super().__init__(kms, CLIENTS, PAUSE)
         self.judged = 0
-        self.broken = []         # requests that got no answer at all
         pem = kms.request("ci", "GET", f"/v1/keys/{kms.ci_env['KMS_SIGN_KEY']}/public").body
         self.good = Verifier(run("openssl", "pkey", "-pubin", "-outform", "DER", stdin=pem).stdout)
         assert not self.good(b"something else", b"0" * 70)
-        self.threads = [threading.Thread(target=self._sign, args=(number,), daemon=True) for number in range(CLIENTS)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(30)
-        assert not any(thread.is_alive() for thread in self.threads)
-
-    def _sign(self, number):
-        connection = None
-        for turn in itertools.count(1):
-            body = self.kms.release(f"{turn}.0.0", data=os.urandom(8), app=f"com.example.faults{number}")
-            if self.stopped.wait(PAUSE):
-                return
-            asked = time.monotonic()
-            try:
-                connection = connection or self.kms.connect("ci")
-                answer = connection.request("POST", "/v1/sign", body)
-            except (OSError, http.client.HTTPException) as error:
-                connection = None
-                self.broken.append((asked, error))
-                continue
-            with self.lock:
-                self.answers.append((asked, time.monotonic(), answer))
-
-    def since(self, when):
-        """Answers to requests that began after `when`."""
-        with self.lock:
-            return [answer for answer in self.answers if answer[0] >= when]
-
-    def first(self, status, when, seconds=BACK_SECONDS):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = [answered for _, answered, answer in self.since(when) if answer.status == status]
-            if found:
-                return min(found)
-            time.sleep(0.01)
-        raise AssertionError(f"no {status} within {seconds} s; {self.since(when)[-3:]}")
 
     def judge(self):
         """Every answer since the last call: good, or a failure that says so. The failures."""
@@ -112,14 +64,9 @@ def running(tmp_path_factory):
         assert kms.pid == pid and kms.child("kmsd-core") == core and len(kms.records(event="daemon.start")) == 1
         kms.check_chain()
         lines = kms.lines()
-        told = [answer.json["record"] for _, _, answer in load.answers if answer.status == 200]
-        assert all(sha256(lines[record["seq"]]) == record["hash"] for record in told)
+        assert all(sha256(lines[record["seq"]]) == record["hash"] for record in load.told())
         run(BIN / "kms-audit", "verify", kms.dir)
         assert not (kms.dir / "tokens/sealed").exists(), "no fault here is a refused PIN"
-
-
-def settled(kms):
-    return all(lane["state"] == "ready" for lane in kms.request("admin", "GET", "/v1/status").json["lanes"])
 
 
 @pytest.fixture
@@ -127,7 +74,7 @@ def faulty(running):
     """Everything works before and after: how long the return took is in `back`."""
     kms, shim, load = running
     shim.set()
-    kms.wait(lambda: settled(kms), 35, "all lanes at work")
+    kms.wait(lambda: kms.lanes_are("ready"), 35, "all lanes at work")
     load.first(200, time.monotonic())
     load.judge()
     yield kms, shim, load
@@ -171,7 +118,7 @@ def test_every_call_fails(faulty, rv):
     begin = time.monotonic()
     load.first(503, begin)
     time.sleep(DWELL)
-    assert not [answer for _, _, answer in load.since(begin) if answer.status == 200]
+    assert not [answer for answer in load.since(begin) if answer.status == 200]
     failures = load.judge()
     assert failures and all(answer.slug == "token-unavailable" for answer in failures)
 
@@ -192,8 +139,8 @@ def test_wrong_signature_reaches_nobody(faulty, rule):
     set_at = time.monotonic()
     time.sleep(DWELL)
     if "always" in rule:
-        assert not [answer for _, _, answer in load.since(set_at) if answer.status == 200]
-        load.first(500 if any(answer.status == 500 for _, _, answer in load.since(begin)) else 503, begin)
+        assert not [answer for answer in load.since(set_at) if answer.status == 200]
+        load.first(500 if any(answer.status == 500 for answer in load.since(begin)) else 503, begin)
     load.judge()
 
 
@@ -205,7 +152,7 @@ def test_one_signature_hangs(faulty):
     kms.wait(lambda: not before <= lanes(kms), 5, "the end of the lane that hangs")
     load.first(200, time.monotonic())
     assert not load.judge()
-    kms.wait(lambda: settled(kms) and len(lanes(kms)) == len(before), 10, "a new lane")
+    kms.wait(lambda: kms.lanes_are("ready") and len(lanes(kms)) == len(before), 10, "a new lane")
 
 
 def test_every_signature_hangs(faulty):

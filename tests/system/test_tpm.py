@@ -138,7 +138,7 @@ def test_keys_that_a_tpm_makes_and_does_not_make(kms, tmp_path):
     allowed = policy.replace("  example-ci:\n", "  example-ci:\n" + rule, 1)
     assert allowed != policy and kms.signed("PUT", "/v1/policy", allowed, {"Content-Type": "application/yaml"}).status == 200
     kms.wait(lambda: sign(kms, "1.0.0").status == 200, 20, "a signature")  # every lane is through its start
-    kms.wait(lambda: all(lane["state"] == "ready" for lane in kms.request("admin", "GET", "/v1/status").json["lanes"]), 20, "the lanes")
+    kms.wait(lambda: kms.lanes_are("ready"), 20, "the lanes")
     for algorithm, scheme in (("ed25519", "statement"), ("rsa-4096", "statement"), ("rsa-2048", "digest-pkcs1")):
         answer = made(kms, f"no-{algorithm}", algorithm, scheme)
         assert (answer.status, answer.slug) == (409, "token-unable"), answer

@@ -35,6 +35,12 @@ tokens:
 audit: {{directory: audit}}
 limits: {{connections: 1024, connections_per_peer: 256, request_seconds: 15, body_bytes: 65536}}
 """
+SOFTHSM_MORE = "    softhsm_conf: tokens/keys/softhsm2.conf\n    sync: tokens/keys/store\n"
+
+
+def settings_text(module, more=SOFTHSM_MORE):
+    """kmsd.yaml. more: what this module needs for the token of the keys."""
+    return SETTINGS.format(module=module, more=more)
 
 
 class Missing(Exception):
@@ -112,7 +118,7 @@ class Token:
     def write(self, pin=None):
         """kmsd.yaml and the PIN file, as the members say."""
         (self.dir / "tokens").mkdir(exist_ok=True)
-        (self.dir / "kmsd.yaml").write_text(SETTINGS.format(module=self.shim.module if self.shim else self.module, more=self.more))
+        (self.dir / "kmsd.yaml").write_text(settings_text(self.shim.module if self.shim else self.module, self.more))
         self.write_pin(pin or self.pin)
 
     def write_pin(self, pin):
@@ -159,7 +165,7 @@ class SoftHSM(Token):
     def prepare(self):
         need(SOFTHSM)
         self.module = SOFTHSM
-        self.more = "    softhsm_conf: tokens/keys/softhsm2.conf\n    sync: tokens/keys/store\n"
+        self.more = SOFTHSM_MORE
         self.write()
         (self.dir / "pin-keys").unlink()
         made = json.loads(self.run(PROGRAM, "--settings", self.dir / "kmsd.yaml", "--setup", "--origin", "test.example").stdout)

@@ -64,11 +64,10 @@ static void table_is_whole(void **state)
         enum err_code code = (enum err_code)i;
         assert_in_range(err_status(code), 400, 599);
         assert_true(strlen(err_title(code)) > 5 && strlen(err_cure(code)) > 5);
-        assert_int_equal(err_from_slug(err_slug(code)), code);
+        for (unsigned other = 0; other < i; other++)
+            assert_string_not_equal(err_slug((enum err_code)other), err_slug(code));
         assert_int_equal(strspn(err_slug(code), "abcdefghijklmnopqrstuvwxyz-"), strlen(err_slug(code)));
     }
-    assert_int_equal(err_from_slug("nonsense"), ERR_NONE);
-    assert_int_equal(err_from_slug("ok"), ERR_NONE);
     assert_string_equal(err_slug((enum err_code)999), "internal");
 }
 

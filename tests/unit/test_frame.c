@@ -71,6 +71,15 @@ static void numbers(void **state)
     assert_int_equal(frame_u64(&f, TAG_COUNT), 0);
 }
 
+static void required_fields(void **state)
+{
+    (void)state;
+    assert_true(frame_requires(FRAME_SIGN, TAG_INPUT));
+    assert_false(frame_requires(FRAME_SIGN, TAG_SPKI));
+    assert_true(frame_requires(FRAME_LOAD, TAG_SPKI));
+    assert_false(frame_requires(FRAME_REQUEST, TAG_BODY)); /* it may have one */
+}
+
 /* Parses a REQUEST that has these bytes after the four required fields. */
 static int parse_with(const void *extra, size_t len, struct err *e)
 {
@@ -160,7 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),     cmocka_unit_test(numbers),        cmocka_unit_test(refuses_fields),
-        cmocka_unit_test(refuses_frames), cmocka_unit_test(too_long_fails),
+        cmocka_unit_test(refuses_frames), cmocka_unit_test(too_long_fails), cmocka_unit_test(required_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,6 +69,29 @@ static void small_frames(void **state)
 }
 
 /* Far more than the socket holds: both sides take turns. */
+/* In the socket or read already: what was not handed out waits. */
+static void waiting(void **state)
+{
+    struct pair *p = *state;
+    struct frame f;
+    struct err e = {0};
+    size_t all;
+
+    assert_int_equal(stream_waiting(&p->b), 0);
+    for (uint64_t i = 0; i < 3; i++)
+        put_result(&p->a.out, i, 10);
+    all = p->a.out.len;
+    assert_int_equal(stream_flush(&p->a), 0);
+    assert_int_equal(stream_waiting(&p->b), all);
+    assert_int_equal(stream_fill(&p->b), 1);
+    assert_int_equal(stream_waiting(&p->b), all);
+    assert_int_equal(stream_next(&p->b, &f, &e), 1);
+    assert_int_equal(stream_waiting(&p->b), all / 3 * 2);
+    put_result(&p->a.out, 4, 10);
+    assert_int_equal(stream_flush(&p->a), 0);
+    assert_int_equal(stream_waiting(&p->b), all);
+}
+
 static void large_frames(void **state)
 {
     struct pair *p = *state;
@@ -191,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(small_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(large_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(reader_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(end_and_error, setup, teardown),

@@ -188,7 +188,8 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 
 static CK_FUNCTION_LIST list = {.C_SignInit = sign_init, .C_Sign = sign, .C_GetAttributeValue = get_attributes, .C_FindObjectsInit = find_init,
                                 .C_FindObjects = find, .C_FindObjectsFinal = session_call, .C_GetTokenInfo = token_info};
-static struct token t = {.f = &list, .session = 7, .epoch = 1};
+static const struct token_settings settings;
+static struct token t = {.settings = &settings, .f = &list, .session = 7, .sessions = 1, .epoch = 1};
 
 /* The pair and an index of the token's objects that has both halves. */
 static void put_key(EVP_PKEY *pair, const struct algorithm *a)

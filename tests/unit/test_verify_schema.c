@@ -145,7 +145,6 @@ static void test_names(void **state)
     assert_int_equal(ev, EVENT_AUTH_REFUSED);
     assert_int_equal(out, OUTCOME_DENIED);
     assert_string_equal(event_name(ev), "auth.refused");
-    assert_string_equal(outcome_name(out), "denied");
 }
 
 int main(void)
