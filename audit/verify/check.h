@@ -55,6 +55,8 @@ void identity_check(struct check *c, const struct record *r);                   
 int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
+void ca_take(struct check *c, const struct record *r); /* detail.ca issues from here on */
+void token_key_take(struct check *c, const struct record *r, const json_t *key); /* no other record names that key of the token */
 /* Did a CA that holds at that point of the log issue the certificate (DER)? */
 bool ca_issued(const struct check *c, struct span der);
 void recover_check(struct check *c, const struct record *r);                                       /* recover.c */

@@ -51,9 +51,9 @@ class Keys:
 
     def __init__(self, folder):
         self.folder = str(folder)
-        for name in ("release", "other", "ca", "job"):
+        for name in ("release", "other", "spare", "ca", "job"):
             run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.path(name + ".key"))
-        self.spki = {n: run("openssl", "pkey", "-in", self.path(n + ".key"), "-pubout", "-outform", "DER") for n in ("release", "other", "ca")}
+        self.spki = {n: run("openssl", "pkey", "-in", self.path(n + ".key"), "-pubout", "-outform", "DER") for n in ("release", "other", "spare", "ca")}
         for name in ("admin", "stranger"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "somebody@example", "-f", self.path(name))
         self.ssh = {n: " ".join(open(self.path(n + ".pub")).read().split()[:2]) for n in ("admin", "stranger")}
