@@ -8,6 +8,7 @@
 #include "audit/verify/workers.h"
 #include "policy/policy.h"
 
+#define RECENT 4096 /* records whose times are kept */
 struct check {
     const struct segments *segments;
     const struct chain *chain;
@@ -19,6 +20,10 @@ struct check {
     struct map blobs;         /* bodies that were checked */
     struct policy *policy;    /* that holds; NULL = it cannot be read */
     struct workers *workers;  /* they verify signatures */
+    struct {
+        uint64_t seq;
+        int64_t time;
+    } recent[RECENT];         /* at seq % RECENT */
     struct buf payload;       /* of the statement at hand; the memory is kept */
 };
 /* One record of the chain. */
@@ -38,6 +43,9 @@ void check_free(struct check *c);
 int check_fail(struct check *c, const struct record *r, enum finding_kind kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* What the record refers to is not there: a finding, unless it may have been lost. */
 int check_lacks(struct check *c, const struct record *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* The time of an earlier record; -1 when it has none that can be read. */
+int check_time_of(const struct check *c, uint64_t seq, int64_t *out) __attribute__((warn_unused_result));
 
 /* Parts, a file each. */
 void decision_check(struct check *c, const struct record *r);                                     /* decision.c */

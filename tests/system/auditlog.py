@@ -242,12 +242,12 @@ class Log:
         return canonical({"_type": "https://in-toto.io/Statement/v1", "predicate": predicate, "predicateType": "https://kmsd.dev/release/v1",
                           "subject": [{"digest": {"sha256": record["digest"]["hex"]}, "name": d["name"]}]})
 
-    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", **members):
+    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", issued=None, **members):
         head = (len(self.lines) - 1) if head is None else head
         record = self.add("sign.release", "ok", self.ci(), src="192.0.2.9", key={"name": "release", "version": 1}, rule="ci/sign", policy=self.policy,
                           artifact={"app": "Shop", "channel": channel, "version": version}, digest={"alg": "sha256", "hex": sha256(content)},
                           scheme="statement", body_sha256="99" * 32, **members)
-        record["detail"] = {"environment": "development", "issued": record["time"], "log_head": {"seq": head, "hash": self.hash(head)}, "name": name,
+        record["detail"] = {"environment": "development", "issued": issued or record["time"], "log_head": {"seq": head, "hash": self.hash(head)}, "name": name,
                             "size": len(content)}
         payload = self.payload(record)
         record["signature"] = b64(self.keys.sign(key, b"DSSEv1 28 application/vnd.in-toto+json %d " % len(payload) + payload))

@@ -38,3 +38,25 @@ def test_a_key_for_other_purposes_as_a_release_key(log, tmp_path, name):  # noqa
     spki = log.keys.spki["ca"] if name == "ca" else log.keys.spki["other"]
     log.key_result(log.key_intent("fresh", "03" * 16), spki)
     one(log, tmp_path, "public key")
+
+
+# Releases
+
+
+def test_one_release_twice(log, tmp_path):  # noqa: F811
+    """Whoever asks again gets the answer of before, not a second signature."""
+    log.sign("3.0.0")
+    log.sign("3.0.0")
+    one(log, tmp_path, "signed twice")
+
+
+@pytest.mark.parametrize("head", [-1, 7])
+def test_a_statement_older_than_what_it_binds(log, tmp_path, head):  # noqa: F811
+    """A signature made today that says it was issued before the key was marked compromised, say."""
+    log.sign("3.0.0", head=head % len(log.lines), issued=log.records[6]["time"])
+    one(log, tmp_path, "issued")
+
+
+def test_a_statement_as_old_as_what_it_binds(log, tmp_path):  # noqa: F811
+    log.sign("3.0.0", head=7, issued=log.records[7]["time"])
+    assert found(log, tmp_path) == []
