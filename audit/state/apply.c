@@ -316,6 +316,7 @@ static const struct {
     {"time.step", "ok", on_time_step},
     {"time.confirm", "ok", on_time_confirm},
 };
+#define N_EVENTS (sizeof EVENTS / sizeof *EVENTS)
 
 /* A refusal of a key creation has no intent and so changes nothing. */
 static bool changes_state(const struct fold *f)
@@ -353,14 +354,25 @@ static int expects(const struct fold *f, struct err *e)
     return 0;
 }
 
+static size_t row_of(const struct facts *is)
+{
+    size_t n = 0;
+
+    while (n < N_EVENTS && (strcmp(is->event, EVENTS[n].event) || strcmp(is->outcome, EVENTS[n].outcome)))
+        n++;
+    return n;
+}
+
 static int apply(struct fold *f, struct err *e)
 {
+    size_t n;
+
     e->code = ERR_NONE;
     if (expects(f, e) || advance(f, e))
         return -1;
-    for (size_t n = 0; n < sizeof EVENTS / sizeof *EVENTS; n++)
-        if (!strcmp(f->is.event, EVENTS[n].event) && !strcmp(f->is.outcome, EVENTS[n].outcome) && changes_state(f) && EVENTS[n].apply(f, e))
-            return err_context(e, "record %llu (%s)", (unsigned long long)f->is.seq, f->is.event);
+    n = row_of(&f->is);
+    if (n < N_EVENTS && changes_state(f) && EVENTS[n].apply(f, e))
+        return err_context(e, "record %llu (%s)", (unsigned long long)f->is.seq, f->is.event);
     return strcmp(f->is.outcome, "ok") ? 0 : fold_stored(f, e);
 }
 

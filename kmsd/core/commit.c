@@ -125,7 +125,7 @@ json_t *record_change(struct core *c, const struct request *rq, const char *even
 {
     json_t *record;
 
-    if (rq->body.len > BODY_INLINE_MAX && commit_blob(c, rq->body_sha256, buf_span(&rq->body), e))
+    if (rq->body.len > BODY_INLINE_MAX && commit_blob(c, rq->body_sha256, rq->body, e))
         return NULL;
     record = record_for(c, rq, event, outcome);
     json_object_set(record, "request", rq->evidence);

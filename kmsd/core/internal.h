@@ -85,12 +85,12 @@ struct request {
     bool at_once;                  /* its answer rests on no record */
     int64_t arrived;               /* on c->clock.boot */
     bool answered;                 /* with 202: what comes of it is told at its operation */
-    char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
-    char target[TARGET_MAX + 1];
-    const char *query;             /* behind '?', "" = none */
+    char req[REQUEST_ID_HEX], src[64], method[16], idem[IDEM_MAX + 1], content_type[64];
+    const char *target, *path, *query; /* query: what stands behind '?', "" = nothing */
     char param[NAME_MAX_LEN + 1];  /* what "{}" matched */
     char cred[SHA256_HEX], body_sha256[SHA256_HEX], idem_key[SHA256_HEX];
-    struct buf cert, body, kms_signature;
+    struct buf brought;            /* what the frame held of these, one behind the other; an item's is that of its batch, which outlives it */
+    struct span cert, body, kms_signature;
     char identity[NAME_MAX_LEN + 1], kind[8];
     bool credential_known;
     char cred_not_after[32];
