@@ -20,7 +20,12 @@ lanes-keep-a-stopped-key|kmsd/core/keylife.c|/^static void tell_lanes/,/^}/s/lan
 removed-before-the-log-says-so|kmsd/core/erase.c|s/.. after_call(c, erase, NULL)) {/|| (erase(c, NULL), 0)) {/
 a-start-trusts-its-clock|kmsd/core/erase.c|s/>= SETTLE_TIME/>= 0/
 removal-forgotten-by-a-restart|kmsd/core/erase.c|s/return k->erase_seq ||/return k->erase_seq == 0 \&\&/
-removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/'
+removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/
+search-answered-to-whoever-asked|kmsd/core/reader.c|s/if (r->asked\[n\].id == f->id) {/if (f->id \&\& f->id <= r->next_id) {/
+reader-told-of-what-is-not-on-disk|kmsd/core/reader.c|s/frame_put_u64(&frame, TAG_HEAD, c->durable);/frame_put_u64(\&frame, TAG_HEAD, c->state->chain.next_seq);/
+searches-wait-for-ever|kmsd/core/reader.c|s/if (c->clock.boot >= r->asked\[n\].deadline) {/if (0) {/
+reader-believed-where-it-stands|kmsd/core/reader.c|s/ || frame_u64(f, TAG_HEAD) > c->durable)/)/
+nonsense-kept-for-an-answer|kmsd/core/reader.c|s/^            r->asked\[r->n_asked++\] = (struct core_ask){f->id, rq, 0};.*//'
 # Compiles the file with the bug in it.
 plant() { # name file edit
     mkdir -p "$out/$1"
