@@ -58,9 +58,11 @@ void erase_check(struct check *c, const struct record *r);
 void keylife_sign_check(struct check *c, const struct record *r, const struct key *k); /* may the key sign at that point of the log? */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
-/* An issued certificate in detail.certificate_b64: by a CA of the log, for the key of that signing request (PEM, NULL = not known), and as the credential
- * says. */
-int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
+/* An issued certificate in detail.certificate_b64: by a CA of the log, for the key of that signing request (PEM, NULL = not known), as the credential says,
+ * in the name of that identity, and not issued before. */
+int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential, const char *name);
+/* The certificates of an identity belong to no other one. */
+void credentials_take(struct check *c, const struct record *r, struct identity *i);
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
 void ca_take(struct check *c, const struct record *r); /* detail.ca issues from here on */

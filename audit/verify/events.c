@@ -19,10 +19,12 @@ static void add_founder(struct check *c, const struct record *r, const json_t *i
 {
     struct identity *i = state_add_identity(&c->state, identity);
 
-    if (i)
+    if (i) {
         i->founder = true;
-    else
+        credentials_take(c, r, i);
+    } else {
         (void)check_fail(c, r, FINDING_INVALID, "an identity stands there twice");
+    }
 }
 
 static void on_genesis(struct check *c, const struct record *r)

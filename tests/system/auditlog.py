@@ -66,14 +66,26 @@ class Keys:
         with open(self.path("client.cnf"), "w") as f:
             f.write("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n")
         run("openssl", "req", "-x509", "-new", "-key", self.path("ca.key"), "-subj", "/CN=ca", "-days", "3000", "-out", self.path("ca.pem"))
-        run("openssl", "req", "-new", "-key", self.path("job.key"), "-subj", "/CN=ci-issued", "-out", self.path("job.csr"))
-        run("openssl", "x509", "-req", "-in", self.path("job.csr"), "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-CAcreateserial",
-            "-days", "300", "-extfile", self.path("client.cnf"), "-out", self.path("job.pem"))
-        self.ca_pem, self.job_csr, self.job_pem = (open(self.path(n)).read() for n in ("ca.pem", "job.csr", "job.pem"))
-        self.ca_der, self.job_der = (run("openssl", "x509", "-in", self.path(n), "-outform", "DER") for n in ("ca.pem", "job.pem"))
-        end = run("openssl", "x509", "-in", self.path("job.pem"), "-noout", "-enddate", "-dateopt", "iso_8601").decode()
-        self.job_not_after = end.strip().split("=")[1].replace(" ", "T").replace("Z", ".000000Z")
-        self.job_spki = run("openssl", "pkey", "-in", self.path("job.key"), "-pubout", "-outform", "DER")
+        self.ca_pem = open(self.path("ca.pem")).read()
+        self.ca_der = run("openssl", "x509", "-in", self.path("ca.pem"), "-outform", "DER")
+        self.cert = {}
+        for name, key, subject in (("job", "job", "ci-issued"), ("again", "job", "ci-issued"), ("third", "job", "ci-issued"),
+                                   ("stolen", "spare", "ci-issued"), ("named", "spare", "somebody")):
+            self._issue(name, key, subject)
+        self.job_csr, self.job_der = self.cert["job"]["csr"], self.cert["job"]["der"]
+
+    def _issue(self, name, key, subject):
+        """A certificate of the CA: its signing request, its bytes, and the credential that it makes."""
+        csr, pem = self.path(name + ".csr"), self.path(name + ".pem")
+        run("openssl", "req", "-new", "-key", self.path(key + ".key"), "-subj", "/CN=" + subject, "-out", csr)
+        run("openssl", "x509", "-req", "-in", csr, "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-CAcreateserial",
+            "-days", "1200", "-extfile", self.path("client.cnf"), "-out", pem)
+        der = run("openssl", "x509", "-in", pem, "-outform", "DER")
+        end = run("openssl", "x509", "-in", pem, "-noout", "-enddate", "-dateopt", "iso_8601").decode()
+        spki = run("openssl", "pkey", "-in", self.path(key + ".key"), "-pubout", "-outform", "DER")
+        self.cert[name] = {"csr": open(csr).read(), "der": der, "credential": {
+            "kind": "certificate", "cert_sha256": sha256(der), "spki_sha256": sha256(spki),
+            "not_after": end.strip().split("=")[1].replace(" ", "T").replace("Z", ".000000Z"), "issued": True}}
 
     def sign(self, key, data):
         return run("openssl", "dgst", "-sha256", "-sign", self.path(key + ".key"), data=data)
@@ -128,8 +140,8 @@ class Log:
     ADMIN = {"name": "h-00112233445566aa", "kind": "human", "cred": "ad" * 32, "method": "mtls"}
     CI = {"name": "ci-issued", "kind": "ci", "method": "mtls"}
 
-    def ci(self):
-        return dict(self.CI, cred=sha256(self.keys.job_der))
+    def ci(self, cert="job"):
+        return dict(self.CI, cred=sha256(self.keys.cert[cert]["der"]))
 
     def genesis(self):
         k = self.keys
@@ -164,10 +176,20 @@ class Log:
     def identity_issued(self, **how):
         k = self.keys
         body = canonical({"name": "ci-issued", "kind": "ci", "csr": k.job_csr, "days": 300})
-        cred = {"kind": "certificate", "cert_sha256": sha256(k.job_der), "spki_sha256": sha256(k.job_spki),
-                "not_after": k.job_not_after, "issued": True}
+        cred = k.cert["job"]["credential"]
         return self.person("identity.create", "POST", "/v1/identities", body, members={"detail": {
             "certificate_b64": b64(k.job_der), "identity": {"name": "ci-issued", "kind": "ci", "ssh": [], "credentials": [cred]}}}, **how)
+
+    def renewed(self, cert, person=False, dropped=(), actor=None, name="ci-issued"):
+        """Another certificate for an identity, asked for by its job or by a person; it takes the place of those that are dropped."""
+        k = self.keys
+        detail = {"certificate_b64": b64(k.cert[cert]["der"]), "credential": k.cert[cert]["credential"], "name": name,
+                  "dropped": [sha256(k.cert[one]["der"]) for one in dropped]}
+        if person:
+            return self.person("identity.renew", "POST", "/v1/identities/%s/credentials" % name, canonical({"csr": k.cert[cert]["csr"]}),
+                               members={"detail": detail})
+        return self.add("identity.renew", "ok", actor or self.ci(), src="192.0.2.9", rule="ci/sign", policy=self.policy, body_sha256="99" * 32,
+                        detail=detail)
 
     def identity_named(self, name="ci-spiffe"):
         k = self.keys
@@ -242,9 +264,9 @@ class Log:
         return canonical({"_type": "https://in-toto.io/Statement/v1", "predicate": predicate, "predicateType": "https://kmsd.dev/release/v1",
                           "subject": [{"digest": {"sha256": record["digest"]["hex"]}, "name": d["name"]}]})
 
-    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", issued=None, **members):
+    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", issued=None, cert="job", actor=None, **members):
         head = (len(self.lines) - 1) if head is None else head
-        record = self.add("sign.release", "ok", self.ci(), src="192.0.2.9", key={"name": "release", "version": 1}, rule="ci/sign", policy=self.policy,
+        record = self.add("sign.release", "ok", actor or self.ci(cert), src="192.0.2.9", key={"name": "release", "version": 1}, rule="ci/sign", policy=self.policy,
                           artifact={"app": "Shop", "channel": channel, "version": version}, digest={"alg": "sha256", "hex": sha256(content)},
                           scheme="statement", body_sha256="99" * 32, **members)
         record["detail"] = {"environment": "development", "issued": issued or record["time"], "log_head": {"seq": head, "hash": self.hash(head)}, "name": name,
