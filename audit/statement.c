@@ -1,55 +1,59 @@
-/* Rebuilds the signed payload of a release from its record, byte for byte. */
+/* Rebuilds the signed payload of a release from its record, byte for byte. What the two have in common stands in both in the same canonical form. */
 #include "audit/statement.h"
 
-#include "audit/record.h"
+#include "base/json.h"
 
 #define STATEMENT_ROOM 1000 /* holds most of them */
+#define THE_INSTANCE LINE_MEMBER_COUNT
 
 /* Where the members of the predicate come from, in the order in which the canonical form has them. */
 static const struct {
     const char *name;
-    enum { FROM_RECORD, FROM_DETAIL, FROM_ARTIFACT, THE_INSTANCE, THE_REQUEST } from;
+    enum line_member from;
 } PREDICATE[] = {
-    {"app", FROM_ARTIFACT},    {"channel", FROM_ARTIFACT}, {"environment", FROM_DETAIL}, {"instance", THE_INSTANCE},
-    {"issued", FROM_DETAIL},   {"key", FROM_RECORD},       {"log_head", FROM_DETAIL},    {"name", FROM_DETAIL},
-    {"request_id", THE_REQUEST}, {"size", FROM_DETAIL},    {"source_claimed", FROM_RECORD}, {"version", FROM_ARTIFACT},
+    {"app", LINE_APP},       {"channel", LINE_CHANNEL}, {"environment", LINE_ENVIRONMENT}, {"instance", THE_INSTANCE},
+    {"issued", LINE_ISSUED}, {"key", LINE_KEY},         {"log_head", LINE_LOG_HEAD},       {"name", LINE_NAME},
+    {"request_id", LINE_REQ}, {"size", LINE_SIZE},      {"source_claimed", LINE_SOURCE_CLAIMED}, {"version", LINE_VERSION},
 };
 
-static void put_predicate(struct buf *out, const json_t *record, const char *instance)
+static void put_text(struct buf *out, struct span text)
 {
-    const json_t *of[] = {[FROM_RECORD] = record, [FROM_DETAIL] = rec_obj(record, "detail"), [FROM_ARTIFACT] = rec_obj(record, "artifact")};
+    if (text.data)
+        buf_put(out, text.data, text.len);
+    else
+        buf_puts(out, "\"\"");
+}
 
-    char before = '{';
+static void put_predicate(struct buf *out, const struct record_line *record, const char *instance)
+{
+    const char *before = "{\"";
 
     for (size_t n = 0; n < sizeof PREDICATE / sizeof *PREDICATE; n++) {
-        const char *name = PREDICATE[n].name;
-        bool text = PREDICATE[n].from == THE_INSTANCE || PREDICATE[n].from == THE_REQUEST;
-        const json_t *value = text ? NULL : rec_obj(of[PREDICATE[n].from], name);
+        bool own = PREDICATE[n].from == THE_INSTANCE;
 
-        if (!text && !value)
+        if (!own && !record->member[PREDICATE[n].from].data)
             continue;
-        buf_putc(out, (uint8_t)before);
-        before = ',';
-        json_canonical_string(out, name);
-        buf_putc(out, ':');
-        if (text)
-            json_canonical_string(out, PREDICATE[n].from == THE_INSTANCE ? instance : rec_str(record, "req"));
+        buf_puts(out, before);
+        buf_puts(out, PREDICATE[n].name);
+        buf_puts(out, "\":");
+        if (own)
+            json_canonical_string(out, instance);
         else
-            json_canonical(out, value);
+            put_text(out, record->member[PREDICATE[n].from]);
+        before = ",\"";
     }
     buf_putc(out, '}');
 }
 
-/* Every signature has its payload built more than once: written straight away, without a tree in between. */
-int statement_payload(const json_t *record, const char *instance, struct buf *out, struct err *e)
+int statement_payload(const struct record_line *record, const char *instance, struct buf *out, struct err *e)
 {
     buf_expect(out, STATEMENT_ROOM);
     buf_puts(out, "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicate\":");
     put_predicate(out, record, instance);
     buf_puts(out, ",\"predicateType\":\"" STATEMENT_PREDICATE "\",\"subject\":[{\"digest\":{\"sha256\":");
-    json_canonical_string(out, rec_str(rec_obj(record, "digest"), "hex"));
+    put_text(out, record->member[LINE_DIGEST]);
     buf_puts(out, "},\"name\":");
-    json_canonical_string(out, rec_str(rec_obj(record, "detail"), "name"));
+    put_text(out, record->member[LINE_NAME]);
     buf_puts(out, "}]}");
     return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement is too long") : 0;
 }
@@ -57,6 +61,10 @@ int statement_payload(const json_t *record, const char *instance, struct buf *ou
 void statement_pae(struct span payload, struct buf *out)
 {
     buf_expect(out, payload.len + 64);
-    buf_printf(out, "DSSEv1 %zu " STATEMENT_TYPE " %zu ", sizeof(STATEMENT_TYPE) - 1, payload.len);
+    buf_puts(out, "DSSEv1 ");
+    buf_decimal(out, sizeof(STATEMENT_TYPE) - 1);
+    buf_puts(out, " " STATEMENT_TYPE " ");
+    buf_decimal(out, payload.len);
+    buf_putc(out, ' ');
     buf_put(out, payload.data, payload.len);
 }

@@ -64,7 +64,7 @@ void buf_expect(struct buf *b, size_t n)
         return; /* whoever puts the bytes sees it */
 }
 
-void buf_put(struct buf *b, const void *data, size_t len)
+void buf_put_more(struct buf *b, const void *data, size_t len)
 {
     uint8_t *to = buf_room(b, len);
 
@@ -72,21 +72,6 @@ void buf_put(struct buf *b, const void *data, size_t len)
         return;
     memcpy(to, data, len);
     b->len += len;
-}
-
-void buf_putc(struct buf *b, uint8_t c)
-{
-    if (!b->failed && b->cap > b->len + 1 && b->len < b->max) {
-        b->data[b->len++] = c;
-        b->data[b->len] = 0;
-        return;
-    }
-    buf_put(b, &c, 1);
-}
-
-void buf_puts(struct buf *b, const char *s)
-{
-    buf_put(b, s, strlen(s));
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)
@@ -104,6 +89,18 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     }
     va_end(again);
     b->failed |= n < 0;
+}
+
+void buf_decimal(struct buf *b, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    buf_put(b, digits + at, sizeof digits - at);
 }
 
 void buf_u32(struct buf *b, uint32_t v)

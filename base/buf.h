@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes that belong to somebody else. */
 struct span {
@@ -27,10 +28,21 @@ struct buf {
 void buf_free(struct buf *b);              /* releases and zeroes the struct */
 void buf_wipe(struct buf *b);              /* explicit_bzero, then buf_free */
 void buf_clear(struct buf *b);             /* len = 0, failed = false, memory kept */
-void buf_put(struct buf *b, const void *data, size_t len);
-void buf_putc(struct buf *b, uint8_t c);
-void buf_puts(struct buf *b, const char *s);
+void buf_put_more(struct buf *b, const void *data, size_t len); /* where there is no room yet */
+static inline void buf_put(struct buf *b, const void *data, size_t len)
+{
+    if (b->failed || !len || len >= b->cap - b->len) {
+        buf_put_more(b, data, len);
+        return;
+    }
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+    b->data[b->len] = 0;
+}
+static inline void buf_putc(struct buf *b, uint8_t c) { buf_put(b, &c, 1); }
+static inline void buf_puts(struct buf *b, const char *s) { buf_put(b, s, strlen(s)); }
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_decimal(struct buf *b, uint64_t v);
 void buf_u32(struct buf *b, uint32_t v);   /* big-endian */
 void buf_u64(struct buf *b, uint64_t v);
 void buf_consume(struct buf *b, size_t n); /* drops the first n bytes */

@@ -66,7 +66,7 @@ static void write_string(struct buf *out, const char *s, size_t len)
 {
     size_t from = 0;
 
-    if (plain_all(s, len)) {
+    if (plain_run(s, len) == len) {
         write_plain(out, s, len);
         return;
     }
@@ -89,22 +89,13 @@ static void write_string(struct buf *out, const char *s, size_t len)
 
 static void write_integer(struct buf *out, int64_t n)
 {
-    char digits[24];
-    size_t at = sizeof digits;
-    bool negative = n < 0;
-
     if (n > JSON_INT_MAX || n < -JSON_INT_MAX) {
         out->failed = true;
         return;
     }
-    uint64_t left = (uint64_t)(negative ? -n : n);
-    do {
-        digits[--at] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left);
-    if (negative)
-        digits[--at] = '-';
-    buf_put(out, digits + at, sizeof digits - at);
+    if (n < 0)
+        buf_putc(out, '-');
+    buf_decimal(out, (uint64_t)(n < 0 ? -n : n));
 }
 
 /* Most objects have few members, and each record is written anew: no call of a comparison through a pointer. */

@@ -1,6 +1,7 @@
 /* Decides in one pass whether bytes are the canonical form (RFC 8785) of one JSON object; without memory of its own, unless the object is asked for. */
 #include "base/json.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -12,13 +13,13 @@ struct level {
     bool is_array;
     const uint8_t *name;
     size_t name_len;
+    struct json_wanted *found; /* this container is looked for */
     json_t *node; /* NULL unless the tree is built */
 };
 
 struct walk {
     const uint8_t *p, *end;
-    struct json_wanted *wanted; /* members of the outermost object that are looked for */
-    size_t n_wanted;
+    struct json_wanted *wanted, *last; /* what is looked for from here on */
     struct level level[JSON_DEPTH_MAX];
     size_t depth;
     bool fresh; /* the innermost container has nothing in it yet */
@@ -79,12 +80,7 @@ static int take_string(struct walk *w)
 {
     if (take(w, '"'))
         return -1;
-    while (w->p < w->end) {
-        uint64_t eight;
-        if (w->end - w->p >= 8 && (memcpy(&eight, w->p, sizeof eight), plain_eight(eight))) {
-            w->p += sizeof eight;
-            continue;
-        }
+    while (w->p += plain_run(w->p, (size_t)(w->end - w->p)), w->p < w->end) {
         uint8_t c = *w->p;
         if (c == '"') {
             w->p++;
@@ -181,9 +177,9 @@ static int attach(struct level *l, json_t *node)
     return l->is_array ? json_array_append_new(l->node, node) : json_object_setn_new_nocheck(l->node, (const char *)l->name, l->name_len, node);
 }
 
-static int open_container(struct walk *w, bool is_array)
+static int open_container(struct walk *w, bool is_array, struct json_wanted *found)
 {
-    struct level l = {.is_array = is_array};
+    struct level l = {.is_array = is_array, .found = found};
 
     if (w->depth == JSON_DEPTH_MAX)
         return -1;
@@ -200,7 +196,7 @@ static int open_container(struct walk *w, bool is_array)
     return 0;
 }
 
-static int take_value(struct walk *w)
+static int take_value(struct walk *w, struct json_wanted *found)
 {
     if (w->p == w->end)
         return -1;
@@ -208,9 +204,9 @@ static int take_value(struct walk *w)
     case '"':
         return take_string(w);
     case '{':
-        return open_container(w, false);
+        return open_container(w, false, found);
     case '[':
-        return open_container(w, true);
+        return open_container(w, true, found);
     case 't':
         return take_word(w, "true", 4);
     case 'f':
@@ -222,23 +218,53 @@ static int take_value(struct walk *w)
     }
 }
 
-/* Keeps the text of a member of the outermost object, unless it is a container. */
-static void keep(const struct walk *w, const struct level *l, const uint8_t *value)
+/* How the path of the member under way stands to a wanted one in the order of this walk: < 0 = before it. Nothing within an array is wanted. */
+static int path_order(const struct walk *w, const char *path)
 {
-    for (size_t i = 0; i < w->n_wanted; i++)
-        if (strlen(w->wanted[i].name) == l->name_len && memcmp(w->wanted[i].name, l->name, l->name_len) == 0)
-            w->wanted[i].text = span_of(value, (size_t)(w->p - value));
+    for (size_t n = 0; n < w->depth; n++) {
+        const struct level *l = &w->level[n];
+        int order = l->is_array ? -1 : strncmp((const char *)l->name, path, l->name_len);
+
+        if (order)
+            return order;
+        path += l->name_len;
+        if (n + 1 == w->depth || *path != '.')
+            return *path ? -1 : n + 1 < w->depth;
+        path++;
+    }
+    return -1;
+}
+
+/* The one that the member under way is, if it is looked for. Those that come before it in the order are not there. */
+static struct json_wanted *find(struct walk *w, const uint8_t *value)
+{
+    int order = -1;
+
+    while (w->wanted < w->last && (order = path_order(w, w->wanted->name)) > 0)
+        w->wanted++;
+    if (w->wanted == w->last || order)
+        return NULL;
+    w->wanted->text.data = value;
+    return w->wanted++;
+}
+
+static void end_text(const struct walk *w, struct json_wanted *found)
+{
+    if (found)
+        found->text.len = (size_t)(w->p - found->text.data);
 }
 
 /* One item of the innermost container, or its end. */
 static int step(struct walk *w)
 {
     struct level *l = &w->level[w->depth - 1];
+    struct json_wanted *found = NULL;
 
     if (next_is(w, l->is_array ? ']' : '}')) {
         w->p++;
         w->depth--;
         w->fresh = false;
+        end_text(w, l->found);
         return 0;
     }
     if (!w->fresh && take(w, ','))
@@ -248,12 +274,13 @@ static int step(struct walk *w)
         return -1;
     const uint8_t *value = w->p;
     size_t depth = w->depth;
-    if (take_value(w))
+    if (!l->is_array)
+        found = find(w, value);
+    if (take_value(w, found))
         return -1;
     if (w->depth != depth)
         return 0;
-    if (depth == 1)
-        keep(w, l, value);
+    end_text(w, found);
     return w->build ? attach(l, scalar(value, (size_t)(w->p - value))) : 0;
 }
 
@@ -262,7 +289,7 @@ static int scan(struct walk *w, size_t len)
     if (len == 0)
         return -1;
     w->end = w->p + len;
-    if (!next_is(w, '{') || open_container(w, false))
+    if (!next_is(w, '{') || open_container(w, false, NULL))
         return -1;
     while (w->depth)
         if (step(w))
@@ -287,10 +314,12 @@ int json_is_canonical(const void *data, size_t len)
 
 int json_scan_canonical(const void *data, size_t len, struct json_wanted *wanted, size_t n)
 {
-    struct walk w = {.p = data, .wanted = wanted, .n_wanted = n};
+    struct walk w = {.p = data, .wanted = wanted, .last = n ? wanted + n : wanted};
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        assert(!i || strcmp(wanted[i - 1].name, wanted[i].name) < 0);
         wanted[i].text = span_of(NULL, 0);
+    }
 
     return scan(&w, len);
 }

@@ -74,7 +74,8 @@ static int sync_parent(const char *path, struct err *e)
     return dir_sync(slash ? (n ? dir : "/") : ".", e);
 }
 
-int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+/* like: whose owner the file gets, NULL = ours. It has owner and mode before it has its name: a name may lead elsewhere by then. */
+static int write_fresh(const char *path, const void *data, size_t len, mode_t mode, const struct stat *like, struct err *e)
 {
     BUF_AUTO fresh = BUF_INIT(4096);
     int fd, saved;
@@ -86,7 +87,7 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
     fd = open(buf_str(&fresh), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return err_errno(e, ERR_INTERNAL, errno, "%s", buf_str(&fresh));
-    if (fchmod(fd, mode) || write_all(fd, data, len) || fsync(fd)) {
+    if ((like && like->st_uid != geteuid() && fchown(fd, like->st_uid, like->st_gid)) || fchmod(fd, mode) || write_all(fd, data, len) || fsync(fd)) {
         saved = errno;
         close(fd);
         (void)unlink(buf_str(&fresh));
@@ -98,6 +99,20 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
         return err_errno(e, ERR_INTERNAL, saved, "%s", path);
     }
     return sync_parent(path, e);
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+{
+    return write_fresh(path, data, len, mode, NULL, e);
+}
+
+int file_replace(const char *path, const void *data, size_t len, struct err *e)
+{
+    struct stat st;
+
+    if (stat(path, &st))
+        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_INTERNAL, errno, "%s", path);
+    return write_fresh(path, data, len, st.st_mode & 0777, &st, e);
 }
 
 int file_exists(const char *path)

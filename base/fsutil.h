@@ -11,6 +11,8 @@
 int file_read(const char *path, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* Temporary file beside it, fsync, rename, fsync of the directory. */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e) __attribute__((warn_unused_result));
+/* The same for a file that is there, which keeps its owner and mode. */
+int file_replace(const char *path, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));
 int file_exists(const char *path);
 /* mkdir unless it is there already (then it must be a directory). */
 int dir_make(const char *path, mode_t mode, struct err *e) __attribute__((warn_unused_result));

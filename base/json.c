@@ -30,12 +30,8 @@ static int err_at(struct err *e, const char *data, size_t at, const char *what)
 
 static const char *skip_string(const char *p, const char *end)
 {
-    uint64_t eight;
-
     p++;
-    while (end - p >= 8 && (memcpy(&eight, p, sizeof eight), plain_eight(eight)))
-        p += sizeof eight;
-    for (; p < end && *p != '"'; p++)
+    for (p += plain_run(p, (size_t)(end - p)); p < end && *p != '"'; p++)
         if (*p == '\\')
             p++;
     return p < end ? p + 1 : end;

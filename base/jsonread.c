@@ -1,7 +1,6 @@
 /* Builds jansson's values from JSON text that has been looked through before (UTF-8 without NUL, whole numbers in range, depth). jansson's own reader takes each
  * byte through several calls, and reading is most of the work of a start and of the index. This one gives up at the first thing it does not like: then jansson
  * reads the text too, and says what is wrong and where. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -32,13 +31,10 @@ static int take(struct text *t, char c)
 /* The bytes of a string up to its closing quote, which is taken too. -1 where it is not closed, or holds an escape or a control character. */
 static int take_plain(struct text *t, const char **start, size_t *len)
 {
-    uint64_t eight;
-
     if (take(t, '"'))
         return -1;
     *start = t->p;
-    while (t->end - t->p >= 8 && (memcpy(&eight, t->p, sizeof eight), plain_eight(eight)))
-        t->p += sizeof eight;
+    t->p += plain_run(t->p, (size_t)(t->end - t->p));
     while (t->p < t->end && *t->p != '"') {
         if ((unsigned char)*t->p < 0x20 || *t->p == '\\')
             return -1;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -122,6 +123,17 @@ static int check_words(struct context *c)
     if (n > 1 && (config_text(c, OPT_NAME) || config_text(c, OPT_OUTPUT_FILE)))
         return kms_fail_text(&c->error, KMS_USAGE, "--name and --output-file are for one FILE");
     return 0;
+}
+
+/* The envelope in the place of the artifact would be the end of it. */
+static int check_output(struct context *c, const struct artifact *a)
+{
+    const char *file = config_text(c, OPT_OUTPUT_FILE);
+    struct stat in, out;
+
+    if (!file || !a->path || stat(a->path, &in) || stat(file, &out) || in.st_dev != out.st_dev || in.st_ino != out.st_ino || !S_ISREG(in.st_mode))
+        return 0;
+    return kms_fail_text(&c->error, KMS_USAGE, "--output-file %s is the artifact itself", file);
 }
 
 /* What was made of it: the envelope, or the bytes of the signature. */
@@ -284,6 +296,8 @@ static int prepare(struct context *c, const char *app, struct artifact *list, si
     for (size_t i = 0; i < n; i++)
         if (from_file(c, c->args.word[i], &list[i]))
             return -1;
+    if (check_output(c, &list[0]))
+        return -1;
     return n == 1 ? hash_one(c, &list[0]) : hash_all(c, list, n);
 }
 

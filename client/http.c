@@ -81,12 +81,13 @@ static bool header_value(struct span line, const char *name, struct span *value)
     return true;
 }
 
+/* What is looked at of a header is ASCII; anything else in it is no text that could be printed or put into JSON. */
 static void copy_value(char out[static HTTP_VALUE_MAX], struct span v)
 {
     size_t n = v.len < HTTP_VALUE_MAX ? v.len : HTTP_VALUE_MAX - 1;
 
-    if (n)
-        memcpy(out, v.data, n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = v.data[i] >= 0x20 && v.data[i] < 0x7f ? (char)v.data[i] : '?';
     out[n] = '\0';
 }
 

@@ -81,14 +81,6 @@ static const struct rule *find(const struct role *role, const struct policy_quer
     return NULL;
 }
 
-static void name_rule(struct policy_decision *out, const char *role, const char *rule)
-{
-    BUF_AUTO b = BUF_INIT(sizeof out->rule - 1);
-
-    buf_printf(&b, "%s/%s", role, rule);
-    memcpy(out->rule, buf_str(&b), b.len + 1);
-}
-
 void policy_decide(const struct policy *p, const struct policy_query *q, struct policy_decision *out)
 {
     *out = (struct policy_decision){.rule = "default-deny"};
@@ -99,7 +91,7 @@ void policy_decide(const struct policy *p, const struct policy_query *q, struct 
         if (!rule)
             continue;
         out->allow = true;
-        name_rule(out, g->role->name, rule->name);
+        memcpy(out->rule, rule->name, sizeof out->rule);
         return;
     }
 }

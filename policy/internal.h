@@ -20,7 +20,7 @@ struct globs {
     char **item;          /* n == 0: not restricted */
 };
 struct rule {
-    char name[NAME_MAX_LEN + 1];
+    char name[ERR_RULE_MAX]; /* "<role>/<name>", as a decision gives it */
     bool action[POLICY_ACTION_COUNT];
     struct globs keys, apps, channels;
 };

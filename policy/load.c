@@ -1,4 +1,5 @@
 /* Loads a policy from YAML; whatever it does not know is an error that names its place. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,7 @@ static int load_rule(const struct loading *l, const struct yaml_node *map, struc
     static const char *const known[] = {"name", "allow", "keys", "apps", "channels", NULL};
     struct rule *r = &role->rule[role->n];
     const struct yaml_node *name, *allow;
+    char own[NAME_MAX_LEN + 1];
 
     role->n++;
     if (known_keys(l, map, known, "a rule"))
@@ -134,11 +136,12 @@ static int load_rule(const struct loading *l, const struct yaml_node *map, struc
     allow = yaml_get(map, "allow");
     if (!name || !allow)
         return yaml_err(l->doc, map, l->e, "a rule needs name and allow");
-    if (copy_name(l, name, r->name, "the name of a rule"))
+    if (copy_name(l, name, own, "the name of a rule"))
         return -1;
+    (void)snprintf(r->name, sizeof r->name, "%s/%s", role->name, own);
     for (size_t n = 0; n + 1 < role->n; n++)
         if (!strcmp(role->rule[n].name, r->name))
-            return yaml_err(l->doc, name, l->e, "the role %s has two rules named %s", role->name, r->name);
+            return yaml_err(l->doc, name, l->e, "the role %s has two rules named %s", role->name, own);
     return load_actions(l, allow, r) || load_scope(l, map, r) ? -1 : 0;
 }
 

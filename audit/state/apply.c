@@ -136,6 +136,16 @@ static int on_ca_renew(struct fold *f, struct err *e)
     return take_b64(&s->ca_spki, ca, "spki_b64", e) || take_b64(&s->ca_cert, ca, "cert_b64", e) ? -1 : 0;
 }
 
+static int on_server_renew(struct fold *f, struct err *e)
+{
+    BUF_AUTO der = BUF_INIT(RECORD_LINE_MAX);
+
+    if (take_b64(&der, f->detail, "certificate_b64", e))
+        return -1;
+    sha256_hex(der.data ? der.data : (const uint8_t *)"", der.len, f->s->server_sha256);
+    return 0;
+}
+
 /* One with the rights of the first, and a policy that lets him use them where it did not. */
 static int on_recover(struct fold *f, struct err *e)
 {
@@ -287,6 +297,7 @@ static const struct {
     {"identity.create", "ok", on_identity_create},
     {"admin.recover", "ok", on_recover},
     {"ca.renew", "ok", on_ca_renew},
+    {"server.renew", "ok", on_server_renew},
     {"identity.renew", "ok", fold_renew},
     {"identity.disable", "ok", on_identity_switch},
     {"identity.enable", "ok", on_identity_switch},
@@ -305,56 +316,81 @@ static const struct {
     {"time.step", "ok", on_time_step},
     {"time.confirm", "ok", on_time_confirm},
 };
+#define N_EVENTS (sizeof EVENTS / sizeof *EVENTS)
 
 /* A refusal of a key creation has no intent and so changes nothing. */
 static bool changes_state(const struct fold *f)
 {
-    return strcmp(rec_str(f->record, "outcome"), "error") || strcmp(rec_str(f->record, "event"), "key.create") || rec_obj(f->record, "intent_seq");
+    return strcmp(f->is.outcome, "error") || strcmp(f->is.event, "key.create") || rec_obj(f->record, "intent_seq");
 }
 
-static int advance(struct state *s, const json_t *record, struct span line, struct err *e)
+static int advance(struct fold *f, struct err *e)
 {
-    int64_t at;
+    struct state *s = f->s;
     char hash[SHA256_HEX];
 
-    sha256_hex(line.data, line.len, hash);
+    sha256_hex(f->line.data, f->line.len, hash);
     if (s->chain.next_seq > 0 && !strcmp(hash, s->head))
         return err_set(e, ERR_INTERNAL, "a record repeats");
-    if (!json_is_integer(json_object_get(record, "seq")) || rec_int(record, "v") != 1 || time_parse(rec_str(record, "time"), &at))
+    if (!f->is.is_record)
         return err_set(e, ERR_INTERNAL, "a line is no record of format 1");
     memcpy(s->head, hash, sizeof hash);
-    s->chain.next_seq = rec_int(record, "seq") + 1;
+    s->chain.next_seq = f->is.seq + 1;
     memcpy(s->chain.prev, hash, sizeof hash);
-    s->chain.time = at;
+    s->chain.time = f->is.time;
     return 0;
 }
 
-static int expects(const struct state *s, const json_t *record, struct err *e)
+static int expects(const struct fold *f, struct err *e)
 {
-    int64_t at;
+    const struct state *s = f->s;
 
-    if (rec_int(record, "seq") != s->chain.next_seq || strcmp(rec_str(record, "prev"), s->chain.prev))
-        return err_set(e, ERR_INTERNAL, "record %llu does not follow the one before it", (unsigned long long)rec_int(record, "seq"));
-    if (time_parse(rec_str(record, "time"), &at) || at < s->chain.time)
-        return err_set(e, ERR_INTERNAL, "record %llu: its time lies before that of the record before", (unsigned long long)rec_int(record, "seq"));
-    if (!s->genesis && strcmp(rec_str(record, "event"), "log.genesis"))
+    if (f->is.seq != s->chain.next_seq || strcmp(f->is.prev, s->chain.prev))
+        return err_set(e, ERR_INTERNAL, "record %llu does not follow the one before it", (unsigned long long)f->is.seq);
+    if (f->is.time < 0 || f->is.time < s->chain.time)
+        return err_set(e, ERR_INTERNAL, "record %llu: its time lies before that of the record before", (unsigned long long)f->is.seq);
+    if (!s->genesis && strcmp(f->is.event, "log.genesis"))
         return err_set(e, ERR_INTERNAL, "the log does not begin with log.genesis");
     return 0;
+}
+
+static size_t row_of(const struct facts *is)
+{
+    size_t n = 0;
+
+    while (n < N_EVENTS && (strcmp(is->event, EVENTS[n].event) || strcmp(is->outcome, EVENTS[n].outcome)))
+        n++;
+    return n;
+}
+
+static int apply(struct fold *f, struct err *e)
+{
+    size_t n;
+
+    e->code = ERR_NONE;
+    if (expects(f, e) || advance(f, e))
+        return -1;
+    n = row_of(&f->is);
+    if (n < N_EVENTS && changes_state(f) && EVENTS[n].apply(f, e))
+        return err_context(e, "record %llu (%s)", (unsigned long long)f->is.seq, f->is.event);
+    return strcmp(f->is.outcome, "ok") ? 0 : fold_stored(f, e);
 }
 
 int state_apply(struct state *s, const json_t *record, struct span line, const struct blob_source *blobs, struct err *e)
 {
     struct fold f = {.s = s, .record = record, .detail = rec_obj(record, "detail"), .line = line, .blobs = blobs};
-    const char *event = rec_str(record, "event"), *outcome = rec_str(record, "outcome");
     struct err local = {0};
 
-    if (!e)
-        e = &local;
-    e->code = ERR_NONE;
-    if (expects(s, record, e) || advance(s, record, line, e))
-        return -1;
-    for (size_t n = 0; n < sizeof EVENTS / sizeof *EVENTS; n++)
-        if (!strcmp(event, EVENTS[n].event) && !strcmp(outcome, EVENTS[n].outcome) && changes_state(&f) && EVENTS[n].apply(&f, e))
-            return err_context(e, "record %llu (%s)", (unsigned long long)rec_int(record, "seq"), event);
-    return strcmp(outcome, "ok") ? 0 : fold_stored(&f, e);
+    facts_of_record(record, &f.is);
+    return apply(&f, e ? e : &local);
+}
+
+int state_apply_signature(struct state *s, const struct record_line *line, struct err *e)
+{
+    struct fold f = {.s = s, .line = line->text};
+    char room[FACTS_ROOM];
+
+    if (!record_line_is(line, LINE_EVENT, "sign.release") && !record_line_is(line, LINE_EVENT, "sign.digest"))
+        return err_set(e, ERR_INTERNAL, "the line is not that of a signature's record");
+    return facts_of_line(line, room, &f.is, e) ? -1 : apply(&f, e);
 }

@@ -13,10 +13,23 @@ struct credential_ref {
 
 void release_free(void *node);
 void mark_id(const char *app, const char *channel, char *out, size_t size);
+/* facts.c: texts are "" where a record has none. */
+struct facts {
+    bool is_record;               /* of format 1 */
+    uint64_t seq;
+    int64_t time;                 /* -1 = it has none */
+    const char *prev, *event, *outcome, *actor, *idem, *body_sha256;
+    const char *method, *path;    /* of the request that a person signed, NULL = there is none */
+    const char *app, *channel, *version, *name, *digest, *key;
+};
+void facts_of_record(const json_t *record, struct facts *out);
+#define FACTS_ROOM 2048           /* for the texts */
+int facts_of_line(const struct record_line *line, char room[static FACTS_ROOM], struct facts *out, struct err *e) __attribute__((warn_unused_result));
 /* One record under application. */
 struct fold {
     struct state *s;
-    const json_t *record, *detail;
+    struct facts is;
+    const json_t *record, *detail; /* NULL for that of a signature */
     struct span line;
     const struct blob_source *blobs;
 };
@@ -30,10 +43,10 @@ int state_set_policy(struct state *s, const struct blob_source *blobs, const cha
     __attribute__((warn_unused_result));
 /* The mark of a channel, made when there is none; NULL when memory is out. */
 struct mark *mark_make(struct state *s, const char *app, const char *channel);
-/* Adds the artifact that a sign.release record signed to its channel's newest version. */
-int release_take(struct mark *m, const json_t *record, struct span line, struct err *e) __attribute__((warn_unused_result));
+/* Adds the artifact that a signature's record names to its channel's newest version. */
+int release_take(struct mark *m, const struct facts *is, struct span line, struct err *e) __attribute__((warn_unused_result));
 /* Stores the answer that a record's line makes; *taken = false when its principal has too many, or it is there. */
-int stored_take(struct state *s, const json_t *record, struct span line, bool *taken, struct err *e) __attribute__((warn_unused_result));
+int stored_take(struct state *s, const struct facts *is, struct span line, bool *taken, struct err *e) __attribute__((warn_unused_result));
 /* Remembers the answer of a successful request that carried an Idempotency-Key. */
 int fold_stored(struct fold *f, struct err *e) __attribute__((warn_unused_result));
 int fold_renew(struct fold *f, struct err *e) __attribute__((warn_unused_result));

@@ -4,7 +4,6 @@
 
 #include "audit/state/internal.h"
 #include "audit/state/tree.h"
-#include "base/timefmt.h"
 
 static char *line_copy(struct span line)
 {
@@ -47,22 +46,21 @@ static int mark_move(struct mark *m, const char *version, struct err *e)
     return 0;
 }
 
-int release_take(struct mark *m, const json_t *record, struct span line, struct err *e)
+int release_take(struct mark *m, const struct facts *is, struct span line, struct err *e)
 {
-    const char *name = rec_str(rec_obj(record, "detail"), "name"), *digest = rec_str(rec_obj(record, "digest"), "hex");
-    const char *key = rec_str(rec_obj(record, "key"), "name");
+    size_t name = strlen(is->name), digest = strlen(is->digest), key = strlen(is->key);
     struct release *r;
 
-    if (mark_release(m, name))
-        return err_set(e, ERR_INTERNAL, "%s was signed twice in one version", name);
+    if (mark_release(m, is->name))
+        return err_set(e, ERR_INTERNAL, "%s was signed twice in one version", is->name);
     r = calloc(1, sizeof *r);
-    if (!r || strlen(name) >= sizeof r->name || strlen(digest) >= sizeof r->digest || strlen(key) >= sizeof r->key || !(r->line = line_copy(line))) {
+    if (!r || name >= sizeof r->name || digest >= sizeof r->digest || key >= sizeof r->key || !(r->line = line_copy(line))) {
         free(r);
         return err_set(e, ERR_INTERNAL, "the record of a signature does not fit its form");
     }
-    memcpy(r->name, name, strlen(name) + 1);
-    memcpy(r->digest, digest, strlen(digest) + 1);
-    memcpy(r->key, key, strlen(key) + 1);
+    memcpy(r->name, is->name, name + 1);
+    memcpy(r->digest, is->digest, digest + 1);
+    memcpy(r->key, is->key, key + 1);
     if (!tree_add(&m->releases, r))
         return 0;
     release_free(r);
@@ -71,24 +69,22 @@ int release_take(struct mark *m, const json_t *record, struct span line, struct 
 
 int fold_sign(struct fold *f, struct err *e)
 {
-    const json_t *artifact = rec_obj(f->record, "artifact");
-    struct mark *m = mark_make(f->s, rec_str(artifact, "app"), rec_str(artifact, "channel"));
+    struct mark *m = mark_make(f->s, f->is.app, f->is.channel);
 
     if (!m)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    if (mark_move(m, rec_str(artifact, "version"), e))
+    if (mark_move(m, f->is.version, e))
         return -1;
     if (m->withdrawn)
         return err_set(e, ERR_INTERNAL, "a withdrawn version was signed");
-    return release_take(m, f->record, f->line, e);
+    return release_take(m, &f->is, f->line, e);
 }
 
 int fold_withdraw(struct fold *f, struct err *e)
 {
-    const json_t *artifact = rec_obj(f->record, "artifact");
-    struct mark *m = state_mark(f->s, rec_str(artifact, "app"), rec_str(artifact, "channel"));
+    struct mark *m = state_mark(f->s, f->is.app, f->is.channel);
 
-    if (!m || strcmp(m->version, rec_str(artifact, "version")))
+    if (!m || strcmp(m->version, f->is.version))
         return err_set(e, ERR_INTERNAL, "the withdrawn version is not the newest of its channel");
     m->withdrawn = true;
     return 0;
@@ -126,35 +122,32 @@ static struct idem_owner *owner_make(struct state *s, const char *name)
 }
 
 /* The path of a signed request stands in its record; those of a signature, of a job's renewal and of the result of a key creation are always the same. */
-static void stored_id(const json_t *record, char out[static SHA256_HEX])
+static void stored_id(const struct facts *is, char out[static SHA256_HEX])
 {
-    const json_t *request = rec_obj(record, "request");
-    const char *event = rec_str(record, "event");
-    const char *fixed = !strcmp(event, "key.create") ? "/v1/keys" : !strcmp(event, "identity.renew") ? "/v1/renew" : "/v1/sign";
+    const char *fixed = !strcmp(is->event, "key.create") ? "/v1/keys" : !strcmp(is->event, "identity.renew") ? "/v1/renew" : "/v1/sign";
 
-    idem_id(rec_str(rec_obj(record, "actor"), "name"), request ? rec_str(request, "method") : "POST", request ? rec_str(request, "path") : fixed,
-            rec_str(record, "idem"), out);
+    idem_id(is->actor, is->method ? is->method : "POST", is->path ? is->path : fixed, is->idem, out);
 }
 
-int stored_take(struct state *s, const json_t *record, struct span line, bool *taken, struct err *e)
+int stored_take(struct state *s, const struct facts *is, struct span line, bool *taken, struct err *e)
 {
-    struct idem_owner *owner = owner_make(s, rec_str(rec_obj(record, "actor"), "name"));
+    struct idem_owner *owner = owner_make(s, is->actor);
     struct stored *st = calloc(1, sizeof *st);
-    const char *body = rec_str(record, "body_sha256");
 
     *taken = false;
-    if (!owner || !st || strlen(body) >= sizeof st->body_sha256 || time_parse(rec_str(record, "time"), &st->time) || !(st->line = line_copy(line))) {
+    if (!owner || !st || strlen(is->body_sha256) >= sizeof st->body_sha256 || is->time < 0 || !(st->line = line_copy(line))) {
         free(st);
         return err_set(e, ERR_INTERNAL, "the record of an answer does not fit its form");
     }
-    stored_id(record, st->id);
+    stored_id(is, st->id);
     if (owner->count >= STORED_ANSWERS_MAX || state_stored(s, st->id) || tree_add(&s->stored, st)) {
         free(st->line);
         free(st);
         return 0;
     }
-    memcpy(st->body_sha256, body, strlen(body) + 1);
-    st->seq = rec_int(record, "seq");
+    memcpy(st->body_sha256, is->body_sha256, strlen(is->body_sha256) + 1);
+    st->time = is->time;
+    st->seq = is->seq;
     st->owner = owner;
     owner->count++;
     if (s->stored_last)
@@ -173,5 +166,5 @@ int fold_stored(struct fold *f, struct err *e)
 
     while (s->stored_first && s->stored_first->time < s->chain.time - STORED_ANSWER_TIME)
         drop_oldest(s);
-    return *rec_str(f->record, "idem") ? stored_take(s, f->record, f->line, &taken, e) : 0;
+    return *f->is.idem ? stored_take(s, &f->is, f->line, &taken, e) : 0;
 }

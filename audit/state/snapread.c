@@ -115,6 +115,13 @@ static int on_ca(struct reading *r, const json_t *object, struct err *e)
     return begin(&j, object, e) || take_b64(&j, "spki_b64", &r->s->ca_before, e) ? -1 : json_done(&j, e);
 }
 
+static int on_server(struct reading *r, const json_t *object, struct err *e)
+{
+    struct json_reader j;
+
+    return begin(&j, object, e) || take(&j, "sha256", r->s->server_sha256, sizeof r->s->server_sha256, e) ? -1 : json_done(&j, e);
+}
+
 static int on_policy(struct reading *r, const json_t *object, struct err *e)
 {
     struct json_reader j;
@@ -226,14 +233,15 @@ static int read_release(struct reading *r, struct mark *m, struct err *e)
 {
     struct span line;
     JSON_AUTO *record = next(r, &line, e);
-    const json_t *artifact = rec_obj(record, "artifact");
+    struct facts is;
 
     if (!record)
         return -1;
-    if ((strcmp(rec_str(record, "event"), "sign.release") && strcmp(rec_str(record, "event"), "sign.digest")) || !covered(r, record) || state_mark(r->s, rec_str(artifact, "app"), rec_str(artifact, "channel")) != m ||
-        strcmp(rec_str(artifact, "version"), m->version))
+    facts_of_record(record, &is);
+    if ((strcmp(is.event, "sign.release") && strcmp(is.event, "sign.digest")) || !covered(r, record) || state_mark(r->s, is.app, is.channel) != m ||
+        strcmp(is.version, m->version))
         return err_set(e, ERR_BAD_REQUEST, "the record is none of that channel's newest version");
-    return release_take(m, record, line, e);
+    return release_take(m, &is, line, e);
 }
 
 static int on_mark(struct reading *r, const json_t *object, struct err *e)
@@ -262,13 +270,15 @@ static int read_stored(struct reading *r, struct err *e)
 {
     struct span line;
     JSON_AUTO *record = next(r, &line, e);
+    struct facts is;
     bool taken;
 
     if (!record)
         return -1;
-    if (!*rec_str(record, "idem") || !covered(r, record) || (r->s->stored_last && rec_int(record, "seq") <= r->s->stored_last->seq))
+    facts_of_record(record, &is);
+    if (!*is.idem || !covered(r, record) || (r->s->stored_last && is.seq <= r->s->stored_last->seq))
         return err_set(e, ERR_BAD_REQUEST, "the record has no Idempotency-Key, or does not come next");
-    if (stored_take(r->s, record, line, &taken, e))
+    if (stored_take(r->s, &is, line, &taken, e))
         return -1;
     return taken ? 0 : err_set(e, ERR_BAD_REQUEST, "the answer stands there twice or is one too many");
 }
@@ -302,8 +312,8 @@ static int read_part(struct reading *r, struct err *e)
     static const struct {
         const char *kind;
         int (*read)(struct reading *r, const json_t *object, struct err *e);
-    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"ca", on_ca}, {"policy", on_policy}, {"reset", on_reset}, {"token", on_token}, {"clock", on_clock},
-                 {"identity", on_identity}, {"key", on_key}, {"mark", on_mark}, {"stored", on_stored}, {"end", on_end}};
+    } kinds[] = {{"snapshot", on_head}, {"genesis", on_genesis}, {"ca", on_ca}, {"server", on_server}, {"policy", on_policy}, {"reset", on_reset},
+                 {"token", on_token}, {"clock", on_clock}, {"identity", on_identity}, {"key", on_key}, {"mark", on_mark}, {"stored", on_stored}, {"end", on_end}};
     struct span line;
     JSON_AUTO *object = next(r, &line, e);
     const char *kind = rec_str(object, "kind");

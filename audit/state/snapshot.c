@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "audit/state/internal.h"
 #include "audit/state/keylife.h"
 #include "audit/state/tree.h"
 #include "base/enc.h"
@@ -83,6 +82,8 @@ static void put_head(struct writer *w)
                      s->mode, "origin", s->origin));
     if (s->ca_before.len)
         put(w, json_pack("{s:s, s:o}", "kind", "ca", "spki_b64", b64_json(&s->ca_before)));
+    if (s->server_sha256[0])
+        put(w, json_pack("{s:s, s:s}", "kind", "server", "sha256", s->server_sha256));
     put(w, json_pack("{s:s, s:I, s:s, s:s}", "kind", "policy", "seq", (json_int_t)s->policy_seq, "sha256", s->policy_sha256, "time", s->policy_time));
     if (s->reset.seq)
         put(w, json_pack("{s:I, s:s, s:b, s:I, s:I, s:b, s:s, s:I}", "counter", (json_int_t)s->reset.counter, "kind", "reset", "old", (int)s->reset.old, "old_seq",

@@ -3,6 +3,7 @@
 #define KMS_AUDIT_STATE_H
 
 #include "audit/record.h"
+#include "audit/recordline.h"
 #include "base/x509.h"
 #include "policy/names.h"
 #include "policy/policy.h"
@@ -102,6 +103,7 @@ struct state {
     char instance[33], origin[256], mode[16];
     struct buf ca_spki, ca_cert;    /* DER */
     struct buf ca_before;           /* SPKI (DER) of the CA before it, whose certificates stay good; empty = there was none */
+    char server_sha256[SHA256_HEX]; /* of the newest certificate of the doors that a record holds, "" = there is none */
     void *identities, *credentials; /* trees; credentials: "c:<cert sha256>", "s:<ca spki sha256>:spiffe:<value>" … → identity */
     void *keys, *marks, *stored, *idem_owners;
     struct stored *stored_first, *stored_last;
@@ -128,6 +130,9 @@ struct state *state_new(void);
 void state_free(struct state *s);
 /* Applies the record whose line (without LF) is given; record is that line parsed. Checks seq, prev and what the event needs; on failure the state must not be used any more. */
 int state_apply(struct state *s, const json_t *record, struct span line, const struct blob_source *blobs, struct err *e) __attribute__((warn_unused_result));
+
+/* The same for a record of a signature, of which the line alone is at hand. */
+int state_apply_signature(struct state *s, const struct record_line *line, struct err *e) __attribute__((warn_unused_result));
 
 /* Did a CA of the instance issue that certificate (DER)? 0 = yes. */
 int state_issued(const struct state *s, struct span der, struct err *e) __attribute__((warn_unused_result));

@@ -1,4 +1,4 @@
-/* The CAs of the instance: the one that log.genesis names, and those that came after it. */
+/* The CAs of the instance, the one that log.genesis names and those that came after it, and what they issued for the doors. */
 #include <string.h>
 
 #include "audit/verify/check.h"
@@ -38,6 +38,17 @@ void ca_take(struct check *c, const struct record *r)
     buf_put(&s->ca_before, s->ca_spki.data, s->ca_spki.len);
     buf_clear(&s->ca_spki);
     buf_put(&s->ca_spki, key.data, key.len);
+}
+
+void server_check(struct check *c, const struct record *r)
+{
+    const char *cert = text_of(r->detail, "certificate_b64");
+    BUF_AUTO der = BUF_INIT(DER_MAX);
+    struct cert_facts f;
+    struct err e = {0};
+
+    if (b64_decode(&der, cert, strlen(cert)) || cert_facts(buf_span(&der), &f, &e) || f.is_ca || f.client_auth || !ca_issued(c, buf_span(&der)))
+        (void)check_fail(c, r, FINDING_INVALID, "the certificate of the doors is none that the CA issued for them");
 }
 
 void ca_check(struct check *c, const struct record *r)

@@ -65,6 +65,7 @@ int issued_check(struct check *c, const struct record *r, const char *pem, const
 void credentials_take(struct check *c, const struct record *r, struct identity *i);
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
+void server_check(struct check *c, const struct record *r);                                        /* ca.c */
 void ca_take(struct check *c, const struct record *r); /* detail.ca issues from here on */
 void token_key_take(struct check *c, const struct record *r, const json_t *key); /* no other record names that key of the token */
 /* Did a CA that holds at that point of the log issue the certificate (DER)? */

@@ -148,6 +148,7 @@ static const struct {
     [EVENT_ANCHOR_RESET] = {SYSTEM, on_reset},
     [EVENT_ADMIN_RECOVER] = {SYSTEM, recover_check},
     [EVENT_CA_RENEW] = {SYSTEM, ca_check},
+    [EVENT_SERVER_RENEW] = {SYSTEM, server_check},
     [EVENT_TOKEN_RECONCILE] = {SYSTEM, on_reconcile},
     [EVENT_KEY_CREATE] = {ANYBODY, key_check},
     [EVENT_KEY_SUSPEND] = {ANYBODY, keylife_check},

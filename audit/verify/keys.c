@@ -1,5 +1,4 @@
 /* The life of keys: an intent that a person signed, then its result. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "audit/verify/check.h"

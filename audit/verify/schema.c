@@ -136,6 +136,7 @@ static const struct field D_RENEW[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64}, {.name = "credential", .type = TYPE_OBJECT, .sub = CRED_CERTIFICATE},
     {.name = "dropped", .type = TYPE_ARRAY, .sub = HASHES}, {.name = "name", .type = TYPE_NAME}, {0}};
 static const struct field D_CA[] = {{.name = "ca", .type = TYPE_OBJECT, .sub = CA_KEY}, {0}};
+static const struct field D_SERVER[] = {{.name = "certificate_b64", .type = TYPE_BASE64}, {0}};
 static const struct field D_RECOVER[] = {
     {.name = "certificate_b64", .type = TYPE_BASE64}, {.name = "identity", .type = TYPE_OBJECT, .sub = IDENTITY},
     {.name = "policy_sha256", .type = TYPE_HASH, .optional = true}, {0}};
@@ -203,6 +204,7 @@ static const struct row {
     {EVENT_DAEMON_CHILD, OUTCOME_ERROR, B(M_REASON), 0, D_CHILD, false},
     {EVENT_ANCHOR_RESET, OUTCOME_OK, B(M_REASON), 0, D_RESET, false},
     {EVENT_CA_RENEW, OUTCOME_OK, 0, 0, D_CA, false},
+    {EVENT_SERVER_RENEW, OUTCOME_OK, 0, 0, D_SERVER, false},
     {EVENT_ADMIN_RECOVER, OUTCOME_OK, B(M_REASON), 0, D_RECOVER, false},
     {EVENT_TOKEN_RECONCILE, OUTCOME_OK, 0, 0, D_RECONCILE, false},
     {EVENT_TOKEN_RECONCILE, OUTCOME_ERROR, 0, 0, D_RECONCILE, false},

@@ -9,7 +9,7 @@
     X(LOG_GENESIS, "log.genesis") X(LOG_RECOVERED, "log.recovered") X(LOG_SNAPSHOT, "log.snapshot") \
     X(DAEMON_START, "daemon.start") X(DAEMON_STOP, "daemon.stop") X(DAEMON_CHILD, "daemon.child") \
     X(ANCHOR_RESET, "anchor.reset") X(ADMIN_RECOVER, "admin.recover") X(CA_RENEW, "ca.renew") \
-    X(TOKEN_RECONCILE, "token.reconcile") \
+    X(SERVER_RENEW, "server.renew") X(TOKEN_RECONCILE, "token.reconcile") \
     X(KEY_SUSPEND, "key.suspend") X(KEY_RESUME, "key.resume") X(KEY_RETIRE, "key.retire") X(KEY_COMPROMISE, "key.compromise") \
     X(KEY_DESTROY, "key.destroy") X(KEY_RESTORE, "key.restore") X(KEY_ERASE, "key.erase") \
     X(KEY_CREATE, "key.create") X(SIGN_RELEASE, "sign.release") X(SIGN_DIGEST, "sign.digest") X(POLICY_APPLY, "policy.apply") \

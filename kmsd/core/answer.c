@@ -180,43 +180,54 @@ static const struct {
     {"key.restore", 200, answer_keylife}, {"release.withdraw", 200, answer_plain}, {"time.confirm", 200, answer_plain},
 };
 
-static void put_member(struct buf *out, const char *before, const char *text)
+static void put_text(struct buf *out, const char *before, struct span text)
 {
     buf_puts(out, before);
-    json_canonical_string(out, text);
+    buf_put(out, text.data, text.len);
 }
 
-/* By far the most frequent answer is written straight away, in the canonical form that the others get from their tree. */
-static int put_release(const struct core *c, const json_t *record, const char *hash, struct span payload, struct buf *out)
+static const struct key *key_of(const struct core *c, const struct record_line *line)
 {
-    const struct key *k = state_key(c->state, rec_str(rec_obj(record, "key"), "name"));
+    struct span text = record_line_string(line, LINE_KEY_NAME);
+    char name[NAME_MAX_LEN + 1] = "";
+
+    if (text.len < sizeof name)
+        memcpy(name, text.data ? text.data : (const uint8_t *)"", text.len);
+    return state_key(c->state, name);
+}
+
+/* By far the most frequent answer is written straight away, in the canonical form that the others get from their tree; what it has in common with the record is in
+ * that form there. */
+static int put_release(const struct core *c, const struct record_line *line, const char *hash, struct span payload, struct buf *out)
+{
+    const struct key *k = key_of(c, line);
     BUF_AUTO built = BUF_INIT(RECORD_LINE_MAX);
     struct err e = {0};
 
-    if (!k || (!payload.len && statement_payload(record, c->state->instance, &built, &e)))
+    if (!k || (!payload.len && statement_payload(line, c->state->instance, &built, &e)))
         return -1;
     if (!payload.len)
         payload = buf_span(&built);
     buf_expect(out, 2 * payload.len + 512);
     buf_puts(out, "{\"envelope\":{\"payload\":\"");
     b64_encode(out, payload.data, payload.len);
-    buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{");
-    put_member(out, "\"keyid\":", k->keyid);
-    put_member(out, ",\"sig\":", rec_str(record, "signature"));
-    put_member(out, "}]},\"key\":", k->name);
-    buf_puts(out, ",\"key_version\":");
-    json_canonical(out, rec_obj(rec_obj(record, "key"), "version"));
-    put_member(out, ",\"record\":{\"hash\":", hash);
-    buf_puts(out, ",\"seq\":");
-    json_canonical(out, rec_obj(record, "seq"));
-    put_member(out, "},\"request_id\":", rec_str(record, "req"));
-    put_member(out, ",\"scheme\":", rec_str(record, "scheme"));
+    buf_puts(out, "\",\"payloadType\":\"" STATEMENT_TYPE "\",\"signatures\":[{\"keyid\":");
+    json_canonical_string(out, k->keyid);
+    put_text(out, ",\"sig\":", line->member[LINE_SIGNATURE]);
+    put_text(out, "}]},\"key\":", line->member[LINE_KEY_NAME]);
+    put_text(out, ",\"key_version\":", line->member[LINE_KEY_VERSION]);
+    buf_puts(out, ",\"record\":{\"hash\":");
+    json_canonical_string(out, hash);
+    put_text(out, ",\"seq\":", line->member[LINE_SEQ]);
+    put_text(out, "},\"request_id\":", line->member[LINE_REQ]);
+    put_text(out, ",\"scheme\":", line->member[LINE_SCHEME]);
     buf_putc(out, '}');
     return buf_ok(out);
 }
 
-static int put_other(const struct core *c, const json_t *record, const char *hash, unsigned *status, struct buf *out)
+static int put_other(const struct core *c, const struct record_line *line, uint64_t seq, const char *hash, unsigned *status, struct buf *out)
 {
+    JSON_AUTO *record = json_read_canonical(line->text.data, line->text.len);
     const char *event = rec_str(record, "event");
     JSON_AUTO *body = NULL;
 
@@ -227,19 +238,22 @@ static int put_other(const struct core *c, const json_t *record, const char *has
         }
     if (!body)
         return -1;
-    json_object_set_new(body, "record", record_head(rec_int(record, "seq"), hash));
+    json_object_set_new(body, "record", record_head(seq, hash));
     json_canonical(out, body);
     return buf_ok(out);
 }
 
-int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out)
+int answer_put(const struct core *c, const struct record_line *line, struct span payload, unsigned *status, struct buf *out)
 {
     char hash[SHA256_HEX];
+    uint64_t seq;
 
-    if (rec_int(record, "seq") + 1 == c->state->chain.next_seq)
+    if (record_line_number(line, LINE_SEQ, &seq))
+        return -1;
+    if (seq + 1 == c->state->chain.next_seq)
         memcpy(hash, c->state->head, sizeof hash); /* of the newest record it is known */
     else
-        sha256_hex(line.data, line.len, hash);
+        sha256_hex(line->text.data, line->text.len, hash);
     *status = 200;
-    return strcmp(rec_str(record, "event"), "sign.release") ? put_other(c, record, hash, status, out) : put_release(c, record, hash, payload, out);
+    return record_line_is(line, LINE_EVENT, "sign.release") ? put_release(c, line, hash, payload, out) : put_other(c, line, seq, hash, status, out);
 }

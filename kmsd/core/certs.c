@@ -44,7 +44,7 @@ static struct known_cert *known(struct core *c, const struct request *rq, struct
 
     if (*at && !strcmp((*at)->sha256, rq->cred))
         return *at;
-    if (cert_facts(buf_span(&rq->cert), &facts, e))
+    if (cert_facts(rq->cert, &facts, e))
         return NULL;
     if (!*at && !(*at = malloc(sizeof **at))) {
         err_set(e, ERR_BUSY, "the service is out of memory");
@@ -71,7 +71,7 @@ int certs_signed_by(struct core *c, const struct request *rq, const struct crede
         return -1;
     if (!strcmp(k->signer, by->ca_spki_sha256))
         return 0;
-    if (cert_signed_by(buf_span(&rq->cert), buf_span(&by->ca_spki), e))
+    if (cert_signed_by(rq->cert, buf_span(&by->ca_spki), e))
         return -1;
     memcpy(k->signer, by->ca_spki_sha256, SHA256_HEX);
     return 0;

@@ -17,6 +17,24 @@ static int blob_at_hand(void *ctx, const char *sha256, struct buf *out, struct e
     return err_set(e, ERR_INTERNAL, "the body %s is not at hand", sha256);
 }
 
+static int may_append(struct core *c, bool kept, struct err *e)
+{
+    if (c->stop_written)
+        return err_set(e, ERR_BUSY, "the service is stopping");
+    if (!c->begun && !kept)
+        return err_set(e, ERR_LOG_UNAVAILABLE, "the audit log has no room yet for the record of this start");
+    if (!c->pending.len)
+        c->pending_first = c->state->chain.next_seq;
+    return 0;
+}
+
+/* A record that the fold refuses must never reach the disk: it would refuse every later start. The state is spent then; the host ends this process. */
+static void die(struct core *c, const struct err *e)
+{
+    c->io.note(c->io.ctx, CORE_NOTE_ALARM, "fold", e->detail);
+    abort();
+}
+
 static int append(struct core *c, json_t *record, bool kept, struct err *e)
 {
     const struct blob_source blobs = {blob_at_hand, c};
@@ -26,23 +44,32 @@ static int append(struct core *c, json_t *record, bool kept, struct err *e)
 
     if (!owned)
         return err_set(e, ERR_INTERNAL, "out of memory while building a record");
-    if (c->stop_written)
-        return err_set(e, ERR_BUSY, "the service is stopping");
-    if (!c->begun && !kept)
-        return err_set(e, ERR_LOG_UNAVAILABLE, "the audit log has no room yet for the record of this start");
-    if (!start)
-        c->pending_first = next.next_seq;
-    if (record_seal(owned, &next, c->now, c->start.boot, &c->pending, e))
+    if (may_append(c, kept, e) || record_seal(owned, &next, c->now, c->start.boot, &c->pending, e))
         return -1;
     if (room_for(c, 0, kept, e)) {
         c->pending.len = start;
         return -1;
     }
-    /* A record that the fold refuses must never reach the disk: it would refuse every later start. The state is spent then; the host ends this process. */
-    if (state_apply(c->state, owned, span_of(c->pending.data + start, c->pending.len - start - 1), &blobs, e)) {
-        c->io.note(c->io.ctx, CORE_NOTE_ALARM, "fold", e->detail);
-        abort();
+    if (state_apply(c->state, owned, span_of(c->pending.data + start, c->pending.len - start - 1), &blobs, e))
+        die(c, e);
+    return 0;
+}
+
+int commit_signature(struct core *c, const struct record_line *line, struct err *e)
+{
+    size_t start = c->pending.len;
+
+    if (may_append(c, false, e) || room_for(c, line->text.len + 1, false, e))
+        return -1;
+    buf_put(&c->pending, line->text.data, line->text.len);
+    buf_putc(&c->pending, '\n');
+    if (buf_ok(&c->pending)) {
+        c->pending.len = start;
+        c->pending.failed = false;
+        return err_set(e, ERR_BUSY, "the group of records has no room for another one");
     }
+    if (state_apply_signature(c->state, line, e))
+        die(c, e);
     return 0;
 }
 
@@ -98,7 +125,7 @@ json_t *record_change(struct core *c, const struct request *rq, const char *even
 {
     json_t *record;
 
-    if (rq->body.len > BODY_INLINE_MAX && commit_blob(c, rq->body_sha256, buf_span(&rq->body), e))
+    if (rq->body.len > BODY_INLINE_MAX && commit_blob(c, rq->body_sha256, rq->body, e))
         return NULL;
     record = record_for(c, rq, event, outcome);
     json_object_set(record, "request", rq->evidence);
@@ -221,4 +248,5 @@ void commit_free(struct core *c)
         buf_free(&c->writing_blob[n].data);
     buf_free(&c->pending);
     buf_free(&c->writing);
+    buf_free(&c->line);
 }

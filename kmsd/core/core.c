@@ -57,6 +57,7 @@ struct core *core_new(struct state *state, const struct core_io *io, const struc
     walls_note(c, start->sandbox);
     c->pending = BUF_INIT(GROUP_BYTES_MAX);
     c->writing = BUF_INIT(GROUP_BYTES_MAX);
+    c->line = BUF_INIT(RECORD_LINE_MAX);
     c->durable = c->anchor.log_end = state->chain.next_seq;
     c->start_seq = UINT64_MAX;
     memcpy(c->durable_hash, state->head, SHA256_HEX);
@@ -94,17 +95,20 @@ void core_free(struct core *c)
 /* What the door shows; for whoever watches that it does not run out. */
 static void front_certificate(struct core *c, enum child_role role, const struct frame *f)
 {
-    struct cert_facts facts;
+    struct cert_facts facts = {0};
     struct err e = {0};
+    bool shown = frame_has(f, TAG_CERT) && !cert_facts(f->field[TAG_CERT], &facts, &e);
 
     c->warn_again = 0;
-    c->front[role == CHILD_FRONT_ADMIN].not_after = frame_has(f, TAG_CERT) && !cert_facts(f->field[TAG_CERT], &facts, &e) ? facts.not_after : 0;
+    c->front[role == CHILD_FRONT_ADMIN].not_after = shown ? facts.not_after : 0;
+    if (shown && !c->front[role == CHILD_FRONT_ADMIN].hello) /* once for each process: a door that says ever more writes no log full */
+        server_certificate_shown(c, f->field[TAG_CERT], &facts);
 }
 
 static int front_hello(struct core *c, enum child_role role, const struct frame *f)
 {
-    c->front[role == CHILD_FRONT_ADMIN].hello = true;
     front_certificate(c, role, f);
+    c->front[role == CHILD_FRONT_ADMIN].hello = true;
     c->io.proved(c->io.ctx, role, 0);
     return 0;
 }

@@ -3,6 +3,7 @@
 #define KMS_CORE_INTERNAL_H
 
 #include "audit/anchor.h"
+#include "audit/recordline.h"
 #include "base/x509.h"
 #include "kmsd/core/core.h"
 #include "kmsd/core/metrics.h"
@@ -43,6 +44,13 @@ struct sign_request {
     bool dry_run;
 };
 
+/* What a signature says beside its request: fixed when a lane is asked, for the record must say it too. */
+struct signed_facts {
+    bool statement;
+    char scheme[16], issued[32], head_hash[SHA256_HEX];
+    uint64_t key_version, head_seq;
+};
+
 enum { DOOR_CI = 1, DOOR_ADMIN = 2, DOOR_BOTH = 3 };
 enum {
     ROUTE_SIGNED = 1,     /* needs Kms-Signature */
@@ -77,21 +85,21 @@ struct request {
     bool at_once;                  /* its answer rests on no record */
     int64_t arrived;               /* on c->clock.boot */
     bool answered;                 /* with 202: what comes of it is told at its operation */
-    char req[REQUEST_ID_HEX], src[64], method[16], path[TARGET_MAX + 1], idem[IDEM_MAX + 1], content_type[64];
-    char target[TARGET_MAX + 1];
-    const char *query;             /* behind '?', "" = none */
+    char req[REQUEST_ID_HEX], src[64], method[16], idem[IDEM_MAX + 1], content_type[64];
+    const char *target, *path, *query; /* query: what stands behind '?', "" = nothing */
     char param[NAME_MAX_LEN + 1];  /* what "{}" matched */
     char cred[SHA256_HEX], body_sha256[SHA256_HEX], idem_key[SHA256_HEX];
-    struct buf cert, body, kms_signature;
+    struct buf brought;            /* what the frame held of these, one behind the other; an item's is that of its batch, which outlives it */
+    struct span cert, body, kms_signature;
     char identity[NAME_MAX_LEN + 1], kind[8];
     bool credential_known;
     char cred_not_after[32];
     const struct route *route;
     char rule[ERR_RULE_MAX], policy[SHA256_HEX];
     json_t *json;                  /* the body, where it is JSON */
-    json_t *draft;                 /* the record as far as it is known */
     json_t *evidence;              /* record member `request` */
     struct sign_request sign;
+    struct signed_facts facts;
     struct buf input;              /* what the lane was given */
     bool in_flight;
     struct flight_link flight[FLIGHT_LINKS];
@@ -242,6 +250,7 @@ struct core {
     struct core_room room;         /* as the disk said last; what was sealed since is in pending */
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
+    struct buf line;               /* of a signature's record, while that is being made */
     struct after *after_first, *after_last;
     unsigned n_after;              /* requests that they answer */
     /* children */
@@ -352,6 +361,8 @@ void nonces_free(struct core *c);
 /* commit.c */
 /* Seals a record (taken over), appends it to the group, folds it. ERR_INTERNAL when it could not be built. */
 int commit(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
+/* The same for a signature's record, whose line was made from the chain as it stands. */
+int commit_signature(struct core *c, const struct record_line *line, struct err *e) __attribute__((warn_unused_result));
 /* As commit, for what must not fail while there is any room: results of intents, the first and the last records. */
 int commit_kept(struct core *c, json_t *record, struct err *e) __attribute__((warn_unused_result));
 /* A record nobody waits for could not be written. */
@@ -387,10 +398,10 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e);    
 json_t *problem_json(const struct err *e, const char *request_id);                               /* RFC 9457; caller owns */
 /* Answers with what the record of that line says; used for first answers and repeated ones alike. */
 void reply_record(struct core *c, struct request *rq, struct span line);
-/* As reply_record, where the record of the line is at hand, and the statement that was signed; empty = it is built again. */
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload);
+/* As reply_record, where the line was read, and the statement that was signed is at hand; empty = it is built again. */
+void reply_line(struct core *c, struct request *rq, const struct record_line *line, struct span payload);
 /* answer.c: body (canonical JSON, appended) and status of the answer that a recorded success gets. */
-int answer_put(const struct core *c, const json_t *record, struct span line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
+int answer_put(const struct core *c, const struct record_line *line, struct span payload, unsigned *status, struct buf *out) __attribute__((warn_unused_result));
 json_t *key_view(const struct key *k);
 json_t *identity_view(const struct identity *i);
 /* idem.c: 1 = answered (rq gone), 0 = go on, 2 = waits, -1 = conflict. */
@@ -477,6 +488,8 @@ struct shown_certificate {
     int64_t not_after;
 };
 unsigned tally_certificates(const struct core *c, struct shown_certificate out[static CERTIFICATES_SHOWN]);
+/* servercert.c: a door says that it shows this certificate */
+void server_certificate_shown(struct core *c, struct span der, const struct cert_facts *f);
 /* warnings.c: [{"do", "what"}] */
 json_t *warnings_view(const struct core *c);
 void warnings_tick(struct core *c);                      /* notes certificates that are near their end, once a day */

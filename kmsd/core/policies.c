@@ -32,7 +32,7 @@ static bool may_apply(void *ctx, struct identity *i)
 static int check(const struct core *c, const struct request *rq, struct err *e)
 {
     struct appliers a = {0};
-    struct policy *p = policy_load("policy", buf_span(&rq->body), e);
+    struct policy *p = policy_load("policy", rq->body, e);
 
     if (!p)
         return -1;
@@ -61,7 +61,7 @@ int policy_put(struct core *c, struct request *rq, struct err *e)
     verdict = idem_check(c, rq, e);
     if (verdict)
         return verdict < 0 ? -1 : 0;
-    if (check(c, rq, e) || (rq->body.len <= BODY_INLINE_MAX && commit_blob(c, rq->body_sha256, buf_span(&rq->body), e)))
+    if (check(c, rq, e) || (rq->body.len <= BODY_INLINE_MAX && commit_blob(c, rq->body_sha256, rq->body, e)))
         return -1;
     record = record_change(c, rq, "policy.apply", "ok", e);
     if (!record)

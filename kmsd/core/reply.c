@@ -103,13 +103,13 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
     reply(c, rq, &(struct reply_head){.status = err_status(e->code), .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
 }
 
-void reply_sealed(struct core *c, struct request *rq, const json_t *record, struct span line, struct span payload)
+void reply_line(struct core *c, struct request *rq, const struct record_line *line, struct span payload)
 {
     BUF_AUTO text = BUF_INIT(FRAME_MAX);
     struct err e = {0};
     unsigned status;
 
-    if (record && !answer_put(c, record, line, payload, &status, &text)) {
+    if (!answer_put(c, line, payload, &status, &text)) {
         reply(c, rq, &(struct reply_head){.status = status, .content_type = "application/json"}, buf_span(&text));
         return;
     }
@@ -117,12 +117,15 @@ void reply_sealed(struct core *c, struct request *rq, const json_t *record, stru
     reply_problem(c, rq, &e);
 }
 
-void reply_record(struct core *c, struct request *rq, struct span line)
+void reply_record(struct core *c, struct request *rq, struct span text)
 {
+    struct record_line line;
     struct err e = {0};
-    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &e);
 
-    reply_sealed(c, rq, record, line, span_of(NULL, 0));
+    if (record_line_read(text, &line, &e))
+        reply_problem(c, rq, &e);
+    else
+        reply_line(c, rq, &line, span_of(NULL, 0));
 }
 
 static char *last_line(const struct core *c, size_t *len)

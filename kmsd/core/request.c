@@ -6,21 +6,34 @@
 #include "base/num.h"
 #include "kmsd/core/internal.h"
 
-static int take(struct buf *out, const struct frame *f, enum frame_tag tag)
+static struct span keep(struct buf *b, struct span what)
 {
-    *out = BUF_INIT(FRAME_MAX);
-    buf_put(out, f->field[tag].data, f->field[tag].len);
-    return buf_ok(out);
+    size_t at = b->len;
+
+    buf_put(b, what.data, what.len);
+    buf_putc(b, '\0');
+    return span_of(b->data + at, what.len);
 }
 
-static void split_target(struct request *rq)
+/* One piece of memory for all that may be long: it must not move once a part of it is known. */
+static int take(struct request *rq, const struct frame *f)
 {
-    const char *mark = strchr(rq->target, '?');
-    size_t n = mark ? (size_t)(mark - rq->target) : strlen(rq->target);
+    struct span cert = f->field[TAG_CERT], body = f->field[TAG_BODY], signature = f->field[TAG_KMS_SIGNATURE], target = f->field[TAG_TARGET];
+    const uint8_t *mark = target.len > TARGET_MAX ? NULL : memchr(target.data, '?', target.len);
+    size_t path = mark ? (size_t)(mark - target.data) : target.len;
 
-    memcpy(rq->path, rq->target, n);
-    rq->path[n] = '\0';
-    rq->query = mark ? mark + 1 : "";
+    rq->brought = BUF_INIT(FRAME_MAX + TARGET_MAX + 8);
+    if (target.len > TARGET_MAX)
+        target.len = path = 0; /* read_fields says so */
+    if (!buf_room(&rq->brought, cert.len + body.len + signature.len + target.len + path + 5))
+        return -1;
+    rq->cert = keep(&rq->brought, cert);
+    rq->body = keep(&rq->brought, body);
+    rq->kms_signature = keep(&rq->brought, signature);
+    rq->target = (const char *)keep(&rq->brought, target).data;
+    rq->path = (const char *)keep(&rq->brought, span_of(target.data, path)).data;
+    rq->query = mark ? rq->target + path + 1 : "";
+    return 0;
 }
 
 static int idem_alphabet(const char *text)
@@ -34,11 +47,10 @@ static int read_fields(struct request *rq, const struct frame *f, struct err *e)
 {
     if (frame_text(f, TAG_METHOD, rq->method, sizeof rq->method))
         return err_set(e, ERR_METHOD_NOT_ALLOWED, "the request method is not one this service knows");
-    if (frame_text(f, TAG_TARGET, rq->target, sizeof rq->target))
+    if (f->field[TAG_TARGET].len > TARGET_MAX)
         return err_set(e, ERR_BAD_REQUEST, "the request target is longer than %d bytes", TARGET_MAX);
     if (frame_text(f, TAG_SOURCE, rq->src, sizeof rq->src))
         return err_set(e, ERR_INTERNAL, "the front sent no usable peer address");
-    split_target(rq);
     if (frame_has(f, TAG_IDEMPOTENCY) &&
         (frame_text(f, TAG_IDEMPOTENCY, rq->idem, sizeof rq->idem) || !rq->idem[0] || idem_alphabet(rq->idem))) {
         rq->idem[0] = '\0';
@@ -67,16 +79,16 @@ struct request *request_new(struct core *c, enum child_role door, const struct f
     rq->door = door;
     rq->id = f->id;
     rq->front_epoch = c->front[door == CHILD_FRONT_ADMIN].epoch;
-    rq->query = "";
+    rq->target = rq->path = rq->query = "";
     rq->arrived = c->clock.boot;
     c->io.random(c->io.ctx, id, sizeof id);
     hex_encode(id, sizeof id, rq->req);
-    if (take(&rq->cert, f, TAG_CERT) || take(&rq->body, f, TAG_BODY) || take(&rq->kms_signature, f, TAG_KMS_SIGNATURE))
+    if (take(rq, f))
         err_set(e, ERR_BUSY, "the service is out of memory");
     else
         (void)read_fields(rq, f, e);
-    certs_name(c, buf_span(&rq->cert), rq->cred);
-    sha256_hex(rq->body.len ? (const void *)rq->body.data : "", rq->body.len, rq->body_sha256);
+    certs_name(c, rq->cert, rq->cred);
+    sha256_hex(rq->body.data, rq->body.len, rq->body_sha256);
     enter(c, rq);
     c->n_requests++;
     return rq;
@@ -91,8 +103,9 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n)
         return NULL;
     *item = *rq;
     item->prev = item->next = NULL;
-    item->json = item->draft = item->evidence = NULL;
-    item->body = item->kms_signature = item->input = BUF_INIT(0);
+    item->json = item->evidence = NULL;
+    item->brought = item->input = BUF_INIT(0);
+    item->body = item->kms_signature = span_of(NULL, 0);
     item->query = "";
     item->items = NULL;
     item->batch = rq->items;
@@ -115,13 +128,9 @@ void request_free(struct core *c, struct request *rq)
     else
         c->requests = rq->next;
     c->n_requests -= !rq->batch;
-    if (!rq->batch) /* an item has that of its batch, which outlives it */
-        buf_free(&rq->cert);
+    buf_free(&rq->brought);
     buf_free(&rq->input);
-    buf_free(&rq->body);
-    buf_free(&rq->kms_signature);
     json_decref(rq->json);
-    json_decref(rq->draft);
     json_decref(rq->evidence);
     free(rq);
 }

@@ -1,6 +1,7 @@
 /* A signature from request to reply: parse, decide, reserve, token, decide again, record, reply. */
 #include <string.h>
 
+#include "audit/signing.h"
 #include "audit/statement.h"
 #include "base/enc.h"
 #include "base/timefmt.h"
@@ -20,7 +21,7 @@ static int check_digest(const struct key *k, const struct sign_request *s, struc
     return strcmp(s->alg, wanted) ? err_set(e, ERR_BAD_DIGEST, "digest.alg is %s; key %s takes %s", s->alg, k->name, wanted) : 0;
 }
 
-/* May this request be signed now? 0 = yes and it is new, 1 = signed before (line set), -1 = no. */
+/* May what the policy allows be signed now? 0 = yes and it is new, 1 = signed before (line set), -1 = no. */
 static int decide(struct core *c, struct request *rq, const char **line, struct err *e)
 {
     const struct sign_request *s = &rq->sign;
@@ -29,8 +30,6 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     const struct release *r;
     int order;
 
-    if (authorise(c, rq, s->key, s->app, s->channel, e))
-        return -1;
     k = state_key(c->state, s->key);
     if (!k)
         return err_set(e, ERR_NOT_FOUND, "there is no key %s", s->key);
@@ -63,50 +62,47 @@ static int decide(struct core *c, struct request *rq, const char **line, struct 
     return 1;
 }
 
-/* What only a statement says, and so only its record. */
-static void draft_statement(struct core *c, json_t *detail)
+/* What will be signed says of this moment. */
+static void fix_facts(const struct core *c, struct request *rq, const struct key *k)
 {
-    char issued[TIME_TEXT];
+    struct signed_facts *f = &rq->facts;
 
-    time_format(c->now, issued);
-    record_text(detail, "environment", strcmp(c->state->mode, "dev") ? "production" : "development");
-    record_text(detail, "issued", issued);
-    json_object_set_new(detail, "log_head", record_head(c->durable - 1, c->durable_hash));
+    f->statement = scheme_find(k->algorithm, k->scheme)->statement;
+    memcpy(f->scheme, k->scheme, sizeof f->scheme);
+    f->key_version = k->version;
+    time_format(c->now, f->issued);
+    f->head_seq = c->durable - 1;
+    memcpy(f->head_hash, c->durable_hash, sizeof f->head_hash);
 }
 
-/* The record as far as what is signed needs it. */
-static json_t *draft(struct core *c, struct request *rq, const struct key *k)
+/* The record as it would be if it came next; signature "" = it is not made yet. In c->line. */
+static int make_line(struct core *c, const struct request *rq, const char *signature, struct record_line *out, struct err *e)
 {
     const struct sign_request *s = &rq->sign;
-    bool statement = scheme_find(k->algorithm, k->scheme)->statement;
-    json_t *record = record_for(c, rq, statement ? "sign.release" : "sign.digest", "ok");
-    json_t *detail = json_pack("{s:s}", "name", s->name);
+    const struct signed_facts *f = &rq->facts;
+    const struct signing signing = {
+        .actor = request_actor(rq), .req = rq->req, .src = rq->src, .idem = rq->idem, .body_sha256 = rq->body_sha256, .rule = rq->rule, .policy = rq->policy,
+        .app = s->app, .channel = s->channel, .version = s->version, .name = s->name, .alg = s->alg, .digest = s->digest, .source_claimed = s->source,
+        .size = s->size, .key = s->key, .scheme = f->scheme, .signature = signature, .key_version = f->key_version, .statement = f->statement,
+        .environment = strcmp(c->state->mode, "dev") ? "production" : "development", .issued = f->issued, .head_hash = f->head_hash, .head_seq = f->head_seq,
+    };
 
-    if (statement)
-        draft_statement(c, detail);
-    if (s->size >= 0)
-        json_object_set_new(detail, "size", json_integer(s->size));
-    json_object_set_new(record, "detail", detail);
-    json_object_set_new(record, "key", record_key(k->name, k->version));
-    json_object_set_new(record, "artifact", record_artifact(s->app, s->channel, s->version));
-    json_object_set_new(record, "digest", json_pack("{s:s, s:s}", "alg", s->alg, "hex", s->digest));
-    record_text(record, "scheme", k->scheme);
-    record_text(record, "source_claimed", s->source);
-    record_text(record, "idem", rq->idem);
-    record_text(record, "body_sha256", rq->body_sha256);
-    return record;
+    buf_clear(&c->line);
+    signing_put(&signing, &c->state->chain, c->now, c->start.boot, &c->line);
+    return buf_ok(&c->line) ? err_set(e, ERR_INTERNAL, "the record does not fit a line of %d bytes", RECORD_LINE_MAX)
+                            : record_line_read(buf_span(&c->line), out, e);
 }
 
 /* What the lane is given, as a function of the record: the statement in its pre-authentication encoding (payload then is the statement), or the digest. */
-static int input_of(const struct core *c, const json_t *record, struct buf *payload, struct buf *out, struct err *e)
+static int input_of(const struct core *c, const struct record_line *record, struct buf *payload, struct buf *out, struct err *e)
 {
-    const char *digest = rec_str(rec_obj(record, "digest"), "hex");
+    struct span digest = record_line_string(record, LINE_DIGEST);
     uint8_t bytes[SCHEME_DIGEST_MAX];
 
-    if (strcmp(rec_str(record, "event"), "sign.release")) {
-        if (strlen(digest) / 2 > sizeof bytes || hex_decode(digest, strlen(digest), bytes, strlen(digest) / 2))
+    if (!record_line_is(record, LINE_EVENT, "sign.release")) {
+        if (digest.len / 2 > sizeof bytes || hex_decode((const char *)digest.data, digest.len, bytes, digest.len / 2))
             return err_set(e, ERR_INTERNAL, "the record holds no digest");
-        buf_put(out, bytes, strlen(digest) / 2);
+        buf_put(out, bytes, digest.len / 2);
     } else {
         if (statement_payload(record, c->state->instance, payload, e))
             return -1;
@@ -115,41 +111,37 @@ static int input_of(const struct core *c, const json_t *record, struct buf *payl
     return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement could not be built") : 0;
 }
 
-static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct buf *payload, struct err *e)
+static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct record_line *line, struct buf *payload, struct err *e)
 {
     BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(INPUT_MAX);
-    const char *line = NULL;
+    const char *stored = NULL;
     int verdict;
 
-    if (!identify_again(c, rq, e))
+    if (!identify_again(c, rq, e) || authorise(c, rq, rq->sign.key, rq->sign.app, rq->sign.channel, e))
         return -1;
-    verdict = decide(c, rq, &line, e);
+    verdict = decide(c, rq, &stored, e);
     if (verdict)
         return verdict < 0 ? -1 : err_set(e, ERR_BUSY, "the same release was signed meanwhile; ask again for its signature");
-    record_text(rq->draft, "rule", rq->rule);
-    record_text(rq->draft, "policy", rq->policy);
-    if (input_of(c, rq->draft, payload, &again, e))
+    b64_encode(&b64, result->field[TAG_OUTPUT].data, result->field[TAG_OUTPUT].len);
+    if (make_line(c, rq, buf_str(&b64), line, e) || input_of(c, line, payload, &again, e))
         return -1;
     if (!span_eq(buf_span(&again), buf_span(&rq->input)))
         return err_set(e, ERR_INTERNAL, "the record would not rebuild what was signed");
-    b64_encode(&b64, result->field[TAG_OUTPUT].data, result->field[TAG_OUTPUT].len);
-    record_text(rq->draft, "signature", buf_str(&b64));
-    return commit(c, json_incref(rq->draft), e);
+    return commit_signature(c, line, e);
 }
 
 static void on_signed(struct core *c, struct request *rq, const struct frame *result, struct err *e)
 {
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
-    const struct mark *m;
+    struct record_line line;
 
-    if (!result || !frame_has(result, TAG_OUTPUT) || record_signature(c, rq, result, &payload, e)) {
+    if (!result || !frame_has(result, TAG_OUTPUT) || record_signature(c, rq, result, &line, &payload, e)) {
         request_refuse(c, rq, e);
         return;
     }
     c->metrics.signatures++;
     flight_end(c, rq);
-    m = state_mark(c->state, rq->sign.app, rq->sign.channel);
-    reply_sealed(c, rq, rq->draft, span_str(mark_release(m, rq->sign.name)->line), buf_span(&payload)); /* sealed in place */
+    reply_line(c, rq, &line, buf_span(&payload));
     wake_waiters(c);
 }
 
@@ -161,11 +153,13 @@ static int still_wanted(struct core *c, struct request *rq, struct err *e)
 static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
 {
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
+    struct record_line line;
     struct lane_op *op;
 
     buf_free(&rq->input);
     rq->input = BUF_INIT(INPUT_MAX);
-    if (input_of(c, rq->draft, &payload, &rq->input, e))
+    fix_facts(c, rq, k);
+    if (make_line(c, rq, "", &line, e) || input_of(c, &line, &payload, &rq->input, e))
         return -1;
     op = lane_op_key(lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq), k, buf_span(&rq->input));
     if (!op)
@@ -212,9 +206,7 @@ static int consider(struct core *c, struct request *rq, struct err *e)
     }
     if (room_check(c, e) || reconcile_check(c, state_key(c->state, rq->sign.key), e))
         return -1;
-    json_decref(rq->draft);
-    rq->draft = draft(c, rq, state_key(c->state, rq->sign.key));
-    return rq->draft ? send_to_lane(c, rq, state_key(c->state, rq->sign.key), e) : err_set(e, ERR_BUSY, "the service is out of memory");
+    return send_to_lane(c, rq, state_key(c->state, rq->sign.key), e);
 }
 
 int sign_handle(struct core *c, struct request *rq, struct err *e)

@@ -1,4 +1,4 @@
-/* From the log into the index, a transaction at a time. */
+/* From the log into the index, some records at a time. */
 #ifndef KMS_READER_FILL_H
 #define KMS_READER_FILL_H
 
@@ -6,7 +6,7 @@
 #include "kmsd/reader/tail.h"
 
 enum { FILL_LOG = -4 };            /* the log is not what it should be; besides INDEX_FAILED, INDEX_SPOILT, INDEX_LATE */
-/* One transaction of at most max records, begun no later than until (CLOCK_BOOTTIME). How many it had, 0 = there are none below head now, or less than 0. */
+/* At most max records, until that time (CLOCK_BOOTTIME). How many there were, 0 = there are none below head now, or less than 0. */
 int fill_some(struct index *x, struct tail *t, uint64_t head, unsigned max, int64_t until, struct err *e) __attribute__((warn_unused_result));
 
 #endif

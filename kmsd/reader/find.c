@@ -1,135 +1,56 @@
-/* Runs a search: the narrowest index leads, by seq, in steps that a page can end after. */
+/* Runs a search, block by block: the records that have each of the values asked for, met with each other. A page can end behind any block. */
 #include <string.h>
 
-#include "base/enc.h"
 #include "base/fsutil.h"
-#include "kmsd/reader/sql.h"
 #include "kmsd/reader/store.h"
-
-#define COUNT_MAX 20000            /* rows that are counted to see which index is the narrowest */
-#define STEP_RECORDS 65536u        /* records that a step looks through where no index is narrow */
-#define PAGE_TIME_US INT64_C(500000)  /* a page begins no step after this */
-#define STEP_TIME_US INT64_C(2000000) /* a step that takes longer is given up */
 
 struct finding {
     struct index *x;
     const struct search *s;
-    unsigned fields;               /* those asked for */
-    int64_t word[SEARCH_FIELD_COUNT];
     uint64_t low, high;            /* low <= seq < high */
 };
 
-static int bind(const struct finding *f, sqlite3_stmt *q, unsigned fields, uint64_t low, uint64_t high, unsigned limit)
+static uint64_t recent_begin(const struct index *x)
 {
-    int rc = sqlite3_bind_int64(q, SQL_LOW, (int64_t)low);
-
-    if (!rc)
-        rc = sqlite3_bind_int64(q, SQL_HIGH, (int64_t)high);
-    for (unsigned n = 0; n < SEARCH_FIELD_COUNT && !rc; n++) {
-        const char *text = f->s->text[n];
-        uint8_t bytes[SEARCH_TEXT_MAX / 2];
-        int at = SQL_FIELD + (int)n;
-
-        if (!(fields & 1u << n))
-            continue;
-        if (columns[n].kind == COLUMN_WORD)
-            rc = sqlite3_bind_int64(q, at, f->word[n]);
-        else if (columns[n].kind == COLUMN_TEXT)
-            rc = sqlite3_bind_text(q, at, text, -1, SQLITE_STATIC);
-        else
-            rc = hex_decode(text, strlen(text), bytes, strlen(text) / 2) ? SQLITE_MISUSE
-                                                                        : sqlite3_bind_blob(q, at, bytes, (int)strlen(text) / 2, SQLITE_TRANSIENT);
-    }
-    return rc ? rc : sqlite3_bind_int64(q, SQL_LIMIT, limit);
+    return x->blocks * BLOCK_RECORDS;
 }
 
-static int count(const struct finding *f, const struct lead *lead, uint64_t low, unsigned *out)
+/* Wherever it is. */
+static int entry(struct index *x, uint64_t seq, struct entry *out)
 {
-    BUF_AUTO sql = BUF_INIT(1024);
-    sqlite3_stmt *q = NULL;
-    int rc;
-
-    sql_count(lead, &sql);
-    rc = sqlite3_prepare_v2(f->x->db, buf_str(&sql), -1, &q, NULL);
-    if (!rc)
-        rc = bind(f, q, lead->fields, low, f->high, COUNT_MAX);
-    if (!rc)
-        rc = sqlite3_step(q);
-    *out = rc == SQLITE_ROW ? (unsigned)sqlite3_column_int64(q, 0) : 0;
-    sqlite3_finalize(q);
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
-/* The lead with the fewest rows from low on, of those that fit the question. */
-static int narrowest(const struct finding *f, uint64_t low, const struct lead **lead, unsigned *rows)
-{
-    int rc = SQLITE_OK;
-    unsigned n_rows;
-
-    *lead = NULL;
-    *rows = COUNT_MAX;
-    for (unsigned n = 0; n < n_leads && !rc; n++) {
-        if ((leads[n].fields & f->fields) != leads[n].fields)
-            continue;
-        rc = count(f, &leads[n], low, &n_rows);
-        if (!rc && (!*lead || n_rows < *rows)) {
-            *lead = &leads[n];
-            *rows = n_rows;
-        }
-    }
-    return rc;
-}
-
-/* Where all have more rows than are counted, the newest records stand for the others. */
-static int choose(const struct finding *f, const struct lead **lead, unsigned *rows)
-{
-    unsigned sample;
-    int rc = narrowest(f, f->low, lead, rows);
-
-    if (!rc && *lead && *rows == COUNT_MAX && f->high - f->low > COUNT_MAX)
-        rc = narrowest(f, f->high - COUNT_MAX, lead, &sample);
-    return rc;
+    if (seq < recent_begin(x))
+        return store_entry(x, seq, out);
+    *out = *block_entry(x->recent, (unsigned)(seq - recent_begin(x)));
+    return SQLITE_OK;
 }
 
 /* The first record of the index that is not before that time: times never go back along the log. */
-static int seek_time(struct index *x, int64_t time, uint64_t end, uint64_t *out)
+static int seek_time(struct index *x, int64_t time, uint64_t *out)
 {
-    sqlite3_stmt *q = NULL;
-    uint64_t low = 0, high = end;
-    int rc = sqlite3_prepare_v2(x->db, "SELECT time FROM record WHERE seq = ?1", -1, &q, NULL);
+    uint64_t low = 0, high = recent_begin(x) + block_count(x->recent);
+    struct entry r;
+    int rc = SQLITE_OK;
 
-    while (!rc && low < high) {
-        uint64_t middle = low + (high - low) / 2;
-
-        rc = sqlite3_bind_int64(q, 1, (int64_t)middle);
-        if (!rc)
-            rc = sqlite3_step(q);
-        if (rc != SQLITE_ROW) {
-            rc = rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
-            break;
-        }
-        if (sqlite3_column_int64(q, 0) < time)
-            low = middle + 1;
+    while (low < high && !(rc = entry(x, low + (high - low) / 2, &r)))
+        if (r.time < time)
+            low = r.place.seq + 1;
         else
-            high = middle;
-        rc = sqlite3_reset(q);
-    }
-    sqlite3_finalize(q);
+            high = r.place.seq;
     *out = low;
     return rc;
 }
 
-static int range(struct finding *f, uint64_t end)
+static int range(struct finding *f)
 {
     const struct search *s = f->s;
     int rc = SQLITE_OK;
 
     f->low = 0;
-    f->high = end;
+    f->high = recent_begin(f->x) + block_count(f->x->recent);
     if (s->since != INT64_MIN)
-        rc = seek_time(f->x, s->since, end, &f->low);
+        rc = seek_time(f->x, s->since, &f->low);
     if (!rc && s->until != INT64_MAX)
-        rc = seek_time(f->x, s->until, end, &f->high);
+        rc = seek_time(f->x, s->until, &f->high);
     if (s->has_after && s->descending)
         f->high = s->after < f->high ? s->after : f->high;
     else if (s->has_after)
@@ -137,52 +58,97 @@ static int range(struct finding *f, uint64_t end)
     return rc;
 }
 
-/* Which words are asked for; none = false: then no record fits. */
-static int look_up(struct finding *f, bool *known)
+/* The records of a block in the file that have that value. */
+static int stored(struct index *x, uint64_t block, enum search_field field, struct span text, struct set *out)
 {
+    sqlite3_stmt *q = x->statement[GET_POSTING];
+    int rc = sqlite3_bind_int64(q, 1, (int64_t)block);
+
+    if (!rc)
+        rc = sqlite3_bind_int64(q, 2, field);
+    if (!rc)
+        rc = sqlite3_bind_text(q, 3, (const char *)text.data, (int)text.len, SQLITE_STATIC);
+    if (!rc)
+        rc = sqlite3_step(q);
+    if (rc == SQLITE_ROW)
+        rc = set_unpack(out, span_of(sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0))) ? SQLITE_CORRUPT : SQLITE_OK;
+    else if (rc == SQLITE_DONE)
+        rc = (set_range(out, 0, 0), SQLITE_OK);
+    (void)sqlite3_reset(q);
+    return rc;
+}
+
+/* The last fields first: fewer records have the same request, digest or version. */
+static int matching(const struct finding *f, uint64_t block, struct set *out)
+{
+    bool any = true;
     int rc = SQLITE_OK;
 
-    *known = true;
-    for (unsigned n = 0; n < SEARCH_FIELD_COUNT && !rc; n++) {
-        if (!f->s->text[n][0])
+    for (unsigned n = SEARCH_FIELD_COUNT; n-- > 0 && any && !rc;) {
+        struct span text = span_str(f->s->text[n]);
+        struct set one;
+
+        if (!text.len)
             continue;
-        f->fields |= 1u << n;
-        if (columns[n].kind != COLUMN_WORD)
-            continue;
-        rc = words_id(&f->x->words, f->s->text[n], false, &f->word[n]);
-        *known = *known && f->word[n];
+        if (block < f->x->blocks)
+            rc = stored(f->x, block, (enum search_field)n, text, &one);
+        else
+            block_having(f->x->recent, (enum search_field)n, text, &one);
+        any = !rc && set_meet(out, &one);
     }
     return rc;
 }
 
-static int step(const struct finding *f, sqlite3_stmt *q, uint64_t low, uint64_t high, struct index_page *page)
+/* The places of a block's records, until the page is full. */
+static int take(const struct finding *f, uint64_t block, const struct set *found, struct index_page *page)
 {
-    int rc = bind(f, q, f->fields, low, high, f->s->limit - page->n);
+    bool down = f->s->descending;
+    int rc = SQLITE_OK, at = down ? set_before(found, BLOCK_RECORDS) : set_next(found, 0);
 
-    while (!rc && (rc = sqlite3_step(q)) == SQLITE_ROW)
-        rc = store_place(q, &page->place[page->n++]) ? SQLITE_OK : SQLITE_CORRUPT;
-    (void)sqlite3_reset(q);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    while (at >= 0 && page->n < f->s->limit && !rc) {
+        struct entry r;
+
+        rc = entry(f->x, block * BLOCK_RECORDS + (unsigned)at, &r);
+        if (!rc)
+            page->place[page->n++] = r.place;
+        at = down ? set_before(found, (unsigned)at) : set_next(found, (unsigned)at + 1);
+    }
+    return rc;
 }
 
-/* Each step covers the records between two numbers; a page ends when it is full, at the end, or after a step when its time is over. */
-static int walk(const struct finding *f, sqlite3_stmt *q, uint64_t stride, struct index_page *page)
+/* low <= seq < high, which are all of one block. */
+static int walk_block(const struct finding *f, uint64_t low, uint64_t high, struct index_page *page)
+{
+    uint64_t block = low / BLOCK_RECORDS;
+    struct set found;
+    int rc;
+
+    set_range(&found, (unsigned)(low % BLOCK_RECORDS), (unsigned)(high - block * BLOCK_RECORDS));
+    rc = matching(f, block, &found);
+    return rc ? rc : take(f, block, &found, page);
+}
+
+/* low < high, and at least one block: a page that went nowhere would be asked for for ever, or pass by the first record. */
+static int walk(const struct finding *f, int64_t until, struct index_page *page)
 {
     bool down = f->s->descending;
     uint64_t low = f->low, high = f->high;
-    int64_t until = clock_boot_us() + PAGE_TIME_US;
     int rc = SQLITE_OK;
 
-    while (!rc && low < high && page->n < f->s->limit && clock_boot_us() < until) {
-        uint64_t n = high - low < stride ? high - low : stride;
+    do {
+        uint64_t begin = (high - 1) / BLOCK_RECORDS * BLOCK_RECORDS, end = (low / BLOCK_RECORDS + 1) * BLOCK_RECORDS;
 
-        f->x->stop_at = clock_boot_us() + STEP_TIME_US;
-        rc = step(f, q, down ? high - n : low, down ? high : low + n, page);
-        high -= down ? n : 0;
-        low += down ? 0 : n;
-    }
-    f->x->stop_at = 0;
-    if (page->n == f->s->limit && page->n) {
+        if (down) {
+            begin = begin > low ? begin : low;
+            rc = walk_block(f, begin, high, page);
+            high = begin;
+        } else {
+            end = end < high ? end : high;
+            rc = walk_block(f, low, end, page);
+            low = end;
+        }
+    } while (!rc && low < high && page->n < f->s->limit && clock_boot_us() < until);
+    if (page->n == f->s->limit) {
         page->upto = page->place[page->n - 1].seq;
         page->more = down ? page->upto > f->low : page->upto + 1 < f->high;
     } else {
@@ -192,35 +158,12 @@ static int walk(const struct finding *f, sqlite3_stmt *q, uint64_t stride, struc
     return rc;
 }
 
-static int find(struct finding *f, uint64_t end, struct index_page *page)
-{
-    BUF_AUTO sql = BUF_INIT(2048);
-    const struct lead *lead;
-    sqlite3_stmt *q = NULL;
-    bool known;
-    unsigned rows;
-    int rc = look_up(f, &known);
-
-    if (rc || !known)
-        return rc;
-    rc = range(f, end);
-    if (rc || f->low >= f->high)
-        return rc;
-    rc = choose(f, &lead, &rows);
-    sql_find(lead, f->fields, f->s->descending, &sql);
-    if (!rc)
-        rc = sqlite3_prepare_v2(f->x->db, buf_str(&sql), -1, &q, NULL);
-    if (!rc)
-        rc = walk(f, q, lead && rows < COUNT_MAX ? UINT64_MAX : STEP_RECORDS, page);
-    sqlite3_finalize(q);
-    return rc;
-}
-
-int index_find(struct index *x, const struct search *s, uint64_t end, struct index_page *page, struct err *e)
+int index_find(struct index *x, const struct search *s, int64_t until, struct index_page *page, struct err *e)
 {
     struct finding f = {.x = x, .s = s};
+    int rc = range(&f);
 
     page->n = 0;
     page->more = false;
-    return store_result(x, find(&f, end, page), e);
+    return store_result(x, rc || f.low >= f.high ? rc : walk(&f, until, page), e);
 }

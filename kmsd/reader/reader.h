@@ -13,7 +13,7 @@
 enum work {
     WORK_WAIT,                     /* for the core's first head */
     WORK_OPEN,
-    WORK_LOAD,                     /* a new index is being filled */
+    WORK_LOAD,                     /* it is being filled, and lacks too much to be asked */
     WORK_FOLLOW,
     WORK_FAILED,                   /* tried again at retry_at */
     WORK_NONE                      /* no index as long as this process lives, which is until retry_at */
@@ -26,14 +26,14 @@ struct reader {
     struct index *index;
     struct tail tail;
     uint64_t head;                 /* records that are on disk, as the core said last */
-    uint64_t scrubbed, scrub_end;  /* records of an old index that were compared with its own indices, of so many */
+    uint64_t scrubbed, scrub_end;  /* blocks of an index that was there before which were looked through, of so many */
     uint64_t told;                 /* records in the index, as the core was told last */
     int64_t told_at, retry_at, pause, rebuilt_at;
     bool spoilt, gone;             /* the index is not to be opened but made anew; the core is gone */
 };
 
 /* work.c: the index */
-void work_step(struct reader *r);  /* one piece of what is to be done now, a fraction of a second; the checks and the end of a rebuild take longer */
+void work_step(struct reader *r);  /* one piece of what is to be done now, a fraction of a second; the check at the start takes longer */
 bool work_waits(const struct reader *r); /* is there nothing to do before a frame or retry_at? */
 void work_catch_up(struct reader *r, int64_t until); /* follows the log to the head, or until then */
 void work_spoilt(struct reader *r, const char *why);

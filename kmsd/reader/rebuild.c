@@ -6,7 +6,6 @@
 
 #include "audit/logdir.h"
 #include "base/fsutil.h"
-#include "base/log.h"
 #include "kmsd/reader/reader.h"
 
 #define BATCH 20000
@@ -33,12 +32,12 @@ static uint64_t log_bytes(const char *dir)
     return sum;
 }
 
-static void say(const struct tail *t, uint64_t all, const char *more)
+static void say(const struct tail *t, uint64_t all)
 {
     fprintf(stderr, "kmsd rebuild-index: %llu records", (unsigned long long)t->next);
     if (all)
         fprintf(stderr, ", %u %%", (unsigned)(t->bytes >= all ? 100 : t->bytes * 100 / all));
-    fprintf(stderr, "%s\n", more);
+    fputc('\n', stderr);
 }
 
 static int build(const struct settings *s, struct tail *t, struct index *x, struct err *e)
@@ -50,15 +49,13 @@ static int build(const struct settings *s, struct tail *t, struct index *x, stru
     while ((result = fill_some(x, t, UINT64_MAX, BATCH, INT64_MAX, e)) > 0)
         if (clock_boot_us() - said >= SAY_US) {
             said = clock_boot_us();
-            say(t, all, "");
+            say(t, all);
         }
     if (result)
         return result;
-    say(t, all, "; sorting");
-    result = index_finish(x, e);
-    if (!result)
-        printf("%s: %llu records in %.1f s\n", s->index, (unsigned long long)t->next, (double)(clock_boot_us() - begun) / 1e6);
-    return result;
+    say(t, all);
+    printf("%s: %llu records in %.1f s\n", s->index, (unsigned long long)t->next, (double)(clock_boot_us() - begun) / 1e6);
+    return 0;
 }
 
 int reader_rebuild(const struct settings *s)

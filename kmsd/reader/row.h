@@ -13,14 +13,14 @@ struct place {
     uint32_t length;               /* without LF */
     uint8_t hash[SHA256_LEN];
 };
-/* Texts point into the record; "" = it has none. */
+/* The texts point into the line. */
 struct row {
     struct place place;
     int64_t time;
-    const char *field[SEARCH_FIELD_COUNT];
-    const char *name, *rule;
+    struct span prev;
+    struct span field[SEARCH_FIELD_COUNT]; /* no data: the record has none, or one that no search can ask for */
 };
-/* The row of a record of the log; place is the caller's to fill. */
-int row_of(const json_t *record, struct row *out, struct err *e) __attribute__((warn_unused_result));
+/* Reads a line of the log; of the place its seq only. */
+int row_read(struct span line, struct row *out, struct err *e) __attribute__((warn_unused_result));
 
 #endif

@@ -48,14 +48,21 @@ int tail_resume(struct tail *t, const char *dir, const struct place *last, struc
     return 0;
 }
 
+static void forget(struct tail *t)
+{
+    t->used = 0;
+    buf_clear(&t->in);
+}
+
 /* 1 = more bytes, 0 = none now. */
-static int fill(struct tail *t, struct err *e)
+static int fill(struct tail *t, uint64_t head, struct err *e)
 {
     uint8_t *room;
     ssize_t n;
 
     buf_consume(&t->in, t->used);
     t->used = 0;
+    t->sure = t->in.len ? t->sure : head;
     room = buf_room(&t->in, CHUNK);
     if (!room)
         return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is longer than any line of the log", (unsigned long long)t->next);
@@ -69,7 +76,7 @@ static int fill(struct tail *t, struct err *e)
 }
 
 /* 1 = the next line is in the buffer, 0 = not yet. */
-static int line(struct tail *t, struct span *out, struct err *e)
+static int line(struct tail *t, uint64_t head, struct span *out, struct err *e)
 {
     for (;;) {
         const uint8_t *at = t->in.data ? t->in.data + t->used : NULL, *lf = at ? memchr(at, '\n', t->in.len - t->used) : NULL;
@@ -81,7 +88,7 @@ static int line(struct tail *t, struct span *out, struct err *e)
         }
         if (t->in.len - t->used > RECORD_LINE_MAX)
             return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is longer than any line of the log", (unsigned long long)t->next);
-        more = fill(t, e);
+        more = fill(t, head, e);
         if (more <= 0)
             return more;
     }
@@ -99,34 +106,31 @@ static bool next_segment(struct tail *t)
     t->fd = fd;
     t->segment = t->next;
     t->offset = 0;
-    t->used = 0;
-    buf_clear(&t->in);
+    forget(t);
     return true;
 }
 
-static int accept(struct tail *t, struct span text, json_t **record, struct place *place, struct err *e)
+static int accept(struct tail *t, struct span text, struct row *row, struct err *e)
 {
-    json_t *j = json_read_object(text.data, text.len, RECORD_LINE_MAX, e);
     char prev[SHA256_HEX];
 
     hex_encode(t->prev, SHA256_LEN, prev);
-    if (!j || rec_int(j, "seq") != t->next || strcmp(rec_str(j, "prev"), prev)) {
-        json_decref(j);
+    if (row_read(text, row, e) || row->place.seq != t->next || !span_eq_str(row->prev, prev))
         return err_set(e, ERR_LOG_UNAVAILABLE, "the line at byte %llu of segment %llu is not record %llu of this log", (unsigned long long)t->offset,
                        (unsigned long long)t->segment, (unsigned long long)t->next);
-    }
-    *place = (struct place){.seq = t->next, .segment = t->segment, .offset = t->offset, .length = (uint32_t)text.len};
-    sha256(text.data, text.len, place->hash);
-    memcpy(t->prev, place->hash, SHA256_LEN);
+    row->place.segment = t->segment;
+    row->place.offset = t->offset;
+    row->place.length = (uint32_t)text.len;
+    sha256(text.data, text.len, row->place.hash);
+    memcpy(t->prev, row->place.hash, SHA256_LEN);
     t->used += text.len + 1;
     t->offset += text.len + 1;
     t->bytes += text.len + 1;
     t->next++;
-    *record = j;
     return 1;
 }
 
-int tail_next(struct tail *t, uint64_t head, json_t **record, struct place *place, struct err *e)
+int tail_next(struct tail *t, uint64_t head, struct row *row, struct err *e)
 {
     struct span text;
     int more;
@@ -137,10 +141,12 @@ int tail_next(struct tail *t, uint64_t head, json_t **record, struct place *plac
         t->fd = segment_open(t->dir, t->segment);
     if (t->fd < 0)
         return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "segment %llu of the log", (unsigned long long)t->segment);
-    more = line(t, &text, e);
+    if (t->next >= t->sure)
+        forget(t);
+    more = line(t, head, &text, e);
     if (!more && next_segment(t))
-        more = line(t, &text, e);
-    return more <= 0 ? more : accept(t, text, record, place, e);
+        more = line(t, head, &text, e);
+    return more <= 0 ? more : accept(t, text, row, e);
 }
 
 int place_read(const char *dir, const struct place *p, struct buf *out, struct err *e)

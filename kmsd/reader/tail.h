@@ -16,14 +16,14 @@ struct tail {
     uint64_t bytes;                /* of all lines that were read */
     struct buf in;                 /* bytes of the segment, from offset on, behind `used` */
     size_t used;
+    uint64_t sure;                 /* the head when those bytes were read: what is behind it may have been cut off since, and written otherwise */
 };
 void tail_start(struct tail *t, const char *dir);
 /* Goes on behind a record whose line is still there, unchanged; -1 otherwise. */
 int tail_resume(struct tail *t, const char *dir, const struct place *last, struct err *e) __attribute__((warn_unused_result));
 void tail_end(struct tail *t);
-/* The next record, if its seq is below head: 1 (caller owns *record; the line is valid until the next call), 0 = there is none yet, -1 = the log is not what
- * it should be there. */
-int tail_next(struct tail *t, uint64_t head, json_t **record, struct place *place, struct err *e) __attribute__((warn_unused_result));
+/* The next record, if its seq is below head: 1 (its texts are valid until the next call), 0 = there is none yet, -1 = the log is not what it should be there. */
+int tail_next(struct tail *t, uint64_t head, struct row *row, struct err *e) __attribute__((warn_unused_result));
 
 /* The line at a place, without LF, appended to out; -1 unless it is the very one. */
 int place_read(const char *dir, const struct place *p, struct buf *out, struct err *e) __attribute__((warn_unused_result));

@@ -5,10 +5,9 @@
 #include "base/log.h"
 #include "kmsd/reader/reader.h"
 
-#define BATCH_LOAD 5000            /* records a transaction */
-#define BATCH_FOLLOW 2000
+#define BATCH 5000                 /* records from one look at what the core says to the next */
 #define BATCH_US INT64_C(50000)
-#define BATCH_SCRUB 500
+#define BEHIND 65536u              /* an index that lacks more records than that is not asked before it has them */
 #define PAUSE_FIRST_US INT64_C(5000000)
 #define PAUSE_MAX_US INT64_C(600000000)
 #define WORD_US INT64_C(500000)    /* so often the core hears of long work */
@@ -86,7 +85,9 @@ static int open_old(struct reader *r, const struct index_watch *watch, struct er
     result = index_last(r->index, &last, e);
     if (result < 0)
         return result;
-    if (result && last.seq < r->head && !tail_resume(&r->tail, r->settings->audit_dir, &last, e))
+    if (!result)
+        tail_start(&r->tail, r->settings->audit_dir);
+    if (!result || (last.seq < r->head && !tail_resume(&r->tail, r->settings->audit_dir, &last, e)))
         return 0;
     err_set(e, ERR_INTERNAL, "the index %s is not of this log, or ahead of it", r->settings->index);
     return INDEX_SPOILT;
@@ -98,10 +99,10 @@ static void open_index(struct reader *r)
     struct err e = {0};
     int result = r->spoilt ? INDEX_SPOILT : open_old(r, &watch, &e);
 
+    r->scrubbed = 0;
     if (!result) {
-        r->scrubbed = 0;
-        r->scrub_end = r->tail.next;
-        enter(r, WORK_FOLLOW);
+        r->scrub_end = index_blocks(r->index);
+        enter(r, r->head - r->tail.next > BEHIND ? WORK_LOAD : WORK_FOLLOW);
         return;
     }
     if (result != INDEX_SPOILT) {
@@ -117,15 +118,17 @@ static void open_index(struct reader *r)
         return;
     }
     tail_start(&r->tail, r->settings->audit_dir);
-    r->spoilt = true; /* until it is complete */
+    r->spoilt = false;
+    r->scrub_end = 0;
+    r->rebuilt_at = clock_boot_us();
     enter(r, WORK_LOAD);
 }
 
 /* -1: it has been dealt with. */
-static int fill_batch(struct reader *r, unsigned max)
+static int fill_batch(struct reader *r)
 {
     struct err e = {0};
-    int result = fill_some(r->index, &r->tail, r->head, max, clock_boot_us() + BATCH_US, &e);
+    int result = fill_some(r->index, &r->tail, r->head, BATCH, clock_boot_us() + BATCH_US, &e);
 
     if (result < 0) {
         broken(r, result, e.detail);
@@ -142,19 +145,8 @@ static int fill_batch(struct reader *r, unsigned max)
 
 static void load(struct reader *r)
 {
-    struct err e = {0};
-    int result;
-
-    if (fill_batch(r, BATCH_LOAD) || r->tail.next < r->head)
+    if (fill_batch(r) || r->tail.next < r->head)
         return;
-    result = index_finish(r->index, &e);
-    if (result) {
-        broken(r, result, e.detail);
-        return;
-    }
-    r->spoilt = false;
-    r->scrubbed = r->scrub_end = 0;
-    r->rebuilt_at = clock_boot_us();
     log_line(LOG_LEVEL_INFO, "index", "records=%llu text=\"the index is complete\"", (unsigned long long)r->tail.next);
     enter(r, WORK_FOLLOW);
 }
@@ -162,11 +154,9 @@ static void load(struct reader *r)
 /* What an index that was there before holds is looked through where there is nothing better to do. */
 static void scrub(struct reader *r)
 {
-    uint64_t left = r->scrub_end - r->scrubbed, n = left < BATCH_SCRUB ? left : BATCH_SCRUB;
     struct err e = {0};
-    int result = n ? index_scrub(r->index, r->scrubbed, r->scrubbed + n, &e) : 0;
+    int result = r->scrubbed < r->scrub_end ? index_scrub(r->index, r->scrubbed++, &e) : 0;
 
-    r->scrubbed += n;
     if (result && result != INDEX_LATE)
         broken(r, result, e.detail);
 }
@@ -177,7 +167,7 @@ static void follow(struct reader *r)
         work_spoilt(r, "the file of the index was taken away");
         return;
     }
-    if (fill_batch(r, BATCH_FOLLOW) || r->tail.next < r->head)
+    if (fill_batch(r) || r->tail.next < r->head)
         return;
     r->pause = 0;
     if (r->told != r->tail.next)

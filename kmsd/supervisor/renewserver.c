@@ -1,7 +1,5 @@
 /* `kmsd renew-server`: another certificate for the TLS key of the doors. */
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -14,15 +12,14 @@
 #include "base/timefmt.h"
 #include "base/x509.h"
 #include "kmsd/supervisor/commands.h"
-#include "kmsd/supervisor/instance.h"
 #include "kmsd/supervisor/offline.h"
 
 static const char USAGE[] =
     "usage: kmsd renew-server (--settings FILE | --dir DIR)\n"
     "\n"
     "Has the CA on the token issue a certificate of 398 days for the key in tls.key, and puts it in the place of tls.certificate, whether the\n"
-    "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. For another key\n"
-    "put one there first.\n";
+    "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. When a door first\n"
+    "shows it, the log gets a record (server.renew). For another key put one there first.\n";
 
 static int public_key(const char *path, struct buf *b64, struct err *e)
 {
@@ -66,8 +63,8 @@ static int renew(const struct settings *s, struct err *e)
     BUF_AUTO spki = BUF_INIT(16384), pem = BUF_INIT(65536);
     char until[TIME_TEXT];
 
-    if (offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
-        offline_replace(s->tls_certificate, buf_span(&pem), e))
+    if (offline_owner(s, e) || offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
+        file_replace(s->tls_certificate, pem.data, pem.len, e))
         return -1;
     printf("%s is good until %.10s; tell a running service: systemctl reload kmsd, or kill -HUP PID\n", s->tls_certificate, until);
     return 0;

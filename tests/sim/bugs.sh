@@ -7,7 +7,7 @@ mkdir -p "$out"
 # name | file | sed expression that plants the bug
 bugs='reply-before-sync|kmsd/core/commit.c|s/a->seq <= c->durable)/true)/
 mark-moved-at-reservation|kmsd/core/sign.c|s/^    flight_begin(c, rq);/    flight_begin(c, rq);\n    struct mark *moved = (struct mark *)(uintptr_t)state_mark(c->state, rq->sign.app, rq->sign.channel);\n    if (moved) memcpy(moved->version, rq->sign.version, strlen(rq->sign.version) + 1);/
-no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!identify_again(c, rq, e))/if (0)/;s/verdict = decide(c, rq, &line, e);/verdict = 0;/}
+no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!identify_again(c, rq, e) || authorise([^)]*))/if (0)/;s/verdict = decide(c, rq, &stored, e);/verdict = 0;/}
 snapshot-forgets-who-is-disabled|audit/state/snapshot.c|s/(int)i->enabled/1/
 batch-weighs-nothing-while-its-answer-waits|kmsd/core/commit.c|s/1 + batch_size(rq->items)/1/
 items-in-others-places|kmsd/core/batch.c|s/&b->answer\[item->index\]/\&b->answer[b->n - 1 - item->index]/

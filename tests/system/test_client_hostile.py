@@ -31,6 +31,17 @@ def test_dry_runs_that_nobody_decided(ctl, fake, tmp_path, kind):
     assert lines[1]["error"]["slug"] == "bad-request"
 
 
+@pytest.mark.parametrize("request_id", ["req-\xff\x9b31m", "\xe2\x82", "r" * 254 + "\xc3\xa9"], ids=["bytes", "half", "cut"])
+def test_a_request_id_that_is_no_text(ctl, fake, tmp_path, request_id):
+    """Headers are bytes: what is no text in them must not swallow the result that they are printed with."""
+    fake.script = [lambda rq: fs.answer(200, fake.signature(rq.json()), X_Request_Id=request_id)]
+    done = ctl("sign", "app.zip", "--version", "1.0.0")
+    assert done.returncode == 0 and json.loads(done.stdout)["envelope_file"] == "app.zip.dsse.json", done
+    assert json.loads(done.stdout)["request_id"].isascii() and (tmp_path / "app.zip.dsse.json").exists()
+    fake.script = [fs.answer(200, ALLOW, X_Request_Id=request_id)]
+    assert json.loads(ctl("sign", "app.zip", "--version", "1.0.1", "--dry-run").stdout)["decision"] == "allow"
+
+
 # Certificates that the service issues
 
 def who(kind="ci"):
@@ -140,6 +151,14 @@ def test_files_that_cannot_be_written(ctl, fake, tmp_path):
         assert done.returncode == 1 and f"{name}.dsse.json" in done.stderr, done
     assert "3 of 3 files were not signed" in done.stderr and {json.loads(line)["error"]["slug"] for line in done.stdout.splitlines()} == {"local"}
     assert ctl("sign", names[0], "--version", "1.0.0").returncode == 1
+
+
+def test_the_envelope_does_not_take_the_place_of_the_artifact(ctl, fake, tmp_path):
+    (tmp_path / "link.zip").hardlink_to(tmp_path / "app.zip")
+    for out in ("app.zip", "./app.zip", "link.zip"):
+        done = ctl("sign", "app.zip", "--version", "1.0.0", "--output-file", out)
+        assert done.returncode == 2 and "--output-file" in done.stderr and not fake.requests, done
+    assert (tmp_path / "app.zip").read_bytes() == b"bundle\n"
 
 
 # kmsctl sign --pub

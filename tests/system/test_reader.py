@@ -334,7 +334,7 @@ def older_form(kms):
 
 
 def another_index(kms):
-    sql(kms, "DROP INDEX record_event")
+    sql(kms, "CREATE INDEX i ON record(time)")
 
 
 def trigger(kms):
@@ -349,7 +349,17 @@ def a_wrong_hash(kms):
     sql(kms, "UPDATE record SET hash = zeroblob(32) WHERE seq = (SELECT max(seq) FROM record)")
 
 
-DAMAGE = [remove, remove_all, empty, truncate, garbage, foreign, older_form, another_index, trigger, a_row_gone, a_wrong_hash]
+def a_block_gone(kms):
+    sql(kms, "DELETE FROM block")
+
+
+def lengthen(kms, records=17000):
+    """The log of a stopped instance has a block more, which is in the file of its index."""
+    run(BUILD / "tests/longlog/longlog", kms.dir / "audit", records, 20, timeout=120)
+    run(BIN / "kmsd", "rebuild-index", "--dir", kms.dir, timeout=120)
+
+
+DAMAGE = [remove, remove_all, empty, truncate, garbage, foreign, older_form, another_index, trigger, a_row_gone, a_wrong_hash, a_block_gone]
 
 
 @pytest.fixture(scope="module")
@@ -360,6 +370,7 @@ def damaged(tmp_path_factory):
         for n in range(8):
             assert kms.sign(f"1.{n}.0").status == 200
         following(kms)
+    lengthen(kms)
     yield kms
     kms.stop(check=False)
 
@@ -371,8 +382,8 @@ def test_a_spoilt_index_is_made_anew(damaged, damage):
     with damaged:
         assert damaged.sign(f"{int(time.time())}.0.0").status == 200, "signing does not wait for it"
         following(damaged)
-        agrees(damaged)
-        agrees(damaged, event="sign.release")
+        agrees(damaged, limit=1000)
+        agrees(damaged, event="sign.release", limit=1000)
         agrees(damaged, app=damaged.ci_env["KMS_APP"], order="asc")
     assert "made from the log" in (damaged.dir / "kmsd.log").read_text()[said:]
 
@@ -389,35 +400,35 @@ def test_flipped_bits(damaged, seed):
 def settled(kms):
     """Do searches give what the log has? Not yet = the index is being made anew."""
     try:
-        for filters in ({}, {"event": "sign.release"}, {"outcome": "ok"}, {"actor": "ci-example"}, {"key": "release"}):
-            agrees(kms, **filters)
+        for filters in ({}, {"event": "sign.release"}, {"actor": "ci-example"}):
+            agrees(kms, limit=1000, **filters)
     except AssertionError:
         return False
     return True
 
 
-@pytest.mark.parametrize("change", ["UPDATE record SET event = (SELECT id FROM word WHERE text = 'daemon.start') WHERE seq = 4",
+@pytest.mark.parametrize("change", ["UPDATE posting SET records = (SELECT records FROM posting WHERE block = 0 AND value = 'sign.release') WHERE value = 'daemon.start'",
                                     "UPDATE record SET offset = offset + 1 WHERE seq = 4",
                                     "UPDATE record SET hash = zeroblob(32) WHERE seq = 4",
-                                    "UPDATE word SET text = 'sign.other' WHERE text = 'sign.release'"])
+                                    "DELETE FROM posting WHERE value = 'ci-example'",
+                                    "UPDATE posting SET value = 'sign.other' WHERE value = 'sign.release'"])
 def test_an_altered_index_shows_nothing_wrong(damaged, change):
     """Sound as a database, and untrue: never believed, and made anew once it is noticed."""
     run(BIN / "kmsd", "rebuild-index", "--dir", damaged.dir)
-    with sqlite3.connect(index(damaged)) as db:
-        db.execute(change)
-    db.close()
+    sql(damaged, change)
     with damaged:
         following(damaged)
         for filters in ({"event": "daemon.start"}, {}):
             answer = ask(damaged, **filters)
             assert answer.status == 503 or all(json.loads(damaged.lines()[item["record"]["seq"]]) == item["record"] and fits(item["record"], filters)
                                                for item in answer.json["items"])
-    remove(damaged)
+        damaged.wait(lambda: settled(damaged), 20, "right answers")
 
 
 def test_an_older_index_catches_up(own_kms):
     following(own_kms)
     own_kms.stop()
+    lengthen(own_kms)
     kept = index(own_kms).read_bytes()
     with own_kms:
         for n in range(5):
@@ -441,6 +452,7 @@ def test_an_index_ahead_of_the_log(own_kms, tmp_path):
             assert own_kms.sign(f"2.{n}.0").status == 200
         following(own_kms)
         agrees(own_kms)
+    lengthen(own_kms)
     ahead = index(own_kms).read_bytes()
     shutil.rmtree(own_kms.dir)
     shutil.copytree(tmp_path / "backup", own_kms.dir, symlinks=True)

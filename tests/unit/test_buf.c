@@ -69,6 +69,11 @@ static void numbers_and_text(void **state)
     buf_u64(&b, UINT64_C(0x1112131415161718));
     assert_memory_equal(b.data, "\x01\x02\x03\x04\x11\x12\x13\x14\x15\x16\x17\x18", 12);
     buf_clear(&b);
+    buf_decimal(&b, 0);
+    buf_decimal(&b, 907);
+    buf_decimal(&b, UINT64_MAX);
+    assert_string_equal(buf_str(&b), "090718446744073709551615");
+    buf_clear(&b);
     buf_printf(&b, "%d-%s", 42, "x");
     assert_string_equal(buf_str(&b), "42-x");
     buf_printf(&b, "%100d", 1);

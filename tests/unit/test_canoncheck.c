@@ -74,21 +74,29 @@ static void depth(void **state)
     }
 }
 
-/* Only members of the object itself, only plain values, and nothing of a text that is not canonical. */
+/* Members of whatever kind, at any depth but within arrays, and nothing of a text that is not canonical. */
 static void finds_members(void **state)
 {
-    static const char text[] = "{\"a\":{\"seq\":1},\"b\":[{\"seq\":2}],\"prev\":\"q\\\"x\",\"seq\":3,\"t\":true,\"z\":null}";
-    struct json_wanted w[] = {{.name = "seq"}, {.name = "prev"}, {.name = "t"}, {.name = "a"}, {.name = "b"}, {.name = "se"}, {.name = "z"}};
-    static const char *const want[] = {"3", "\"q\\\"x\"", "true", NULL, NULL, NULL, "null"};
+    static const char text[] = "{\"a\":{\"n\":{\"x\":[1]},\"seq\":1},\"b\":[{\"seq\":2}],\"c\":{},\"prev\":\"q\\\"x\",\"seq\":3,\"seq2\":{\"a\":4},\"t\":true,"
+                               "\"z\":null}";
+    static const struct {
+        const char *path, *text;
+    } want[] = {
+        {"a", "{\"n\":{\"x\":[1]},\"seq\":1}"}, {"a.a", NULL}, {"a.n", "{\"x\":[1]}"}, {"a.n.x", "[1]"}, {"a.ne", NULL}, {"a.seq", "1"}, {"a.seq.x", NULL},
+        {"b.seq", NULL}, {"c", "{}"}, {"c.a", NULL}, {"prev", "\"q\\\"x\""}, {"prev.a", NULL}, {"se", NULL}, {"seq", "3"}, {"seq2.a", "4"}, {"seq3", NULL},
+        {"t", "true"}, {"tt", NULL}, {"z", "null"}, {"zz", NULL}};
+    struct json_wanted w[sizeof want / sizeof *want];
 
     (void)state;
-    assert_int_equal(json_scan_canonical(text, sizeof text - 1, w, 7), 0);
-    for (size_t n = 0; n < 7; n++) {
-        assert_int_equal(w[n].text.data != NULL, want[n] != NULL);
-        assert_true(!want[n] || span_eq_str(w[n].text, want[n]));
+    for (size_t n = 0; n < sizeof w / sizeof *w; n++)
+        w[n].name = want[n].path;
+    assert_int_equal(json_scan_canonical(text, sizeof text - 1, w, sizeof w / sizeof *w), 0);
+    for (size_t n = 0; n < sizeof w / sizeof *w; n++) {
+        assert_int_equal(w[n].text.data != NULL, want[n].text != NULL);
+        assert_true(!want[n].text || span_eq_str(w[n].text, want[n].text));
     }
-    assert_int_equal(json_scan_canonical("{\"b\":1,\"a\":2}", 13, w, 7), -1);
-    assert_int_equal(json_scan_canonical("{}", 2, w, 7), 0);
+    assert_int_equal(json_scan_canonical("{\"b\":1,\"a\":2}", 13, w, 2), -1);
+    assert_int_equal(json_scan_canonical("{}", 2, w, 2), 0);
     assert_null(w[0].text.data);
 }
 

@@ -105,6 +105,27 @@ static void a_failed_write_leaves_the_old_file(void **state)
     assert_string_equal(buf_str(&text), "old");
 }
 
+/* Owner and mode stay; what is not there is not made. */
+static void replacing(void **state)
+{
+    struct err e = {0};
+    struct stat st;
+
+    (void)state;
+    (void)unlink(path);
+    assert_int_equal(file_replace(path, "x", 1, &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_int_equal(file_write_atomic(path, "old", 3, 0604, &e), 0);
+    if (!geteuid())
+        assert_int_equal(chown(path, 4321, 1234), 0);
+    assert_int_equal(file_replace(path, "new", 3, &e), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0604);
+    assert_int_equal(st.st_uid, geteuid() ? geteuid() : 4321);
+    assert_int_equal(st.st_gid, geteuid() ? getegid() : 1234);
+    assert_int_equal(entries(), 1);
+}
+
 static void directories(void **state)
 {
     char sub[80];
@@ -210,7 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(write_and_read), cmocka_unit_test(read_errors), cmocka_unit_test(a_failed_write_leaves_the_old_file),
-        cmocka_unit_test(directories),
+        cmocka_unit_test(replacing), cmocka_unit_test(directories),
         cmocka_unit_test(joining),        cmocka_unit_test(one_holder),  cmocka_unit_test(clocks_and_random),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

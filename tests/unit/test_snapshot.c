@@ -151,6 +151,7 @@ static void has_all(const struct state *a, const struct state *b)
     assert_string_equal(a->mode, b->mode);
     assert_string_equal(a->policy_time, b->policy_time);
     assert_string_equal(a->reconcile_sha256, b->reconcile_sha256);
+    assert_string_equal(a->server_sha256, b->server_sha256);
     assert_true(a->time_frozen == b->time_frozen && a->time_step == b->time_step);
     assert_true(span_eq(buf_span(&a->ca_spki), buf_span(&b->ca_spki)) && span_eq(buf_span(&a->ca_cert), buf_span(&b->ca_cert)) &&
                 span_eq(buf_span(&a->ca_before), buf_span(&b->ca_before)));
@@ -525,6 +526,27 @@ static void another_ca(void **state)
     records_end(&g);
 }
 
+/* Which certificate of the doors was recorded last, a snapshot knows too. */
+static void another_certificate_of_the_doors(void **state)
+{
+    struct records g;
+    struct state *s = state_new(), *again;
+    BUF_AUTO text = BUF_INIT(TEXT_MAX);
+
+    (void)state;
+    records_begin(&g, 1);
+    fold_to(&g, s, 0, g.lines.len);
+    assert_string_equal(s->server_sha256, "");
+    assert_int_equal(apply_clock(&g, s, "server.renew", json_pack("{s:s}", "certificate_b64", "QUFB")), 0);
+    assert_string_equal(s->server_sha256, "cb1ad2119d8fafb69566510ee712661f9f14b83385006ef92aec47f523a38358");
+    write_text(s, &text);
+    again = read_text(&g, buf_span(&text));
+    same_state(s, again);
+    state_free(again);
+    state_free(s);
+    records_end(&g);
+}
+
 /* A member that is added to the state needs a place in snapshot.c, snapread.c and same_state; then these sizes may be changed. */
 static void the_state_has_no_new_member(void **state)
 {
@@ -535,7 +557,7 @@ static void the_state_has_no_new_member(void **state)
     assert_int_equal(sizeof(struct release), 432);
     assert_int_equal(sizeof(struct mark), 336);
     assert_int_equal(sizeof(struct stored), 176);
-    assert_int_equal(sizeof(struct state), 1024);
+    assert_int_equal(sizeof(struct state), 1096);
 }
 
 int main(void)
@@ -544,7 +566,8 @@ int main(void)
         cmocka_unit_test(round_trips), cmocka_unit_test(sequences_are_rich), cmocka_unit_test(altered_text), cmocka_unit_test(edits_are_refused),
         cmocka_unit_test(lines_twice_or_swapped), cmocka_unit_test(another_policy_is_refused), cmocka_unit_test(named_snapshots),
         cmocka_unit_test(steps_of_the_clock), cmocka_unit_test(a_step_that_is_not_covered),
-        cmocka_unit_test(another_ca), cmocka_unit_test(the_state_has_no_new_member)};
+        cmocka_unit_test(another_ca), cmocka_unit_test(another_certificate_of_the_doors),
+        cmocka_unit_test(the_state_has_no_new_member)};
 
     json_object_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);

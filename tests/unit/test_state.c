@@ -136,6 +136,7 @@ static const struct {
     {"G", RECOVER(IDENTITY("carol", CERTIFICATE(HASH_A))), "belongs to another identity"},
     {"G", DETAIL("admin.recover", "ok", "{'identity':" IDENTITY("carol", "") ",'policy_sha256':'" HASH_A "'}"), "no blob"},
     {"G", DETAIL("ca.renew", "ok", "{'ca':{'cert_b64':'AAAA','spki_b64':'A'}}"), "no base64"},
+    {"G", DETAIL("server.renew", "ok", "{'certificate_b64':'A'}"), "no base64"},
     {"Gk", INTENT("release"), "created twice"},
     {"Gkr", INTENT("release"), "created twice"},
     {"G", "{'event':'key.create','outcome':'intent','key':{'name':'k','version':1},'detail':{'key_id':'" HASH_A "'}}", "key_id"},

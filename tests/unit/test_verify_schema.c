@@ -75,6 +75,9 @@ static const struct {
     {CREATED BIRTH(""), "probe"},
     {CREATED BIRTH("\"adds_digest_info\":0,\"probe\":\"ok\","), "adds_digest_info"},
     {CREATED BIRTH("\"probe\":\"ok\",\"sings\":true,"), "birth"},
+    {EVENT("server.renew", "ok") ",\"detail\":{\"certificate_b64\":\"MA==\"}", ""},
+    {EVENT("server.renew", "ok") ",\"detail\":{\"certificate_b64\":\"M\"}", "certificate_b64"},
+    {EVENT("server.renew", "denied") ",\"detail\":{\"certificate_b64\":\"MA==\"}", "outcome"},
     {EVENT("daemon.child", "error") ",\"reason\":\"x\",\"detail\":{\"index\":0,\"role\":\"lane-sign\"}", ""},
     {EVENT("daemon.start", "ok") ",\"detail\":{\"boot_id\":\"b\",\"module_sha256\":\"" HEX64 "\",\"programs\":{\"kmsd_core\":\"" HEX64
      "\"},\"settings_sha256\":\"" HEX64 "\",\"version\":\"1\"}", ""},

@@ -53,11 +53,21 @@ static void send_frame(void *ctx, enum child_role role, unsigned index, const st
         buf_put(&ch->stream.out, frame->data, frame->len);
 }
 
+/* Every request wants a few bytes: the kernel is asked for those of several at once. None is given out twice, or kept. */
 static void take_random(void *ctx, void *out, size_t len)
 {
-    (void)ctx;
-    if (random_bytes(out, len))
+    struct host *h = ctx;
+
+    if (len > sizeof h->random)
         abort();
+    if (len > h->random_left) {
+        if (random_bytes(h->random, sizeof h->random))
+            abort();
+        h->random_left = sizeof h->random;
+    }
+    h->random_left -= len;
+    memcpy(out, h->random + h->random_left, len);
+    explicit_bzero(h->random + h->random_left, len);
 }
 
 static void append(void *ctx, const struct core_group *group)

@@ -25,6 +25,8 @@ struct host {
     struct stream control;             /* to the supervisor */
     struct host_child child[HOST_CHILDREN_MAX];
     int epoll, disk_fd, timer_fd;
+    uint8_t random[256];               /* the first random_left of them were not given out yet */
+    size_t random_left;
     bool ready;                        /* what the supervisor was told last */
     char lacks[160];
 };
