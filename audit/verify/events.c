@@ -127,7 +127,12 @@ static void on_reconcile(struct check *c, const struct record *r)
         report_note(c->report, "record %llu: the token did not hold %zu of its keys as they were recorded", (unsigned long long)r->seq, bad);
 }
 
-/* A clean stop, a start, counts: nothing to check beyond their members. */
+static void on_start(struct check *c, const struct record *r)
+{
+    c->state.started = r->time;
+}
+
+/* A clean stop, counts: nothing to check beyond their members. */
 static void on_nothing(struct check *c, const struct record *r)
 {
     (void)c;
@@ -142,7 +147,7 @@ static const struct {
     [EVENT_LOG_GENESIS] = {SYSTEM, on_genesis},
     [EVENT_LOG_RECOVERED] = {SYSTEM, torn_check},
     [EVENT_LOG_SNAPSHOT] = {SYSTEM, on_snapshot},
-    [EVENT_DAEMON_START] = {SYSTEM, on_nothing},
+    [EVENT_DAEMON_START] = {SYSTEM, on_start},
     [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},
     [EVENT_ANCHOR_RESET] = {SYSTEM, on_reset},

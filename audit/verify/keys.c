@@ -67,6 +67,9 @@ static void on_result(struct check *c, const struct record *r)
         (void)check_fail(c, r, FINDING_INVALID, "the result is not what its intent was");
     if (strcmp(k->policy, text_of(r->json, "policy")) && strcmp(c->state.policy, text_of(r->json, "policy")))
         (void)check_fail(c, r, FINDING_INVALID, "policy is neither the one of the intent nor the one that holds");
+    if (strcmp(k->actor, text_of(json_object_get(r->json, "actor"), "name")) ||
+        (!strcmp(k->policy, text_of(r->json, "policy")) && strcmp(k->rule, text_of(r->json, "rule"))))
+        (void)check_fail(c, r, FINDING_INVALID, "actor or rule is not that of the intent");
     if (b64_decode(&k->spki, spki, strlen(spki)) || !spki_is(buf_span(&k->spki), k->algorithm))
         (void)check_fail(c, r, FINDING_INVALID, "spki_b64 is no public key of that algorithm");
     if (state_take(&c->state.public_keys, spki))

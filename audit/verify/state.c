@@ -42,6 +42,8 @@ static void key_free(void *value)
     free(k->body_sha256);
     free(k->policy);
     free(k->idem);
+    free(k->rule);
+    free(k->actor);
     buf_free(&k->spki);
     pubkey_close(k->public);
     free(k);
@@ -120,9 +122,10 @@ struct key *state_add_intent(struct state *s, uint64_t seq, const json_t *record
     *k = (struct key){.name = copy_of(key, "name"), .version = count_of(key, "version"), .scheme = copy_of(record, "scheme"),
                       .purpose = copy_of(record, "purpose"), .algorithm = copy_of(detail, "algorithm"), .key_id = copy_of(detail, "key_id"),
                       .body_sha256 = copy_of(record, "body_sha256"), .policy = copy_of(record, "policy"), .idem = copy_of(record, "idem"),
+                      .rule = copy_of(record, "rule"), .actor = copy_of(json_object_get(record, "actor"), "name"),
                       .intent_seq = seq, .spki = BUF_INIT(SPKI_MAX)};
     number(id, seq);
-    if (!k->name || !k->scheme || !k->purpose || !k->algorithm || !k->key_id || !k->body_sha256 || !k->policy || !k->idem ||
+    if (!k->name || !k->scheme || !k->purpose || !k->algorithm || !k->key_id || !k->body_sha256 || !k->policy || !k->idem || !k->rule || !k->actor ||
         map_put(&s->intents, id, k)) {
         key_free(k);
         return NULL;

@@ -9,7 +9,7 @@
 
 enum key_life { LIFE_ACTIVE, LIFE_SUSPENDED, LIFE_RETIRED, LIFE_DESTROYING, LIFE_DESTROYED };
 struct key {
-    char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem;
+    char *name, *scheme, *purpose, *algorithm, *key_id, *body_sha256, *policy, *idem, *rule, *actor;
     uint64_t version, intent_seq;
     struct buf spki;          /* DER; empty until the result */
     struct pubkey *public;    /* the same, read at the first signature */
@@ -52,6 +52,7 @@ struct state {
     struct map nonces, identities, marks;
     struct map owners;        /* SHA-256 of a certificate -> the identity that it belongs to, or belonged to last */
     struct map issued;        /* SHA-256 of every certificate that the service issued */
+    int64_t started;          /* time of the newest daemon.start */
     uint64_t snapshot;        /* records that the newest named snapshot covers */
     uint64_t time_step;       /* the newest time.step while nobody has confirmed it, else 0 */
 };

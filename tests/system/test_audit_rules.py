@@ -40,6 +40,16 @@ def test_a_key_for_other_purposes_as_a_release_key(log, tmp_path, name):  # noqa
     one(log, tmp_path, "public key")
 
 
+@pytest.mark.parametrize("members", [{"actor": {"name": "h-ffffffffffffffff", "kind": "human", "cred": "ad" * 32, "method": "mtls"}}, {"rule": "admin/other"}])
+def test_a_creation_ended_by_somebody_else(log, tmp_path, members):  # noqa: F811
+    """Who asked for a key is in its intent; the result cannot say that it was another person, or another rule of the same policy."""
+    result = log.key_result(log.key_intent("fresh", "03" * 16), log.keys.spki["spare"])
+    result.update(members)
+    log.rechain(len(log.lines) - 1)
+    kind, seq, reason = only(sorted(found(log, tmp_path))[:1])
+    assert kind == "invalid" and seq == result["seq"]
+
+
 # Releases
 
 
