@@ -51,6 +51,7 @@ int check_time_of(const struct check *c, uint64_t seq, int64_t *out) __attribute
 void decision_check(struct check *c, const struct record *r);                                     /* decision.c */
 void decision_policy(struct check *c, const struct record *r, struct span yaml);                  /* it holds from here on; data NULL: it cannot be read */
 void decision_policy_blob(struct check *c, const struct record *r, const char *sha256);
+void applier_check(struct check *c, const struct record *r);                                       /* applier.c */
 void event_check(struct check *c, const struct record *r);                                        /* events.c */
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
 void keylife_check(struct check *c, const struct record *r);                                      /* keylife.c */

@@ -65,6 +65,7 @@ static void on_policy(struct check *c, const struct record *r)
         (void)blob_check(c, r, hash, NULL);
     copy(c->state.policy, sizeof c->state.policy, hash);
     decision_policy(c, r, read ? buf_span(&body) : span_of(NULL, 0));
+    applier_check(c, r);
 }
 
 /* A person with the rights of the service decided so; whoever reads the log should know. */

@@ -76,6 +76,14 @@ static int check_certificate(struct check *c, const struct record *r, const json
     return 0;
 }
 
+static bool is_client(struct span der)
+{
+    struct cert_facts f;
+    struct err e = {0};
+
+    return !cert_facts(der, &f, &e) && f.client_auth && !f.is_ca;
+}
+
 int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential, const char *name)
 {
     const char *b64 = text_of(r->detail, "certificate_b64");
@@ -87,6 +95,8 @@ int issued_check(struct check *c, const struct record *r, const char *pem, const
     if (pem && (pem_to_der(span_str(pem), "CERTIFICATE REQUEST", &csr, &e) || csr_check(buf_span(&csr), &asked, &e) ||
                 !span_eq(buf_span(&asked), buf_span(&given))))
         return check_fail(c, r, FINDING_INVALID, "the certificate was issued for another key than the signed request holds");
+    if (!is_client(buf_span(&der)))
+        return check_fail(c, r, FINDING_INVALID, "the issued certificate is no certificate of a client");
     if (!ca_issued(c, buf_span(&der)))
         return check_fail(c, r, FINDING_SIGNATURE, "the certificate was not issued by a CA that the log names");
     if (!cert_is_named(buf_span(&der), name))
@@ -103,12 +113,14 @@ static int by_certificate(struct check *c, const struct record *r, const json_t 
 
     if (pem_to_der(span_str(text_of(body, "certificate")), "CERTIFICATE", &der, &e))
         return check_fail(c, r, FINDING_INVALID, "the certificate in the signed request cannot be read");
+    if (!is_client(buf_span(&der)))
+        return check_fail(c, r, FINDING_INVALID, "the certificate in the signed request is no certificate of a client");
     return check_certificate(c, r, credential, buf_span(&der), false);
 }
 
 static int by_name(struct check *c, const struct record *r, const json_t *body, const json_t *credential, const char *kind)
 {
-    BUF_AUTO der = BUF_INIT(DER_MAX), spki = BUF_INIT(DER_MAX), recorded = BUF_INIT(DER_MAX);
+    BUF_AUTO der = BUF_INIT(DER_MAX), spki = BUF_INIT(DER_MAX), recorded = BUF_INIT(DER_MAX), id = BUF_INIT(DER_MAX);
     const char *b64 = text_of(credential, "ca_spki_b64");
     char hash[SHA256_HEX];
     struct err e = {0};
@@ -120,7 +132,8 @@ static int by_name(struct check *c, const struct record *r, const json_t *body, 
     if (strcmp(text_of(credential, "kind"), kind) || strcmp(text_of(credential, "value"), text_of(body, kind)) ||
         strcmp(text_of(credential, "ca_spki_sha256"), hash) || !span_eq(buf_span(&spki), buf_span(&recorded)))
         return check_fail(c, r, FINDING_INVALID, "the credential is not the name and CA of the signed request");
-    return 0;
+    buf_printf(&id, "%s\n%s\n%s", hash, kind, text_of(body, kind));
+    return state_take(&c->state.names, buf_str(&id)) ? check_fail(c, r, FINDING_INVALID, "that name under that CA belongs to an identity already") : 0;
 }
 
 static bool same_ssh(const json_t *asked, const json_t *recorded)
@@ -157,6 +170,19 @@ static bool only_known(const json_t *body)
     return n == json_object_size(body);
 }
 
+/* People have SSH keys, which are nobody else's, and names that begin with h-; others have neither. */
+static void check_kind(struct check *c, const struct record *r, const json_t *identity)
+{
+    const json_t *ssh = json_object_get(identity, "ssh");
+    bool human = !strcmp(text_of(identity, "kind"), "human"), handle = !strncmp(text_of(identity, "name"), "h-", 2);
+
+    if (human != handle || human != (json_array_size(ssh) > 0))
+        (void)check_fail(c, r, FINDING_INVALID, "name and SSH keys are not those of an identity of that kind");
+    for (size_t n = 0; n < json_array_size(ssh); n++)
+        if (map_get(&c->state.ssh, json_string_value(json_array_get(ssh, n))))
+            (void)check_fail(c, r, FINDING_INVALID, "an SSH key of it belongs to an identity already");
+}
+
 static void judge_create(struct check *c, const struct record *r, const json_t *body, const json_t *identity)
 {
     const json_t *creds = json_object_get(identity, "credentials"), *credential = json_array_get(creds, 0);
@@ -182,6 +208,7 @@ static void on_create(struct check *c, const struct record *r)
 
     if (body)
         judge_create(c, r, body, identity);
+    check_kind(c, r, identity);
     made = state_add_identity(&c->state, identity);
     if (made)
         credentials_take(c, r, made);
@@ -208,6 +235,8 @@ static void on_switch(struct check *c, const struct record *r)
     if (i->enabled == enable)
         (void)check_lacks(c, r, "identity %.64s is %s already", name, enable ? "enabled" : "disabled");
     i->enabled = enable;
+    if (!enable && !strcmp(i->kind, "human"))
+        applier_check(c, r);
 }
 
 void identity_check(struct check *c, const struct record *r)

@@ -84,6 +84,8 @@ void state_free(struct state *s)
     map_free(&s->public_keys, NULL);
     map_free(&s->nonces, NULL);
     map_free(&s->owners, NULL);
+    map_free(&s->ssh, NULL);
+    map_free(&s->names, NULL);
     map_free(&s->issued, NULL);
     map_free(&s->identities, identity_free);
     map_free(&s->marks, mark_free);
@@ -182,8 +184,11 @@ struct identity *state_add_identity(struct state *s, const json_t *identity)
     if (!i)
         return NULL;
     *i = (struct identity){.name = copy_of(identity, "name"), .kind = copy_of(identity, "kind"), .enabled = true};
-    for (size_t n = 0; n < json_array_size(ssh); n++)
-        failed |= add_text(&i->ssh, &i->n_ssh, json_string_value(json_array_get(ssh, n)));
+    for (size_t n = 0; n < json_array_size(ssh); n++) {
+        const char *key = json_string_value(json_array_get(ssh, n));
+
+        failed |= add_text(&i->ssh, &i->n_ssh, key) || (!map_get(&s->ssh, key) && state_take(&s->ssh, key));
+    }
     for (size_t n = 0; n < json_array_size(creds); n++) {
         const json_t *c = json_array_get(creds, n);
 

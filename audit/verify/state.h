@@ -50,6 +50,7 @@ struct state {
     struct key *first_intent, *last_intent;
     struct map key_ids, public_keys; /* of everything on the token that a record names: CKA_ID; SPKI in base64 */
     struct map nonces, identities, marks;
+    struct map ssh, names;    /* SSH keys of people; names under a CA, "CA\nkind\nname" */
     struct map owners;        /* SHA-256 of a certificate -> the identity that it belongs to, or belonged to last */
     struct map issued;        /* SHA-256 of every certificate that the service issued */
     int64_t started;          /* time of the newest daemon.start */

@@ -68,24 +68,38 @@ class Keys:
         run("openssl", "req", "-x509", "-new", "-key", self.path("ca.key"), "-subj", "/CN=ca", "-days", "3000", "-out", self.path("ca.pem"))
         self.ca_pem = open(self.path("ca.pem")).read()
         self.ca_der = run("openssl", "x509", "-in", self.path("ca.pem"), "-outform", "DER")
+        self.ca_not_after = self._end(self.path("ca.pem"))
         self.cert = {}
         for name, key, subject in (("job", "job", "ci-issued"), ("again", "job", "ci-issued"), ("third", "job", "ci-issued"),
-                                   ("stolen", "spare", "ci-issued"), ("named", "spare", "somebody")):
+                                   ("stolen", "spare", "ci-issued"), ("named", "spare", "somebody"), ("person", "spare", "")):
             self._issue(name, key, subject)
         self.job_csr, self.job_der = self.cert["job"]["csr"], self.cert["job"]["der"]
 
     def _issue(self, name, key, subject):
         """A certificate of the CA: its signing request, its bytes, and the credential that it makes."""
         csr, pem = self.path(name + ".csr"), self.path(name + ".pem")
-        run("openssl", "req", "-new", "-key", self.path(key + ".key"), "-subj", "/CN=" + subject, "-out", csr)
+        run("openssl", "req", "-new", "-key", self.path(key + ".key"), "-subj", "/CN=" + subject if subject else "/", "-out", csr)
         run("openssl", "x509", "-req", "-in", csr, "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-CAcreateserial",
             "-days", "1200", "-extfile", self.path("client.cnf"), "-out", pem)
         der = run("openssl", "x509", "-in", pem, "-outform", "DER")
-        end = run("openssl", "x509", "-in", pem, "-noout", "-enddate", "-dateopt", "iso_8601").decode()
         spki = run("openssl", "pkey", "-in", self.path(key + ".key"), "-pubout", "-outform", "DER")
         self.cert[name] = {"csr": open(csr).read(), "der": der, "credential": {
             "kind": "certificate", "cert_sha256": sha256(der), "spki_sha256": sha256(spki),
-            "not_after": end.strip().split("=")[1].replace(" ", "T").replace("Z", ".000000Z"), "issued": True}}
+            "not_after": self._end(pem), "issued": True}}
+
+    def _end(self, pem):
+        end = run("openssl", "x509", "-in", pem, "-noout", "-enddate", "-dateopt", "iso_8601").decode()
+        return end.strip().split("=")[1].replace(" ", "T").replace("Z", ".000000Z")
+
+    def pem(self, name):
+        return open(self.path(name + ".pem")).read()
+
+    def bound(self, name):
+        """The credential that a certificate makes that the service did not issue."""
+        if name == "ca":
+            return dict(self.cert["job"]["credential"], issued=False, cert_sha256=sha256(self.ca_der), spki_sha256=sha256(self.spki["ca"]),
+                        not_after=self.ca_not_after)
+        return dict(self.cert[name]["credential"], issued=False)
 
     def sign(self, key, data):
         return run("openssl", "dgst", "-sha256", "-sign", self.path(key + ".key"), data=data)
@@ -191,10 +205,10 @@ class Log:
         return self.add("identity.renew", "ok", actor or self.ci(), src="192.0.2.9", rule="ci/sign", policy=self.policy, body_sha256="99" * 32,
                         detail=detail)
 
-    def identity_named(self, name="ci-spiffe"):
+    def identity_named(self, name="ci-spiffe", value="spiffe://example/ci"):
         k = self.keys
-        body = canonical({"name": name, "kind": "ci", "spiffe": "spiffe://example/ci", "ca": k.ca_pem})
-        cred = {"kind": "spiffe", "value": "spiffe://example/ci", "ca_spki_sha256": sha256(k.spki["ca"]), "ca_spki_b64": b64(k.spki["ca"])}
+        body = canonical({"name": name, "kind": "ci", "spiffe": value, "ca": k.ca_pem})
+        cred = {"kind": "spiffe", "value": value, "ca_spki_sha256": sha256(k.spki["ca"]), "ca_spki_b64": b64(k.spki["ca"])}
         return self.person("identity.create", "POST", "/v1/identities", body,
                            members={"detail": {"identity": {"name": name, "kind": "ci", "ssh": [], "credentials": [cred]}}})
 

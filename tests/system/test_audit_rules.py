@@ -1,7 +1,7 @@
 """kms-audit against logs whose chain, lines and signatures are in order, and in which a service breaks its own rules."""
 import pytest
 
-from auditlog import sha256
+from auditlog import POLICY_1, canonical
 from test_audit import check, keys, log, original  # noqa: F401
 
 
@@ -70,3 +70,59 @@ def test_a_statement_older_than_what_it_binds(log, tmp_path, head):  # noqa: F81
 def test_a_statement_as_old_as_what_it_binds(log, tmp_path):  # noqa: F811
     log.sign("3.0.0", head=7, issued=log.records[7]["time"])
     assert found(log, tmp_path) == []
+
+
+# Identities
+
+
+def made(log, body, identity, **detail):  # noqa: F811
+    return log.person("identity.create", "POST", "/v1/identities", canonical(body), members={"detail": dict(detail, identity=identity)})
+
+
+def person(log, key="stranger", name="h-0123456789abcdef", cert=None):  # noqa: F811
+    """A person who is bound by a certificate that the signed request holds."""
+    pem = log.keys.pem(cert or "person")
+    return made(log, {"kind": "human", "certificate": pem, "ssh": [log.keys.ssh[key]]},
+                {"name": name, "kind": "human", "ssh": [log.keys.ssh[key]], "credentials": [log.keys.bound(cert or "person")]})
+
+
+def test_a_person_with_a_certificate_of_another_ca(log, tmp_path):  # noqa: F811
+    person(log)
+    assert found(log, tmp_path) == []
+
+
+def test_one_ssh_key_of_two_people(log, tmp_path):  # noqa: F811
+    """Or one person could be two."""
+    person(log, key="admin")
+    one(log, tmp_path, "SSH key")
+
+
+def test_a_ca_as_a_client(log, tmp_path):  # noqa: F811
+    person(log, cert="ca")
+    one(log, tmp_path, "no certificate of a client")
+
+
+def test_one_name_of_two_identities(log, tmp_path):  # noqa: F811
+    log.identity_named("ci-spiffe-2")
+    one(log, tmp_path, "belongs to an identity")
+
+
+@pytest.mark.parametrize("kind, name, ssh", [("ci", "ci-2", True), ("human", "h-0123456789abcdef", False), ("service", "h-0123456789abcdef", False)])
+def test_kinds_and_what_they_have(log, tmp_path, kind, name, ssh):  # noqa: F811
+    keys_of = [log.keys.ssh["stranger"]] if ssh else []
+    body = {"kind": kind, "certificate": log.keys.pem("person"), "ssh": keys_of}
+    made(log, body if kind == "human" else dict(body, name=name), {"name": name, "kind": kind, "ssh": keys_of, "credentials": [log.keys.bound("person")]})
+    one(log, tmp_path, "kind")
+
+
+# Nobody left who may change the policy
+
+
+def test_a_policy_that_nobody_can_change(log, tmp_path):  # noqa: F811
+    log.policy_apply(POLICY_1.replace(b"policy.apply, ", b""))
+    one(log, tmp_path, "no enabled person")
+
+
+def test_the_last_administrator_disabled(log, tmp_path):  # noqa: F811
+    log.switch(log.ADMIN["name"], "disable", "farewell")
+    one(log, tmp_path, "no enabled person")
