@@ -29,7 +29,7 @@ static void add_founder(struct check *c, const struct record *r, const json_t *i
 
 static void on_genesis(struct check *c, const struct record *r)
 {
-    const json_t *identities = json_object_get(r->detail, "identities");
+    const json_t *identities = json_object_get(r->detail, "identities"), *checkpoint = json_object_get(r->detail, "checkpoint");
     struct state *s = &c->state;
 
     if (r->seq)
@@ -45,7 +45,8 @@ static void on_genesis(struct check *c, const struct record *r)
     ca_take(c, r);
     for (size_t n = 0; n < json_array_size(identities); n++)
         add_founder(c, r, json_array_get(identities, n));
-    token_key_take(c, r, json_object_get(r->detail, "checkpoint"));
+    token_key_take(c, r, checkpoint);
+    birth_check(c, r, "checkpoint", json_object_get(checkpoint, "birth"), "CKM_EDDSA");
     decision_policy_blob(c, r, s->policy);
 }
 

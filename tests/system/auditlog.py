@@ -41,7 +41,9 @@ def run(*argv, data=None, **kw):
     return subprocess.run(argv, input=data, check=True, capture_output=True, **kw).stdout
 
 
-BIRTH = {"allowed_mechanisms": ["CKM_ECDSA"], "mechanism_generate": "CKM_EC_KEY_PAIR_GEN", "not_enforced": [], "probe": "ok", "sign": True,
+BIRTH = {"allowed_mechanisms": ["CKM_ECDSA"], "mechanism_generate": "CKM_EC_KEY_PAIR_GEN", "not_enforced": [], "probe": "ok", "always_sensitive": True,
+         "copyable": False, "decrypt": False, "derive": False, "extractable": False, "local": True, "modifiable": False, "never_extractable": True,
+         "private": True, "sensitive": True, "sign": True, "sign_recover": False, "unwrap": False,
          "token": {"firmware": "2.6", "label": "keys", "manufacturer": "maker", "model": "model", "module": "/usr/lib/module.so", "module_sha256": "44" * 32,
                    "serial": "0123"}}
 
@@ -165,7 +167,7 @@ class Log:
              "not_after": "2030-01-01T00:00:00.000000Z", "issued": False}]}
         return self.add("log.genesis", "ok", self.SYSTEM, policy=self.policy, detail={
             "ca": {"birth": BIRTH, "cert_b64": b64(k.ca_der), "key_id": "ca" * 16, "spki_b64": b64(k.spki["ca"])},
-            "checkpoint": {"birth": dict(BIRTH, local=True, adds_digest_info=False), "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
+            "checkpoint": {"birth": dict(BIRTH, allowed_mechanisms=["CKM_EDDSA"]), "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
             "format": 1, "identities": [admin], "instance": INSTANCE, "mode": "dev", "origin": "dev.example"})
 
     def start(self):

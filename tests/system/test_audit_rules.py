@@ -1,7 +1,7 @@
 """kms-audit against logs whose chain, lines and signatures are in order, and in which a service breaks its own rules."""
 import pytest
 
-from auditlog import POLICY_1, canonical
+from auditlog import BIRTH, POLICY_1, canonical
 from test_audit import check, keys, log, original  # noqa: F401
 
 
@@ -48,6 +48,43 @@ def test_a_creation_ended_by_somebody_else(log, tmp_path, members):  # noqa: F81
     log.rechain(len(log.lines) - 1)
     kind, seq, reason = only(sorted(found(log, tmp_path))[:1])
     assert kind == "invalid" and seq == result["seq"]
+
+
+def fresh(log, without=(), **birth):  # noqa: F811
+    result = log.key_result(log.key_intent("fresh", "03" * 16), log.keys.spki["spare"])
+    result["detail"]["birth"] = {name: value for name, value in {**BIRTH, **birth}.items() if name not in without}
+    log.rechain(len(log.lines) - 1)
+
+
+@pytest.mark.parametrize("birth, words", [
+    ({"extractable": True}, "extractable"), ({"never_extractable": False}, "never_extractable"), ({"sensitive": False}, "sensitive"),
+    ({"local": False}, "local"), ({"decrypt": True}, "decrypt"), ({"sign_recover": True}, "sign_recover"), ({"without": ["private"]}, "private"),
+    ({"not_enforced": ["extractable", "sensitive"]}, "not_enforced"), ({"allowed_mechanisms": ["CKM_RSA_X_509"]}, "allowed_mechanisms"),
+    ({"adds_digest_info": True}, "adds_digest_info"), ({"modifiable": True}, "modifiable")])
+def test_a_key_that_may_leave_its_token(log, tmp_path, birth, words):  # noqa: F811
+    """What a token says of such a key is in the record; the service does not use it."""
+    fresh(log, **birth)
+    one(log, tmp_path, words)
+
+
+def test_tokens_that_do_not_keep_to_all(log, tmp_path):  # noqa: F811
+    """What the service knows of a kind of token is no fault of the log, but the reader is told."""
+    fresh(log, ["copyable", "local"], extractable=True, not_enforced=["copyable", "extractable", "local"])
+    report = check(log, tmp_path)
+    assert report["exit"] == 0 and any("extractable, local" in note for note in report["notes"]), report
+
+
+def test_keys_that_sessions_may_copy(log, tmp_path):  # noqa: F811
+    fresh(log, copyable=True, modifiable=True)
+    assert found(log, tmp_path) == []
+
+
+@pytest.mark.parametrize("key", ["ca", "checkpoint"])
+def test_the_first_keys_may_not_leave_it_either(log, tmp_path, key):  # noqa: F811
+    detail = log.records[0]["detail"]
+    detail[key] = dict(detail[key], birth=dict(BIRTH, allowed_mechanisms=detail[key]["birth"]["allowed_mechanisms"], extractable=True))
+    log.rechain(0)
+    assert ("invalid", 0, key + ": birth says that extractable is not false") in found(log, tmp_path)
 
 
 # Releases
