@@ -9,7 +9,6 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2))
 
 VERSION := 0.1.0
-PKGS := libcrypto jansson libfyaml gnutls libmicrohttpd libp11 libcurl p11-kit-1 sqlite3
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
   -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wnull-dereference -Wswitch-enum -Wimplicit-fallthrough
 GCC_ONLY := -Wduplicated-cond -Wduplicated-branches -Wlogical-op -ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr
@@ -22,7 +21,7 @@ ifneq ($(SAN),)
 HARDEN := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DKMSD_SANITIZED
 endif
 CFLAGS ?= -g
-KCFLAGS := -std=c11 -D_GNU_SOURCE -I. -DKMSD_VERSION='"$(VERSION)"' -DKMSD_PREFIX='"$(PREFIX)"' $(WARN) $(if $(filter 0,$(IS_CLANG)),$(GCC_ONLY)) $(HARDEN) -fPIE $(WERROR) $(KEXTRA)
+KCFLAGS := -std=c11 -D_GNU_SOURCE -I. -DKMSD_VERSION='"$(VERSION)"' $(WARN) $(if $(filter 0,$(IS_CLANG)),$(GCC_ONLY)) $(HARDEN) -fPIE $(WERROR)
 P11INC = $(shell pkg-config --cflags p11-kit-1 2>/dev/null)
 LDLIBS_BASE := -lcrypto -ljansson -lfyaml -lpthread
 
@@ -31,7 +30,7 @@ src = $(wildcard $(1)/*.c)
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 BASE := $(call obj,$(call src,base))
 POLICY := $(call obj,$(call src,policy))
-AUDIT := $(call obj,$(filter-out audit/kms-audit%.c,$(call src,audit)) $(call src,audit/state))
+AUDIT := $(call obj,$(call src,audit) $(call src,audit/state))
 KMSAUDIT := $(call obj,$(call src,audit/verify))
 SETTINGS := $(call obj,kmsd/settings.c)
 SANDBOX := $(call obj,$(call src,kmsd/sandbox))
@@ -115,8 +114,7 @@ $(B)/libexec/kmsd/kmsd-reader: $(READER) $(SETTINGS) $(SANDBOX) $(LIBAUDIT) $(LI
 
 # Unit tests: tests/unit/test_X.c is one program; what it links beyond the libraries is named in UNIT_OBJS_test_X.
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
-UNIT_OBJS_test_settings := $(SETTINGS)
--include tests/unit/objects.mk
+include tests/unit/objects.mk
 .SECONDEXPANSION:
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $$(UNIT_OBJS_$$*) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,-lcmocka $(UNIT_LIBS_$*))

@@ -1,7 +1,6 @@
 /* Builds jansson's values from JSON text that has been looked through before (UTF-8 without NUL, whole numbers in range, depth). jansson's own reader takes each
  * byte through several calls, and reading is most of the work of a start and of the index. This one gives up at the first thing it does not like: then jansson
  * reads the text too, and says what is wrong and where. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"

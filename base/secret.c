@@ -93,7 +93,8 @@ int secret_read_credential(struct secret *s, const char *name, struct err *e)
     char path[PATH_MAX];
 
     if (!dir || *dir != '/')
-        return err_set(e, ERR_BAD_REQUEST, "there is no $CREDENTIALS_DIRECTORY for %s: give the service LoadCredential=%s:FILE", name, name);
+        return err_set(e, ERR_BAD_REQUEST, "there is no $CREDENTIALS_DIRECTORY for %s: give the service LoadCredential=%s:FILE, and run a command by hand as "
+                                           "systemd-run --pipe --wait -p User=ACCOUNT -p LoadCredential=%s:FILE COMMAND", name, name, name);
     if (!*name || strchr(name, '/') || *name == '.' || path_join(path, sizeof path, dir, name))
         return err_set(e, ERR_BAD_REQUEST, "%s is no name of a credential", name);
     return read_line(s, path, 037, e);

@@ -46,7 +46,7 @@ $(B)/tests/token/kmsd-p11-%.so: tests/token/%.c tests/token/cryptoki.h
 # The simulation links the real core.
 SIM := $(call obj,$(call src,tests/sim))
 sim-program: $(B)/tests/sim/sim
-$(B)/tests/sim/sim: $(SIM) $(SIM_REPLACE) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
+$(B)/tests/sim/sim: $(SIM) $(LIBCORE) $(LIBAUDIT) $(LIBPOLICY) $(LIBBASE)
 	$(call link,)
 # Makes a log longer without a service.
 LONGLOG := $(call obj,$(call src,tests/longlog))
@@ -68,7 +68,7 @@ FUZZ_LIB := $(B)/fuzz/libfuzzed.a
 # Everything pure, instrumented once. What else a fuzzer links stands in FUZZ_SRC_<fuzzer>.
 FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(wildcard base/*.c)) $(wildcard policy/*.c audit/state/*.c kmsd/core/*.c) \
   audit/record.c audit/recordline.c audit/search.c audit/signing.c audit/statement.c audit/anchor.c kmsd/front/headscan.c audit/verify/schema.c audit/verify/schema_types.c
-FUZZ_WORLD := $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c)) tests/sim/main.c
+FUZZ_WORLD := $(wildcard tests/sim/*.c)
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
@@ -76,7 +76,6 @@ FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
--include tests/fuzz/sources.mk
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c

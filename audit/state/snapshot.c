@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "audit/state/internal.h"
 #include "audit/state/keylife.h"
 #include "audit/state/tree.h"
 #include "base/enc.h"

@@ -41,6 +41,28 @@ int check_lacks(struct check *c, const struct record *r, const char *fmt, ...)
     return -1;
 }
 
+/* A statement rests on a record of a moment ago, as a rule; another one is read again. */
+int check_time_of(const struct check *c, uint64_t seq, int64_t *out)
+{
+    struct walk w;
+    struct line l;
+    struct err e = {0};
+    JSON_AUTO *record = NULL;
+    uint64_t line;
+
+    if (c->recent[seq % RECENT].seq == seq && c->recent[seq % RECENT].time) {
+        *out = c->recent[seq % RECENT].time;
+        return 0;
+    }
+    if (chain_line_of(c->chain, seq, &line))
+        return -1;
+    walk_begin(&w, c->segments);
+    if (!walk_seek(&w, chain_segment_of(c->chain, line), c->chain->line[line].offset, &e) && walk_next(&w, &l, &e) > 0)
+        record = json_read_object(l.data, l.len, LINE_MAX_BYTES, &e);
+    walk_end(&w);
+    return record && !time_parse(text_of(record, "time"), out) ? 0 : -1;
+}
+
 /* Its members are not those of a record: altered, unless the first pass said so already. What later records refer to may be in it. */
 static void misfit(struct check *c, uint64_t seq, uint64_t line, const char *why)
 {
@@ -68,6 +90,8 @@ static void one(struct check *c, const struct line *l, uint64_t seq, uint64_t li
         misfit(c, seq, line, e.detail);
         return;
     }
+    c->recent[seq % RECENT].seq = seq;
+    c->recent[seq % RECENT].time = r.time;
     r.json = json;
     r.detail = json_object_get(json, "detail");
     event_check(c, &r);

@@ -8,6 +8,7 @@
 #include "audit/verify/workers.h"
 #include "policy/policy.h"
 
+#define RECENT 4096 /* records whose times are kept */
 struct check {
     const struct segments *segments;
     const struct chain *chain;
@@ -19,6 +20,10 @@ struct check {
     struct map blobs;         /* bodies that were checked */
     struct policy *policy;    /* that holds; NULL = it cannot be read */
     struct workers *workers;  /* they verify signatures */
+    struct {
+        uint64_t seq;
+        int64_t time;
+    } recent[RECENT];         /* at seq % RECENT */
     struct buf payload;       /* of the statement at hand; the memory is kept */
 };
 /* One record of the chain. */
@@ -39,6 +44,9 @@ int check_fail(struct check *c, const struct record *r, enum finding_kind kind, 
 /* What the record refers to is not there: a finding, unless it may have been lost. */
 int check_lacks(struct check *c, const struct record *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* The time of an earlier record; -1 when it has none that can be read. */
+int check_time_of(const struct check *c, uint64_t seq, int64_t *out) __attribute__((warn_unused_result));
+
 /* Parts, a file each. */
 void decision_check(struct check *c, const struct record *r);                                     /* decision.c */
 void decision_policy(struct check *c, const struct record *r, struct span yaml);                  /* it holds from here on; data NULL: it cannot be read */
@@ -56,6 +64,8 @@ int issued_check(struct check *c, const struct record *r, const char *pem, const
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
 void server_check(struct check *c, const struct record *r);                                        /* ca.c */
+void ca_take(struct check *c, const struct record *r); /* detail.ca issues from here on */
+void token_key_take(struct check *c, const struct record *r, const json_t *key); /* no other record names that key of the token */
 /* Did a CA that holds at that point of the log issue the certificate (DER)? */
 bool ca_issued(const struct check *c, struct span der);
 void recover_check(struct check *c, const struct record *r);                                       /* recover.c */

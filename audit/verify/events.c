@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "audit/verify/check.h"
-#include "base/enc.h"
 
 #define POLICY_MAX (4u << 20)
 
@@ -29,7 +28,6 @@ static void add_founder(struct check *c, const struct record *r, const json_t *i
 static void on_genesis(struct check *c, const struct record *r)
 {
     const json_t *identities = json_object_get(r->detail, "identities");
-    const char *spki = text_of(json_object_get(r->detail, "ca"), "spki_b64");
     struct state *s = &c->state;
 
     if (r->seq)
@@ -42,10 +40,10 @@ static void on_genesis(struct check *c, const struct record *r)
     copy(s->policy, sizeof s->policy, text_of(r->json, "policy"));
     if (count_of(r->detail, "format") != 1)
         (void)check_fail(c, r, FINDING_INVALID, "its format version is not 1");
-    if (b64_decode(&s->ca_spki, spki, strlen(spki)))
-        (void)check_fail(c, r, FINDING_INVALID, "the public key of the CA cannot be read");
+    ca_take(c, r);
     for (size_t n = 0; n < json_array_size(identities); n++)
         add_founder(c, r, json_array_get(identities, n));
+    token_key_take(c, r, json_object_get(r->detail, "checkpoint"));
     decision_policy_blob(c, r, s->policy);
 }
 

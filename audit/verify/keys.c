@@ -1,5 +1,4 @@
 /* The life of keys: an intent that a person signed, then its result. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "audit/verify/check.h"
@@ -70,6 +69,8 @@ static void on_result(struct check *c, const struct record *r)
         (void)check_fail(c, r, FINDING_INVALID, "policy is neither the one of the intent nor the one that holds");
     if (b64_decode(&k->spki, spki, strlen(spki)) || !spki_is(buf_span(&k->spki), k->algorithm))
         (void)check_fail(c, r, FINDING_INVALID, "spki_b64 is no public key of that algorithm");
+    if (state_take(&c->state.public_keys, spki))
+        (void)check_fail(c, r, FINDING_INVALID, "its public key is that of another key in the log: a key that was stopped would sign on under this name");
     if (state_add_key(&c->state, k))
         (void)check_fail(c, r, FINDING_INVALID, "there is a key of that name and version already");
 }

@@ -48,10 +48,12 @@ static void check_hash(struct check *c, const struct record *r)
 
 static void check_time(struct check *c, const struct record *r)
 {
-    int64_t issued;
+    int64_t issued, bound;
 
     if (time_parse(text_of(r->detail, "issued"), &issued) || issued > r->time)
         (void)check_fail(c, r, FINDING_INVALID, "issued lies after the record's time");
+    else if (!check_time_of(c, count_of(json_object_get(r->detail, "log_head"), "seq"), &bound) && issued < bound)
+        (void)check_lacks(c, r, "issued lies before the time of the record that log_head names");
     if (strcmp(text_of(r->detail, "environment"), strcmp(c->state.mode, "dev") ? "production" : "development"))
         (void)check_fail(c, r, FINDING_INVALID, "environment does not fit the mode of this instance");
 }
@@ -84,10 +86,10 @@ static void check_order(struct check *c, const struct record *r)
     if (!m || r->altered || move(c, r, m, text_of(artifact, "version")))
         return;
     before = map_get(&m->digests, name);
-    if (before && strcmp(before, digest))
-        (void)check_fail(c, r, FINDING_INVALID, "%.64s has two digests in one version", name);
-    if (before)
+    if (before) {
+        (void)check_fail(c, r, FINDING_INVALID, strcmp(before, digest) ? "%.64s has two digests in one version" : "%.64s is signed twice in one version", name);
         return;
+    }
     copy = strdup(digest);
     if (!copy || map_put(&m->digests, name, copy))
         free(copy);

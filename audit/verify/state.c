@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "audit/verify/canon.h"
-#include "base/enc.h"
 
 #define SPKI_MAX 8192
 
@@ -81,6 +80,7 @@ void state_free(struct state *s)
     map_free(&s->keys, NULL);
     map_free(&s->intents, key_free);
     map_free(&s->key_ids, NULL);
+    map_free(&s->public_keys, NULL);
     map_free(&s->nonces, NULL);
     map_free(&s->identities, identity_free);
     map_free(&s->marks, mark_free);

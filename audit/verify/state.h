@@ -43,7 +43,8 @@ struct state {
     struct map keys;          /* "name\nversion" -> struct key with a result */
     struct map intents;       /* "seq" -> struct key */
     struct key *first_intent, *last_intent;
-    struct map key_ids, nonces, identities, marks;
+    struct map key_ids, public_keys; /* of everything on the token that a record names: CKA_ID; SPKI in base64 */
+    struct map nonces, identities, marks;
     uint64_t snapshot;        /* records that the newest named snapshot covers */
     uint64_t time_step;       /* the newest time.step while nobody has confirmed it, else 0 */
 };

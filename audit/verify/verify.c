@@ -130,12 +130,13 @@ int verify_main(int argc, char **argv)
     struct segments s = {0};
     struct chain c = {0};
     struct report r = {0};
-    struct check k = {.report = &r};
+    static struct check k; /* too large for the stack */
     struct err e = {0};
     int code = parse(argc, argv, &o);
 
     if (code)
         return code == EXIT_USAGE ? code : EXIT_SOUND;
+    k.report = &r;
     arena_serve_json();
     if (examine(&o, &s, &c, &k, &e))
         report_other(&r, FINDING_UNUSABLE, "%s", e.detail);

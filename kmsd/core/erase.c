@@ -2,7 +2,6 @@
  * process is started anew. */
 #include <string.h>
 
-#include "audit/state/keylife.h"
 #include "base/num.h"
 #include "base/timefmt.h"
 #include "kmsd/core/internal.h"

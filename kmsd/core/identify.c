@@ -3,7 +3,6 @@
 
 #include "audit/state/internal.h"
 #include "audit/state/tree.h"
-#include "base/enc.h"
 #include "base/timefmt.h"
 #include "kmsd/core/internal.h"
 

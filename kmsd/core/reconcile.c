@@ -1,9 +1,7 @@
 /* Compares what the token holds with what the log says it should: after every start of the administrative lane, and when a key is missed. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "audit/state/keylife.h"
-#include "base/enc.h"
 #include "kmsd/core/internal.h"
 
 #define LIST_TIME (60 * TIME_SECOND_US)

@@ -8,6 +8,7 @@
 #include "kmsd/reader/reader.h"
 
 #define CATCH_UP_US INT64_C(500000)
+#define PAGE_TIME_US INT64_C(500000)
 
 static void found(struct reader *r, uint64_t id, const char *type, struct span body, const uint64_t *next)
 {
@@ -103,14 +104,12 @@ static void search(struct reader *r, uint64_t id, const struct search *s)
     struct index_page at = {.place = places};
     struct page page = {.r = r, .s = s, .body = BUF_INIT(READER_BODY_MAX + RECORD_LINE_MAX + 4096)};
     struct err e = {0};
-    int result = index_find(r->index, s, &at, &e);
+    int result = index_find(r->index, s, clock_boot_us() + PAGE_TIME_US, &at, &e);
 
     if (!result && write_page(&page, &at, &e))
         result = INDEX_SPOILT;
     if (!result)
         found(r, id, s->lines ? "application/jsonl" : "application/json", buf_span(&page.body), at.more ? &at.upto : NULL);
-    else if (result == INDEX_LATE)
-        missed(r, id, ERR_BUSY, "the search takes too long; narrow it by time or by another member");
     else
         missed(r, id, ERR_BUSY, "the index of the audit log cannot be used now");
     buf_free(&page.body);

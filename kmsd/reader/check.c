@@ -94,14 +94,17 @@ static struct span column(sqlite3_stmt *q, int n)
 
 static int sum_records(struct index *x, uint64_t block, struct sum *sum)
 {
+    sqlite3_stmt *q = x->statement[GET_RECORDS];
+    uint64_t seq = block * BLOCK_RECORDS, end = seq + BLOCK_RECORDS;
     struct entry r;
-    int rc = SQLITE_OK;
+    int rc = sqlite3_bind_int64(q, 1, (int64_t)seq);
 
-    for (uint64_t seq = block * BLOCK_RECORDS; seq < (block + 1) * BLOCK_RECORDS && !rc; seq++) {
-        rc = store_entry(x, seq, &r);
+    for (; seq < end && !rc; seq++) {
+        rc = store_step(q, seq, &r);
         if (!rc)
             sum_record(sum, &r);
     }
+    (void)sqlite3_reset(q);
     return rc;
 }
 

@@ -4,8 +4,6 @@
 #include "base/fsutil.h"
 #include "kmsd/reader/store.h"
 
-#define PAGE_TIME_US INT64_C(500000)  /* a page begins no block after this */
-
 struct finding {
     struct index *x;
     const struct search *s;
@@ -130,14 +128,14 @@ static int walk_block(const struct finding *f, uint64_t low, uint64_t high, stru
     return rc ? rc : take(f, block, &found, page);
 }
 
-static int walk(const struct finding *f, struct index_page *page)
+/* low < high, and at least one block: a page that went nowhere would be asked for for ever, or pass by the first record. */
+static int walk(const struct finding *f, int64_t until, struct index_page *page)
 {
     bool down = f->s->descending;
     uint64_t low = f->low, high = f->high;
-    int64_t until = clock_boot_us() + PAGE_TIME_US;
     int rc = SQLITE_OK;
 
-    while (!rc && low < high && page->n < f->s->limit && clock_boot_us() < until) {
+    do {
         uint64_t begin = (high - 1) / BLOCK_RECORDS * BLOCK_RECORDS, end = (low / BLOCK_RECORDS + 1) * BLOCK_RECORDS;
 
         if (down) {
@@ -149,7 +147,7 @@ static int walk(const struct finding *f, struct index_page *page)
             rc = walk_block(f, low, end, page);
             low = end;
         }
-    }
+    } while (!rc && low < high && page->n < f->s->limit && clock_boot_us() < until);
     if (page->n == f->s->limit) {
         page->upto = page->place[page->n - 1].seq;
         page->more = down ? page->upto > f->low : page->upto + 1 < f->high;
@@ -160,12 +158,12 @@ static int walk(const struct finding *f, struct index_page *page)
     return rc;
 }
 
-int index_find(struct index *x, const struct search *s, struct index_page *page, struct err *e)
+int index_find(struct index *x, const struct search *s, int64_t until, struct index_page *page, struct err *e)
 {
     struct finding f = {.x = x, .s = s};
     int rc = range(&f);
 
     page->n = 0;
     page->more = false;
-    return store_result(x, rc || f.low >= f.high ? rc : walk(&f, page), e);
+    return store_result(x, rc || f.low >= f.high ? rc : walk(&f, until, page), e);
 }

@@ -39,7 +39,8 @@ struct index_page {
     bool more;                     /* there may be others, behind `upto` */
     uint64_t upto;                 /* the next page's `after` */
 };
-int index_find(struct index *x, const struct search *s, struct index_page *page, struct err *e) __attribute__((warn_unused_result));
+/* No block is begun after that time (CLOCK_BOOTTIME), but for the first. */
+int index_find(struct index *x, const struct search *s, int64_t until, struct index_page *page, struct err *e) __attribute__((warn_unused_result));
 /* Is this still the file that was opened? */
 bool index_in_place(const struct index *x);
 

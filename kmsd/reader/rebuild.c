@@ -6,7 +6,6 @@
 
 #include "audit/logdir.h"
 #include "base/fsutil.h"
-#include "base/log.h"
 #include "kmsd/reader/reader.h"
 
 #define BATCH 20000

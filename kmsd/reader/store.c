@@ -29,7 +29,7 @@ static const char *const STATEMENT[STATEMENTS] = {
     [ADD_RECORD] = "INSERT INTO record(seq, time, segment, offset, length, hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
     [ADD_POSTING] = "INSERT INTO posting(block, field, value, records) VALUES(?1, ?2, ?3, ?4)",
     [ADD_BLOCK] = "INSERT INTO block(block, sum) VALUES(?1, ?2)",
-    [GET_RECORD] = "SELECT time, segment, offset, length, hash FROM record WHERE seq = ?1",
+    [GET_RECORDS] = "SELECT seq, time, segment, offset, length, hash FROM record WHERE seq >= ?1 ORDER BY seq",
     [GET_POSTING] = "SELECT records FROM posting WHERE block = ?1 AND field = ?2 AND value = ?3"};
 
 int store_result(const struct index *x, int rc, struct err *e)
@@ -205,25 +205,29 @@ int index_create(const char *path, const struct index_watch *watch, struct index
     return finish(x, result, out, e);
 }
 
+int store_step(sqlite3_stmt *q, uint64_t seq, struct entry *out)
+{
+    int rc = sqlite3_step(q);
+
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+    *out = (struct entry){{.seq = (uint64_t)sqlite3_column_int64(q, 0), .segment = (uint64_t)sqlite3_column_int64(q, 2),
+                           .offset = (uint64_t)sqlite3_column_int64(q, 3), .length = (uint32_t)sqlite3_column_int64(q, 4)}, sqlite3_column_int64(q, 1)};
+    if (out->place.seq != seq || sqlite3_column_bytes(q, 5) != SHA256_LEN)
+        return SQLITE_CORRUPT;
+    memcpy(out->place.hash, sqlite3_column_blob(q, 5), SHA256_LEN);
+    return SQLITE_OK;
+}
+
 int store_entry(struct index *x, uint64_t seq, struct entry *out)
 {
-    sqlite3_stmt *q = x->statement[GET_RECORD];
+    sqlite3_stmt *q = x->statement[GET_RECORDS];
     int rc = sqlite3_bind_int64(q, 1, (int64_t)seq);
 
     if (!rc)
-        rc = sqlite3_step(q);
-    if (rc == SQLITE_ROW) {
-        *out = (struct entry){{.seq = seq, .segment = (uint64_t)sqlite3_column_int64(q, 1), .offset = (uint64_t)sqlite3_column_int64(q, 2),
-                               .length = (uint32_t)sqlite3_column_int64(q, 3)}, sqlite3_column_int64(q, 0)};
-        if (sqlite3_column_bytes(q, 4) == SHA256_LEN)
-            memcpy(out->place.hash, sqlite3_column_blob(q, 4), SHA256_LEN);
-        else
-            rc = SQLITE_CORRUPT;
-    } else if (rc == SQLITE_DONE) {
-        rc = SQLITE_CORRUPT;
-    }
+        rc = store_step(q, seq, out);
     (void)sqlite3_reset(q);
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+    return rc;
 }
 
 uint64_t index_blocks(const struct index *x)

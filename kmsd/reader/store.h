@@ -9,7 +9,7 @@
 #include "kmsd/reader/block.h"
 #include "kmsd/reader/index.h"
 
-enum statement { ADD_RECORD, ADD_POSTING, ADD_BLOCK, GET_RECORD, GET_POSTING, STATEMENTS };
+enum statement { ADD_RECORD, ADD_POSTING, ADD_BLOCK, GET_RECORDS, GET_POSTING, STATEMENTS };
 struct index {
     char path[PATH_MAX];
     sqlite3 *db;
@@ -27,7 +27,8 @@ int store_run(struct index *x, const char *sql, struct err *e) __attribute__((wa
 #define STORE_FORMAT 2                   /* user_version of an index of this form */
 #define STORE_APPLICATION 0x6B6D7364     /* "kmsd" */
 extern const char store_tables[];
-/* What the file has of a record of it: SQLITE_OK, or why not. */
+/* What the file has of a record of it: SQLITE_OK, or why not. The next row of GET_RECORDS, which must be of that record. */
+int store_step(sqlite3_stmt *q, uint64_t seq, struct entry *out) __attribute__((warn_unused_result));
 int store_entry(struct index *x, uint64_t seq, struct entry *out) __attribute__((warn_unused_result));
 /* write.c: the recent records, which are a block, into the file, and no longer recent. */
 int store_block(struct index *x, struct err *e) __attribute__((warn_unused_result));

@@ -48,14 +48,21 @@ int tail_resume(struct tail *t, const char *dir, const struct place *last, struc
     return 0;
 }
 
+static void forget(struct tail *t)
+{
+    t->used = 0;
+    buf_clear(&t->in);
+}
+
 /* 1 = more bytes, 0 = none now. */
-static int fill(struct tail *t, struct err *e)
+static int fill(struct tail *t, uint64_t head, struct err *e)
 {
     uint8_t *room;
     ssize_t n;
 
     buf_consume(&t->in, t->used);
     t->used = 0;
+    t->sure = t->in.len ? t->sure : head;
     room = buf_room(&t->in, CHUNK);
     if (!room)
         return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is longer than any line of the log", (unsigned long long)t->next);
@@ -69,7 +76,7 @@ static int fill(struct tail *t, struct err *e)
 }
 
 /* 1 = the next line is in the buffer, 0 = not yet. */
-static int line(struct tail *t, struct span *out, struct err *e)
+static int line(struct tail *t, uint64_t head, struct span *out, struct err *e)
 {
     for (;;) {
         const uint8_t *at = t->in.data ? t->in.data + t->used : NULL, *lf = at ? memchr(at, '\n', t->in.len - t->used) : NULL;
@@ -81,7 +88,7 @@ static int line(struct tail *t, struct span *out, struct err *e)
         }
         if (t->in.len - t->used > RECORD_LINE_MAX)
             return err_set(e, ERR_LOG_UNAVAILABLE, "record %llu is longer than any line of the log", (unsigned long long)t->next);
-        more = fill(t, e);
+        more = fill(t, head, e);
         if (more <= 0)
             return more;
     }
@@ -99,8 +106,7 @@ static bool next_segment(struct tail *t)
     t->fd = fd;
     t->segment = t->next;
     t->offset = 0;
-    t->used = 0;
-    buf_clear(&t->in);
+    forget(t);
     return true;
 }
 
@@ -135,9 +141,11 @@ int tail_next(struct tail *t, uint64_t head, struct row *row, struct err *e)
         t->fd = segment_open(t->dir, t->segment);
     if (t->fd < 0)
         return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "segment %llu of the log", (unsigned long long)t->segment);
-    more = line(t, &text, e);
+    if (t->next >= t->sure)
+        forget(t);
+    more = line(t, head, &text, e);
     if (!more && next_segment(t))
-        more = line(t, &text, e);
+        more = line(t, head, &text, e);
     return more <= 0 ? more : accept(t, text, row, e);
 }
 

@@ -16,6 +16,7 @@ struct tail {
     uint64_t bytes;                /* of all lines that were read */
     struct buf in;                 /* bytes of the segment, from offset on, behind `used` */
     size_t used;
+    uint64_t sure;                 /* the head when those bytes were read: what is behind it may have been cut off since, and written otherwise */
 };
 void tail_start(struct tail *t, const char *dir);
 /* Goes on behind a record whose line is still there, unchanged; -1 otherwise. */

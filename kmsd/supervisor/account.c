@@ -1,8 +1,10 @@
 /* Finds and takes on the accounts of the settings. */
 #include "kmsd/supervisor/account.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const char *name_of(const struct settings *s, enum child_role role)
@@ -44,4 +46,24 @@ int account_become(const struct account *a)
     if (!a->set)
         return 0;
     return setgroups(0, NULL) || setresgid(a->gid, a->gid, a->gid) || setresuid(a->uid, a->uid, a->uid) ? -1 : 0;
+}
+
+int account_enter(const struct account *a, struct err *e)
+{
+    if (!a->set)
+        return 0;
+    if (setegid(a->gid))
+        return err_errno(e, ERR_INTERNAL, errno, "becoming the user with number %u", (unsigned)a->uid);
+    if (!seteuid(a->uid))
+        return 0;
+    err_errno(e, ERR_INTERNAL, errno, "becoming the user with number %u", (unsigned)a->uid);
+    account_leave(a);
+    return -1;
+}
+
+/* What follows relies on being root again. */
+void account_leave(const struct account *a)
+{
+    if (a->set && (seteuid(getuid()) || setegid(getgid())))
+        abort();
 }

@@ -96,6 +96,17 @@ static json_t *reset_record(const struct accept *a, uint64_t counter)
     return record;
 }
 
+static int create(const struct offline_log *log, const struct anchor *next, struct err *e)
+{
+    int failed;
+
+    if (account_enter(&log->owner, e))
+        return -1;
+    failed = anchor_file_create(log->settings->anchor, next, e);
+    account_leave(&log->owner);
+    return failed;
+}
+
 /* First the record, then the anchor: after a crash in between the service still refuses, and this command is run again. */
 static int rewrite(const struct accept *a, struct offline_log *log, struct err *e)
 {
@@ -106,7 +117,7 @@ static int rewrite(const struct accept *a, struct offline_log *log, struct err *
     if (offline_log_append(log, reset_record(a, next.counter), &next.seq, next.hash, e))
         return -1;
     memcpy(next.instance, log->state->instance, sizeof next.instance);
-    if (anchor_file_create(a->settings.anchor, &next, e))
+    if (create(log, &next, e))
         return -1;
     printf("accepted; record %llu:%s says so, and the anchor names it\n", (unsigned long long)next.seq, next.hash);
     return 0;

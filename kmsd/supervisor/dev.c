@@ -1,8 +1,6 @@
 /* `kmsd dev`: a development server in one directory. */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -6,7 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "kmsd/supervisor/supervisor.h"
 
 void notify(const char *text)

@@ -10,7 +10,6 @@
 
 #include "base/fsutil.h"
 #include "base/json.h"
-#include "kmsd/supervisor/account.h"
 #include "kmsd/supervisor/instance.h"
 
 #define LOCK_WAIT_MS 200
@@ -54,13 +53,22 @@ int offline_not_sealed(const struct settings *s, struct err *e)
     return file_exists(latch) ? err_set(e, ERR_BAD_REQUEST, "a token refused its PIN: correct the PIN, then run kmsd unseal") : 0;
 }
 
+int offline_account(const struct settings *s, struct account *out, struct err *e)
+{
+    *out = (struct account){0};
+    return geteuid() ? 0 : account_of(s, CHILD_CORE, out, e);
+}
+
 int offline_owner(const struct settings *s, struct err *e)
 {
+    struct account core;
     struct stat st;
 
     if (stat(s->audit_dir, &st))
         return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", s->audit_dir);
-    return st.st_uid == geteuid() ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user",
+    if (offline_account(s, &core, e))
+        return -1;
+    return st.st_uid == (core.set ? core.uid : geteuid()) ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user",
                                                 s->audit_dir, st.st_uid);
 }
 

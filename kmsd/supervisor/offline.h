@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "kmsd/settings.h"
+#include "kmsd/supervisor/account.h"
 
 /* Reads --settings FILE or --dir DIR, and nothing else; loads. The exit code of the command, or -1 to go on (then e may be filled). */
 int offline_settings(int argc, char **argv, const char *usage, struct settings *s, struct err *e) __attribute__((warn_unused_result));
@@ -11,7 +12,9 @@ int offline_settings(int argc, char **argv, const char *usage, struct settings *
 int offline_reason(const char *text, struct err *e) __attribute__((warn_unused_result));
 /* No command tries a PIN that was refused. */
 int offline_not_sealed(const struct settings *s, struct err *e) __attribute__((warn_unused_result));
-/* Only the owner of the log may: files made by another user would be in the service's way. */
+/* Whose the log is, for root where the settings name accounts; not set otherwise. */
+int offline_account(const struct settings *s, struct account *out, struct err *e) __attribute__((warn_unused_result));
+/* Only the owner of the log may, or root where the settings name him: files made by another user would be in the service's way. */
 int offline_owner(const struct settings *s, struct err *e) __attribute__((warn_unused_result));
 /* Keeps the service from starting for as long as this process lives; refuses while it runs. */
 int offline_lock(const struct settings *s, struct err *e) __attribute__((warn_unused_result));

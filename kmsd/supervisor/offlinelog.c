@@ -6,6 +6,7 @@
 #include "audit/anchorfile.h"
 #include "base/enc.h"
 #include "base/fsutil.h"
+#include "kmsd/supervisor/offline.h"
 
 static int read_blob(void *ctx, const char *sha256, struct buf *out, struct err *e)
 {
@@ -20,30 +21,57 @@ static int apply(void *ctx, const json_t *record, struct span line, struct err *
     return state_apply(l->state, record, line, &blobs, e);
 }
 
-static int open_against(struct offline_log *l, const struct settings *s, const struct anchor *anchor, struct err *e)
+static int open_against(struct offline_log *l, const struct anchor *anchor, struct err *e)
 {
     const struct log_reader reader = {.each = apply, .ctx = l, .anchor = anchor};
+
+    return logdir_open(&l->log, l->settings->audit_dir, &reader, &l->recovered, e);
+}
+
+static int open_anchored(struct offline_log *l, struct err *e)
+{
+    enum anchor_file_state state;
+    struct anchor anchor;
+
+    if (anchor_file_need(l->settings->anchor, &anchor, &state, e) || open_against(l, &anchor, e))
+        return -1;
+    return strcmp(anchor.instance, l->state->instance) ? err_set(e, ERR_BAD_REQUEST, "the anchor %s belongs to another instance", l->settings->anchor) : 0;
+}
+
+static int open_log(struct offline_log *l, const struct settings *s, bool anchored, struct err *e)
+{
+    int failed;
 
     l->settings = s;
     l->state = state_new();
     if (!l->state)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    return logdir_open(&l->log, s->audit_dir, &reader, &l->recovered, e);
+    if (offline_account(s, &l->owner, e) || account_enter(&l->owner, e))
+        return -1;
+    failed = anchored ? open_anchored(l, e) : open_against(l, NULL, e);
+    account_leave(&l->owner);
+    return failed;
 }
 
 int offline_log_open(struct offline_log *l, const struct settings *s, struct err *e)
 {
-    enum anchor_file_state state;
-    struct anchor anchor;
-
-    if (anchor_file_need(s->anchor, &anchor, &state, e) || open_against(l, s, &anchor, e))
-        return -1;
-    return strcmp(anchor.instance, l->state->instance) ? err_set(e, ERR_BAD_REQUEST, "the anchor %s belongs to another instance", s->anchor) : 0;
+    return open_log(l, s, true, e);
 }
 
 int offline_log_open_anyway(struct offline_log *l, const struct settings *s, struct err *e)
 {
-    return open_against(l, s, NULL, e);
+    return open_log(l, s, false, e);
+}
+
+int offline_log_blob(struct offline_log *l, const char *sha256, struct span data, struct err *e)
+{
+    int failed;
+
+    if (account_enter(&l->owner, e))
+        return -1;
+    failed = logdir_blob_write(&l->log, sha256, data, e);
+    account_leave(&l->owner);
+    return failed;
 }
 
 /* The fold takes it before the disk does: what it refuses would refuse every later start. */
@@ -59,6 +87,17 @@ static int add(struct offline_log *l, json_t *record, const char *boot, struct b
                    apply(l, owned, span_of(lines->data + start, lines->len - start - 1), e)
                ? -1
                : 0;
+}
+
+static int append(struct offline_log *l, uint64_t first, struct span lines, struct err *e)
+{
+    int failed;
+
+    if (account_enter(&l->owner, e))
+        return -1;
+    failed = logdir_append(&l->log, first, lines, e);
+    account_leave(&l->owner);
+    return failed;
 }
 
 int offline_log_append(struct offline_log *l, json_t *record, uint64_t *seq, char hash[static SHA256_HEX], struct err *e)
@@ -79,7 +118,7 @@ int offline_log_append(struct offline_log *l, json_t *record, uint64_t *seq, cha
         if (add(l, cut, boot, &lines, e))
             return -1;
     }
-    if (add(l, json_incref(owned), boot, &lines, e) || logdir_append(&l->log, first, buf_span(&lines), e))
+    if (add(l, json_incref(owned), boot, &lines, e) || append(l, first, buf_span(&lines), e))
         return -1;
     *seq = l->state->chain.next_seq - 1;
     memcpy(hash, l->state->head, SHA256_HEX);

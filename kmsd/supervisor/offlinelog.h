@@ -5,9 +5,11 @@
 #include "audit/logdir.h"
 #include "audit/state/state.h"
 #include "kmsd/settings.h"
+#include "kmsd/supervisor/account.h"
 
 struct offline_log {
     const struct settings *settings;
+    struct account owner;      /* as whom its files are made */
     struct state *state;       /* as of the last record */
     struct logdir log;
     json_t *recovered;         /* detail of log.recovered where a torn tail was cut, else NULL */
@@ -22,6 +24,8 @@ int offline_log_open_anyway(struct offline_log *l, const struct settings *s, str
 /* Seals the record (taken over) behind the last one, has the fold take it, makes it durable. hash and seq: of the record. */
 int offline_log_append(struct offline_log *l, json_t *record, uint64_t *seq, char hash[static SHA256_HEX],
                        struct err *e) __attribute__((warn_unused_result));
+/* A body beside the log. */
+int offline_log_blob(struct offline_log *l, const char *sha256, struct span data, struct err *e) __attribute__((warn_unused_result));
 void offline_log_close(struct offline_log *l);
 
 #endif

@@ -1,12 +1,10 @@
 /* `kmsd rebuild-index`: makes the index of the audit log anew while the service is stopped. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/fsutil.h"
 #include "kmsd/supervisor/account.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"

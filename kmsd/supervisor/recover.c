@@ -133,7 +133,7 @@ static int keep(struct recovery *r, uint64_t *seq, char hash[static SHA256_HEX],
 
     if (!record)
         return -1;
-    if ((r->policy_file && logdir_blob_write(&r->log.log, r->policy_sha256, buf_span(&r->policy), e)) ||
+    if ((r->policy_file && offline_log_blob(&r->log, r->policy_sha256, buf_span(&r->policy), e)) ||
         file_write_atomic(r->out, r->pem.data, r->pem.len, 0644, e)) {
         json_decref(record);
         return -1;

@@ -1,7 +1,5 @@
 /* `kmsd renew-server`: another certificate for the TLS key of the doors. */
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -14,7 +12,6 @@
 #include "base/timefmt.h"
 #include "base/x509.h"
 #include "kmsd/supervisor/commands.h"
-#include "kmsd/supervisor/instance.h"
 #include "kmsd/supervisor/offline.h"
 
 static const char USAGE[] =
@@ -66,7 +63,7 @@ static int renew(const struct settings *s, struct err *e)
     BUF_AUTO spki = BUF_INIT(16384), pem = BUF_INIT(65536);
     char until[TIME_TEXT];
 
-    if (offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
+    if (offline_owner(s, e) || offline_not_sealed(s, e) || public_key(s->tls_key, &spki, e) || issue(s, buf_str(&spki), &pem, e) || check(&pem, buf_str(&spki), until, e) ||
         file_replace(s->tls_certificate, pem.data, pem.len, e))
         return -1;
     printf("%s is good until %.10s; tell a running service: systemctl reload kmsd, or kill -HUP PID\n", s->tls_certificate, until);

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -15,9 +14,7 @@
 #include <unistd.h>
 
 #include "base/fsutil.h"
-#include "base/json.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "base/secret.h"
 #include "kmsd/sandbox/sandbox.h"
 #include "kmsd/settings.h"

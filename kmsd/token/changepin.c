@@ -2,7 +2,7 @@
 #include "kmsd/token/changepin.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <openssl/crypto.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +16,7 @@
 
 struct change {
     const struct token_settings *settings;
+    bool credential;           /* the old PIN is one; the new one stays where it is written first */
     char pending[PATH_MAX];
     bool resumed;              /* the new PIN was there already */
     struct secret old, new;
@@ -34,19 +35,47 @@ static int sync_parent(const char *path, struct fault *f)
     return dir_sync(dir, &e) ? fault_err(f, LANE_TOKEN, &e) : 0;
 }
 
-/* The new PIN is on disk before the token hears of it. */
-static int prepare(struct change *c, struct fault *f)
+static bool same(const struct secret *a, const struct secret *b)
+{
+    return a->len == b->len && !CRYPTO_memcmp(a->data, b->data, a->len);
+}
+
+/* What an earlier run wrote, where it was not cut short: then the token never heard of it. A file that somebody named is nobody's to remove. */
+static int resume(struct change *c, struct fault *f)
 {
     struct err e = {0};
     struct stat st;
 
-    if (secret_read_file(&c->old, c->settings->pin_file, &e))
+    if (lstat(c->pending, &st))
+        return errno == ENOENT ? 0 : fault_set(f, LANE_HUMAN, "%s: %s", c->pending, strerror(errno));
+    if (S_ISREG(st.st_mode) && st.st_size == PIN_LEN + 1) {
+        if (secret_read_file(&c->new, c->pending, &e))
+            return fault_err(f, LANE_HUMAN, &e);
+        c->resumed = !same(&c->old, &c->new);
+        if (c->resumed)
+            return 0;
+        secret_free(&c->new);
+        if (c->credential)
+            return fault_set(f, LANE_HUMAN, "%s holds the PIN of the credential %s already: remove it, or name another file with --write", c->pending,
+                             c->settings->pin_credential);
+    } else if (c->credential) {
+        return fault_set(f, LANE_HUMAN, "%s is there and holds no PIN of an interrupted change: remove it, or name another file with --write", c->pending);
+    }
+    return unlink(c->pending) ? fault_set(f, LANE_TOKEN, "%s: %s", c->pending, strerror(errno)) : 0;
+}
+
+/* The new PIN is on disk before the token hears of it. */
+static int prepare(struct change *c, struct fault *f)
+{
+    const struct token_settings *s = c->settings;
+    struct err e = {0};
+
+    if (c->credential ? secret_read_credential(&c->old, s->pin_credential, &e) : secret_read_file(&c->old, s->pin_file, &e))
         return fault_err(f, LANE_HUMAN, &e);
-    c->resumed = !stat(c->pending, &st) && st.st_size == PIN_LEN + 1;
-    if (!c->resumed && file_exists(c->pending) && unlink(c->pending)) /* cut short: the token never heard of it */
-        return fault_set(f, LANE_TOKEN, "%s: %s", c->pending, strerror(errno));
+    if (resume(c, f))
+        return -1;
     if (c->resumed)
-        return secret_read_file(&c->new, c->pending, &e) ? fault_err(f, LANE_HUMAN, &e) : 0;
+        return 0;
     if (secret_random_text(&c->new, PIN_LEN, &e))
         return fault_err(f, LANE_HUMAN, &e);
     return pin_write(c->pending, &c->new, f) || sync_parent(c->pending, f) ? -1 : 0;
@@ -80,10 +109,10 @@ static int set(struct change *c, struct fault *f)
     if (rv == CKR_PIN_INCORRECT && !c->resumed) {
         (void)unlink(c->pending);
         return fault_set(f, LANE_HUMAN, "token %s refuses the PIN in %s; nothing was changed", settings_token_name(c->settings),
-                         c->settings->pin_file);
+                         settings_pin_place(c->settings));
     }
     return fault_set(f, LANE_HUMAN, "token %s takes neither the PIN in %s nor that in %s: put the right one into the first, remove the second",
-                     settings_token_name(c->settings), c->settings->pin_file, c->pending);
+                     settings_token_name(c->settings), settings_pin_place(c->settings), c->pending);
 }
 
 static int change(struct change *c, struct fault *f)
@@ -93,7 +122,7 @@ static int change(struct change *c, struct fault *f)
         token_session(&c->token, f) || set(c, f))
         return -1;
     softhsm_sync(c->settings);
-    if (rename(c->pending, c->settings->pin_file))
+    if (!c->credential && rename(c->pending, c->settings->pin_file))
         return fault_set(f, LANE_TOKEN, "%s cannot take the place of %s: %s", c->pending, c->settings->pin_file, strerror(errno));
     if (sync_parent(c->pending, f))
         return -1;
@@ -101,17 +130,24 @@ static int change(struct change *c, struct fault *f)
     return 0;
 }
 
-int changepin_run(const struct settings *s, const struct token_settings *t, struct fault *f)
+static int place(struct change *c, const char *write, struct fault *f)
+{
+    c->credential = !*c->settings->pin_file;
+    if (c->credential != (write != NULL) || (write && *write != '/'))
+        return fault_set(f, LANE_INPUT, "--write with the whole path of a file is for PINs that are credentials, and needed there");
+    if (write ? path_join(c->pending, sizeof c->pending, "", write) : token_pin_pending(c->settings, c->pending, sizeof c->pending))
+        return fault_set(f, LANE_INPUT, "the path of the PIN file is too long");
+    return 0;
+}
+
+int changepin_run(const struct settings *s, const struct token_settings *t, const char *write, struct fault *f)
 {
     struct change c = {.settings = t, .token.settings = t};
     struct err e = {0};
     int lock, bad;
 
-    if (!*t->pin_file)
-        return fault_set(f, LANE_INPUT, "the PIN of token %s is a credential of the service manager: change it where that comes from",
-                         settings_token_name(t));
-    if (token_pin_pending(t, c.pending, sizeof c.pending))
-        return fault_set(f, LANE_INPUT, "the path of the PIN file is too long");
+    if (place(&c, write, f))
+        return -1;
     lock = lock_file(s->tokens_lock, LOCK_WAIT_MS, &e);
     if (lock < 0)
         return fault_err(f, LANE_TOKEN, &e);

@@ -20,7 +20,7 @@
 #define INDEX_MAX 1023
 
 struct arguments {
-    const char *settings, *lane, *spki, *change_pin, *csr;
+    const char *settings, *lane, *spki, *change_pin, *write, *csr;
     uint64_t index, parent;
     bool set_up, renew_server, renew_ca, recover_admin;
     struct setup_options setup;
@@ -37,8 +37,8 @@ static const char usage_text[] =
     "           makes another CA key and prints it with its certificate\n"
     "       kmsd-token --settings FILE --recover-admin --csr BASE64 --admin-cn NAME\n"
     "           prints a certificate for that signing request\n"
-    "       kmsd-token --settings FILE --change-pin keys|checkpoint\n"
-    "           sets a new random PIN and writes it to the PIN file\n";
+    "       kmsd-token --settings FILE --change-pin keys|checkpoint [--write FILE]\n"
+    "           sets a new random PIN and writes it to the PIN file, or to FILE where the PIN is a credential\n";
 
 static int usage(const char *problem)
 {
@@ -51,7 +51,7 @@ static const struct option options[] = {
     {"parent", required_argument, NULL, 'p'},   {"setup", no_argument, NULL, 'S'},           {"origin", required_argument, NULL, 'o'},
     {"admin-csr", required_argument, NULL, 'c'}, {"admin-out", required_argument, NULL, 'O'}, {"admin-cn", required_argument, NULL, 'n'},
     {"renew-server", no_argument, NULL, 'r'},   {"spki", required_argument, NULL, 'k'},      {"change-pin", required_argument, NULL, 'P'},
-    {"recover-admin", no_argument, NULL, 'R'},  {"csr", required_argument, NULL, 'C'},
+    {"write", required_argument, NULL, 'w'},    {"recover-admin", no_argument, NULL, 'R'},  {"csr", required_argument, NULL, 'C'},
     {"renew-ca", no_argument, NULL, 'A'},       {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
 };
 
@@ -69,6 +69,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         case 'A': a->renew_ca = true; break;
         case 'k': a->spki = optarg; break;
         case 'P': a->change_pin = optarg; break;
+        case 'w': a->write = optarg; break;
         case 'R': a->recover_admin = true; break;
         case 'C': a->csr = optarg; break;
         case 'o': a->setup.origin = optarg; break;
@@ -126,7 +127,7 @@ static int run_once(const struct settings *s, const struct arguments *a)
               : a->renew_server ? renew_server(s, a->spki, &line, &f)
               : a->renew_ca     ? renew_ca(s, &line, &f)
               : a->recover_admin ? recover_admin(s, a->csr, a->setup.admin_cn, &line, &f)
-                                : changepin_run(s, strcmp(a->change_pin, "keys") ? &s->checkpoint : &s->keys, &f);
+                                : changepin_run(s, strcmp(a->change_pin, "keys") ? &s->checkpoint : &s->keys, a->write, &f);
 
     if (bad) {
         (void)fprintf(stderr, "kmsd-token: %s\n", f.reason);

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/enc.h"
 #include "base/fsutil.h"
 #include "base/timefmt.h"
 #include "kmsd/token/generate.h"

@@ -116,7 +116,8 @@ int pin_write(const char *path, const struct secret *pin, struct fault *f)
     bool ok;
 
     if (fd < 0)
-        return fault_set(f, LANE_TOKEN, "%s cannot be created: %s", path, strerror(errno));
+        return fault_set(f, LANE_TOKEN, "%s cannot be created: %s%s", path, strerror(errno),
+                         errno == EACCES ? "; its folder must be one that the account of the tokens may write to" : "");
     ok = write(fd, pin->data, pin->len) == (ssize_t)pin->len && write(fd, "\n", 1) == 1 && !fsync(fd);
     if (close(fd) || !ok) {
         (void)unlink(path);

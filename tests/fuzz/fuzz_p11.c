@@ -9,7 +9,6 @@
 #include <openssl/x509.h>
 
 #include "base/log.h"
-#include "kmsd/token/capability.h"
 #include "kmsd/token/generate.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/enc.h"
 #include "tests/sim/sim.h"
 
 static const char *const CI_NAME[] = {"ci-a", "ci-b"};

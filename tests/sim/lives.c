@@ -1,5 +1,4 @@
 /* The life of keys in the simulated world: what the administrator asks for, and a model that knows what may follow what. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/sim.h"

@@ -1,5 +1,4 @@
 /* State snapshots of the simulated machine: written beside the log, lost by a kill, and at every start compared with the fold of the whole log. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "audit/state/snapshot.h"

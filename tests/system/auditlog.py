@@ -51,9 +51,9 @@ class Keys:
 
     def __init__(self, folder):
         self.folder = str(folder)
-        for name in ("release", "other", "ca", "job"):
+        for name in ("release", "other", "spare", "ca", "job"):
             run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.path(name + ".key"))
-        self.spki = {n: run("openssl", "pkey", "-in", self.path(n + ".key"), "-pubout", "-outform", "DER") for n in ("release", "other", "ca")}
+        self.spki = {n: run("openssl", "pkey", "-in", self.path(n + ".key"), "-pubout", "-outform", "DER") for n in ("release", "other", "spare", "ca")}
         for name in ("admin", "stranger"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "somebody@example", "-f", self.path(name))
         self.ssh = {n: " ".join(open(self.path(n + ".pub")).read().split()[:2]) for n in ("admin", "stranger")}
@@ -242,12 +242,12 @@ class Log:
         return canonical({"_type": "https://in-toto.io/Statement/v1", "predicate": predicate, "predicateType": "https://kmsd.dev/release/v1",
                           "subject": [{"digest": {"sha256": record["digest"]["hex"]}, "name": d["name"]}]})
 
-    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", **members):
+    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", issued=None, **members):
         head = (len(self.lines) - 1) if head is None else head
         record = self.add("sign.release", "ok", self.ci(), src="192.0.2.9", key={"name": "release", "version": 1}, rule="ci/sign", policy=self.policy,
                           artifact={"app": "Shop", "channel": channel, "version": version}, digest={"alg": "sha256", "hex": sha256(content)},
                           scheme="statement", body_sha256="99" * 32, **members)
-        record["detail"] = {"environment": "development", "issued": record["time"], "log_head": {"seq": head, "hash": self.hash(head)}, "name": name,
+        record["detail"] = {"environment": "development", "issued": issued or record["time"], "log_head": {"seq": head, "hash": self.hash(head)}, "name": name,
                             "size": len(content)}
         payload = self.payload(record)
         record["signature"] = b64(self.keys.sign(key, b"DSSEv1 28 application/vnd.in-toto+json %d " % len(payload) + payload))

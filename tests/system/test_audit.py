@@ -591,7 +591,7 @@ def test_decided_under_another_policy(log, tmp_path):
 
 
 def test_key_other_than_signed(log, tmp_path):
-    log.key_result(log.key_intent("third", "03" * 16, asked={"name": "fourth", "algorithm": "p256", "scheme": "statement"}), log.keys.spki["other"])
+    log.key_result(log.key_intent("third", "03" * 16, asked={"name": "fourth", "algorithm": "p256", "scheme": "statement"}), log.keys.spki["spare"])
     assert check(log, tmp_path)["found"] == [("invalid", 60, 60)]
 
 
@@ -664,13 +664,13 @@ def test_intents_and_results(log, tmp_path):
     report = check(log, tmp_path)
     assert report["exit"] == 0 and any("record 60" in n for n in report["notes"])
     log.key_error(open_intent)
-    log.key_result(open_intent, log.keys.spki["other"])
+    log.key_result(open_intent, log.keys.spki["spare"])
     log.key_error(dict(open_intent, seq=3))
     assert check(log, tmp_path / "b")["found"] == [("invalid", 62, 62), ("invalid", 63, 63)]
 
 
 def test_key_id_twice(log, tmp_path):
-    log.key_result(log.key_intent("third", "01" * 16), log.keys.spki["other"])
+    log.key_result(log.key_intent("third", "01" * 16), log.keys.spki["spare"])
     assert check(log, tmp_path)["found"] == [("invalid", 60, 60)]
 
 

@@ -111,3 +111,85 @@ def test_killed_at_any_moment(stopped):
     assert len(seen) > 1
     with kms:
         assert kms.sign("1.0.1").status == 200
+
+
+# PINs that are credentials
+
+@pytest.fixture
+def credentials(stopped, tmp_path):
+    """The PIN of the keys as a service manager hands it over; what it takes it from is kept in `source`."""
+    kms, store, source = stopped, tmp_path / "credentials", tmp_path / "source"
+    store.mkdir()
+    settings = kms.dir / "kmsd.yaml"
+    settings.write_text(settings.read_text().replace("pin_file: pin-keys", "pin_credential: pin-keys"))
+    (kms.dir / "pin-keys").rename(source)
+
+    def hand_over():
+        (store / "pin-keys").unlink(missing_ok=True)
+        (store / "pin-keys").write_text(source.read_text())
+        (store / "pin-keys").chmod(0o400)
+    hand_over()
+    return kms, {**os.environ, "CREDENTIALS_DIRECTORY": str(store)}, source, hand_over
+
+
+def write(kms, env, file, check=True):
+    return run(BIN / "kmsd", "change-pin", "keys", "--dir", kms.dir, "--write", file, env=env, check=check)
+
+
+def test_a_credential(credentials, tmp_path):
+    kms, env, source, hand_over = credentials
+    file, old = tmp_path / "new-pin", source.read_text()
+    said = write(kms, env, file)
+    new = file.read_text()
+    assert new != old and file.stat().st_mode & 0o777 == 0o600 and works(kms, "keys", new) and not works(kms, "keys", old)
+    assert f"install -m 0600 {file} /etc/kmsd/pin-keys" in said.stdout.decode() and new.strip() not in (said.stdout + said.stderr).decode()
+    write(kms, env, file)  # again before it was put in place: the same change, come to its end
+    assert file.read_text() == new and works(kms, "keys", new)
+    source.write_text(new)
+    hand_over()
+    done = write(kms, env, file, check=False)  # and after that: no other PIN, so nothing that says so
+    assert done.returncode == 1 and b"remove it" in done.stderr and file.read_text() == new and works(kms, "keys", new)
+    file.unlink()
+    write(kms, env, file)
+    assert file.read_text() != new and works(kms, "keys", file.read_text())
+
+
+def test_a_credential_needs_a_place(credentials, tmp_path):
+    kms, env, source, _ = credentials
+    done = run(BIN / "kmsd", "change-pin", "keys", "--dir", kms.dir, env=env, check=False)
+    assert done.returncode == 1 and b"--write" in done.stderr and b"credential pin-keys" in done.stderr
+    assert b"LoadCredential=pin-keys:FILE kmsd change-pin keys" in done.stderr and b"--write" in run(BIN / "kmsd", "change-pin", "--help").stdout
+    done = write(kms, None, tmp_path / "new-pin", check=False)
+    assert done.returncode == 1 and b"systemd-run" in done.stderr and b"LoadCredential=pin-keys:FILE" in done.stderr
+    done = run(BIN / "kmsd", "change-pin", "checkpoint", "--dir", kms.dir, "--write", tmp_path / "new-pin", env=env, check=False)
+    assert done.returncode == 1 and b"leave out --write" in done.stderr
+    assert write(kms, env, "new-pin", check=False).returncode == 1 and write(kms, env, tmp_path / "no/where", check=False).returncode == 1
+    assert works(kms, "keys", source.read_text()) and not (tmp_path / "new-pin").exists()
+
+
+@pytest.mark.parametrize("kind", ["text", "long", "folder", "link", "empty"])
+def test_a_file_that_is_something_else(credentials, tmp_path, kind):
+    """What the administrator names by mistake stays what it is."""
+    kms, env, source, _ = credentials
+    file, other = tmp_path / "new-pin", tmp_path / "other"
+    other.write_text("n" * 32 + "\n")
+    other.chmod(0o600)
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "link":
+        file.symlink_to(other)
+    else:
+        file.write_text({"text": "something", "long": "x" * 500, "empty": ""}[kind])
+    done = write(kms, env, file, check=False)
+    assert done.returncode == 1 and b"new-pin" in done.stderr and works(kms, "keys", source.read_text()), done.stderr
+    assert file.is_dir() if kind == "folder" else file.is_symlink() if kind == "link" else file.read_text() in ("something", "x" * 500, "")
+    assert other.read_text() == "n" * 32 + "\n"
+
+
+def test_a_leftover_with_the_pin_that_the_token_has(stopped):
+    """A copy of the PIN under the name of the next one is no change that was interrupted."""
+    kms, before = stopped, pin(stopped)
+    (kms.dir / "pin-keys.new").write_text(before)
+    (kms.dir / "pin-keys.new").chmod(0o600)
+    change(kms)
+    assert pin(kms) != before and works(kms, "keys", pin(kms)) and not (kms.dir / "pin-keys.new").exists()

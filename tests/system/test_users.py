@@ -1,4 +1,5 @@
 """Processes as accounts of their own: core, doors and lanes cannot touch each other's files."""
+import contextlib
 import os
 import pwd
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kms import BUILD, Instance, run
+from kms import BUILD, ROOT, Client, Instance, run, sha256
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only it starts processes as others")
 USERS = {"core": "daemon", "front": "nobody", "token": "bin"}
@@ -63,7 +64,8 @@ def test_each_process_has_its_account(split):
         assert kms.sign("2.0.0").status == 200
         assert kms.signed("POST", "/v1/keys", {"name": "second", "algorithm": "p256", "scheme": "statement"}).status == 201
         for pid in children:
-            os.kill(pid, 9)
+            with contextlib.suppress(ProcessLookupError):  # without the core the others end by themselves
+                os.kill(pid, 9)
         kms.wait(lambda: not set(children) & set(kms.children()), 10, "their end")
         kms.wait(lambda: signs(kms), 20, "the next set, as the same accounts")
         (kms.dir / "pin-keys").write_text("0" * 32 + "\n")
@@ -106,3 +108,57 @@ def test_only_root_may(split):
     done = subprocess.run([home / "bin/kmsd", "run", "--settings", kms.dir / "kmsd.yaml", "--allow-dev"], capture_output=True, timeout=60,
                           user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
     assert done.returncode == 1 and b"only root" in done.stderr, done.stderr
+
+
+def owners(kms):
+    """Whose the files of the log are, the anchor and what the token has."""
+    return {str(path): path.owner() for name in ("audit", "tokens", "anchor") for path in (kms.dir / name, *(kms.dir / name).rglob("*"))}
+
+
+def test_commands_of_the_operator(split):
+    """Run as root they leave every file to the account that goes on with it: the service starts and signs afterwards."""
+    kms, home = split
+    done = kmsd(home, "change-pin", "keys", "--dir", kms.dir)
+    assert done.returncode == 1 and b"its folder must be one that the account of the tokens may write to" in done.stderr
+    for name in ("pin-keys", "pin-checkpoint"):
+        (kms.dir / name).rename(kms.dir / "tokens" / name)
+    settings = kms.dir / "kmsd.yaml"
+    settings.write_text(settings.read_text().replace("pin_file: pin-", "pin_file: tokens/pin-"))
+    before = owners(kms)
+    key, csr = kms.csr("rescued", "/")
+    (kms.dir / "rescued.csr").write_text(csr)
+    ssh, _ = kms.ssh_key("rescued")
+    (kms.dir / "other.yaml").write_text((kms.dir / "policy.yaml").read_text() if (kms.dir / "policy.yaml").exists() else
+                                        (ROOT / "policy/examples/bootstrap.yaml").read_text())
+    recover = ["recover-admin", "--admin-csr", kms.dir / "rescued.csr", "--admin-ssh", f"{ssh}.pub", "--reason", "all gone", "--admin-out",
+               kms.dir / "rescued.pem", "--policy", kms.dir / "other.yaml"]
+    for words in (["renew-ca"], ["renew-server"], ["change-pin", "keys"], recover, ["anchor", "--accept", "--reason", "a look", "--yes", "--token", head(kms)]):
+        done = kmsd(home, *words, "--dir", kms.dir)
+        assert done.returncode == 0, (words, done.stderr)
+        now = owners(kms)
+        assert {path: who for path, who in now.items() if who == "root"} == {} and {p: w for p, w in before.items() if now.get(p, w) != w} == {}, words
+    assert [r["event"] for r in kms.records()][-3:] == ["ca.renew", "admin.recover", "anchor.reset"]
+    started = kmsd(home, "dev", "--dir", kms.dir, "--listen", "127.0.0.1:0", "--detach")
+    assert started.returncode == 0, started.stderr.decode() + (kms.dir / "kmsd.log").read_text()
+    try:
+        kms.env, kms.ci_env = kms._read_env("env"), kms._read_env("ci.env")
+        assert kms.request("admin", "GET", "/v1/whoami", cert=Client(kms.dir / "rescued.pem", key, ssh)).status == 200
+    finally:
+        kmsd(home, "dev", "--dir", kms.dir, "--stop")
+    run(home / "bin/kms-audit", "verify", kms.dir)
+
+
+def head(kms):
+    return f"{kms.records()[-1]['seq']}:{sha256(kms.lines()[-1])}"
+
+
+def test_commands_of_the_operator_as_another(split):
+    """Root without accounts in the settings would leave files that the service cannot read."""
+    kms, home = split
+    settings = kms.dir / "kmsd.yaml"
+    settings.write_text(settings.read_text().split("users:")[0])
+    pins = [(kms.dir / name).stat().st_mtime_ns for name in ("pin-keys", "pin-checkpoint")]
+    for words in (["renew-ca"], ["renew-server"], ["change-pin", "keys"]):
+        done = kmsd(home, *words, "--dir", kms.dir)
+        assert done.returncode == 1 and b"run this command as that user" in done.stderr, (words, done.stderr)
+    assert pins == [(kms.dir / name).stat().st_mtime_ns for name in ("pin-keys", "pin-checkpoint")]

@@ -1,3 +1,4 @@
+UNIT_OBJS_test_settings := $(SETTINGS)
 UNIT_OBJS_test_escape := $(B)/obj/client/escape.o
 UNIT_OBJS_test_dsse := $(addprefix $(B)/obj/client/,dsse.o problem.o release.o verify.o)
 UNIT_OBJS_test_kmsctl_args := $(filter-out $(B)/obj/client/main.o,$(CLIENT))

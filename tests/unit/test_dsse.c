@@ -12,7 +12,6 @@
 #include "base/timefmt.h"
 #include "base/x509.h"
 #include "client/dsse.h"
-#include "client/release.h"
 #include "client/verify.h"
 
 #define HEX64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

@@ -16,7 +16,7 @@
 #include "audit/logdir.h"
 #include "base/fsutil.h"
 #include "kmsd/reader/fill.h"
-#include "kmsd/reader/set.h"
+#include "kmsd/reader/store.h"
 #include "tests/longlog/records.h"
 
 #define RECORDS 33300              /* two blocks, and some that are in memory */
@@ -148,7 +148,7 @@ static struct index *whole(void)
 }
 
 /* Walks all pages and compares them with every record of the log. */
-static unsigned compare(struct index *x, const char *query, bool descending, unsigned limit)
+static unsigned compare_until(struct index *x, const char *query, bool descending, unsigned limit, int64_t until)
 {
     struct place places[SEARCH_LIMIT_MAX];
     struct index_page page = {.place = places};
@@ -161,7 +161,7 @@ static unsigned compare(struct index *x, const char *query, bool descending, uns
     s.descending = descending;
     s.limit = limit;
     do {
-        assert_int_equal(index_find(x, &s, &page, &e), 0);
+        assert_int_equal(index_find(x, &s, until, &page, &e), 0);
         for (unsigned n = 0; n < page.n; n++, hits++) {
             bool fits = false;
 
@@ -175,6 +175,7 @@ static unsigned compare(struct index *x, const char *query, bool descending, uns
                     fail_msg("%s: %llu instead of %llu", query, (unsigned long long)places[n].seq, (unsigned long long)at);
             }
         }
+        assert_false(page.more && s.has_after && s.after == page.upto);
         s.has_after = true;
         s.after = page.upto;
     } while (page.more);
@@ -185,6 +186,11 @@ static unsigned compare(struct index *x, const char *query, bool descending, uns
             fail_msg("%s: one record was not found", query);
     }
     return hits;
+}
+
+static unsigned compare(struct index *x, const char *query, bool descending, unsigned limit)
+{
+    return compare_until(x, query, descending, limit, INT64_MAX);
 }
 
 static const char *const names[] = {
@@ -234,6 +240,19 @@ static void finds_what_a_scan_finds(void **state)
     index_close(x);
 }
 
+/* A page for which there was no time has what one block has, and the next one goes on there. */
+static void pages_without_time(void **state)
+{
+    static const char *const queries[] = {"", "outcome=denied", "event=log.genesis", "actor=nobody"};
+    struct index *x = whole();
+
+    (void)state;
+    for (size_t n = 0; n < sizeof queries / sizeof *queries; n++)
+        for (unsigned down = 0; down < 2; down++)
+            (void)compare_until(x, queries[n], down, 1000, 0);
+    index_close(x);
+}
+
 /* Pages stay what they are while records are added behind them, and while a block moves from memory to the file. */
 static void pages_do_not_move(void **state)
 {
@@ -251,7 +270,7 @@ static void pages_do_not_move(void **state)
     assert_int_equal(fill(x, &t, BLOCK_RECORDS - 10), 0);
     assert_int_equal(search_parse("limit=1000", &s, &e), 0);
     while (next < RECORDS) {
-        assert_int_equal(index_find(x, &s, &page, &e), 0);
+        assert_int_equal(index_find(x, &s, INT64_MAX, &page, &e), 0);
         for (unsigned n = 0; n < page.n; n++)
             assert_true(places[n].seq == next++);
         assert_true(page.more == (next < t.next) && page.n);
@@ -260,7 +279,7 @@ static void pages_do_not_move(void **state)
         assert_int_equal(fill(x, &t, t.next + 1500), 0);
     }
     assert_int_equal(search_parse("limit=7&order=desc", &s, &e), 0);
-    assert_int_equal(index_find(x, &s, &page, &e), 0);
+    assert_int_equal(index_find(x, &s, INT64_MAX, &page, &e), 0);
     before = places[0].seq;
     assert_true(page.n == 7 && before == RECORDS - 1 && page.more);
     tail_end(&t);
@@ -329,6 +348,32 @@ static void half_a_block_is_none(void **state)
     index_close(x);
 }
 
+/* No room for a block: the ones before it are whole, and it is written once there is room again. */
+static void a_full_disk(void **state)
+{
+    struct index *x = NULL;
+    struct place last;
+    struct tail t;
+    struct err e = {0};
+
+    (void)state;
+    tail_start(&t, dir);
+    assert_int_equal(index_create(db, &watch, &x, &e), 0);
+    assert_int_equal(fill(x, &t, BLOCK_RECORDS + 5), 0);
+    assert_int_equal(store_run(x, "PRAGMA max_page_count = 700", &e), 0);
+    assert_int_equal(fill(x, &t, UINT64_MAX), INDEX_FAILED);
+    index_close(x);
+    tail_end(&t);
+    assert_int_equal(index_open(db, &watch, &x, &e), 0);
+    assert_true(index_blocks(x) == 1 && index_last(x, &last, &e) == 1);
+    assert_int_equal(tail_resume(&t, dir, &last, &e), 0);
+    assert_int_equal(fill(x, &t, UINT64_MAX), 0);
+    assert_true(index_blocks(x) == 2 && !index_scrub(x, 0, &e) && !index_scrub(x, 1, &e));
+    (void)compare(x, "outcome=denied", false, 1000);
+    tail_end(&t);
+    index_close(x);
+}
+
 /* The reader goes as far as it is told, and no further; a line that is not the next record stops it. */
 static void stops_where_the_log_does(void **state)
 {
@@ -354,6 +399,34 @@ static void stops_where_the_log_does(void **state)
     assert_true(t.next > RECORDS / SEGMENTS && t.next < 2 * RECORDS / SEGMENTS);
     tail_end(&t);
     write_segment(1, part(1));
+}
+
+/* What was cut off again, and written otherwise, before it was said to be on disk: bytes behind the head are not kept. */
+static void forgets_what_was_not_sure(void **state)
+{
+    size_t from = records_offset(&g, 100), upto = records_offset(&g, 101);
+    BUF_AUTO text = BUF_INIT(64 << 20);
+    struct tail t;
+    struct row row;
+    struct err e = {0};
+
+    (void)state;
+    for (uint64_t first = 99; first <= 100; first++) {
+        tail_start(&t, dir);
+        for (uint64_t n = 0; n < first; n++)
+            assert_int_equal(tail_next(&t, 100, &row, &e), 1);
+        buf_clear(&text);
+        buf_put(&text, part(0).data, part(0).len);
+        *(uint8_t *)memchr(text.data + from, ':', upto - from) = ';';
+        write_segment(0, buf_span(&text));
+        (void)close(t.fd);
+        t.fd = -1; /* the same name is another file now */
+        for (uint64_t n = first; n < 100; n++)
+            assert_int_equal(tail_next(&t, 200, &row, &e), 1);
+        assert_int_equal(tail_next(&t, 200, &row, &e), -1);
+        tail_end(&t);
+        write_segment(0, part(0));
+    }
 }
 
 static void put_back(const struct buf *made)
@@ -441,6 +514,7 @@ static void sets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_without_time),  cmocka_unit_test(a_full_disk), cmocka_unit_test(forgets_what_was_not_sure),
         cmocka_unit_test(finds_what_a_scan_finds), cmocka_unit_test(pages_do_not_move),   cmocka_unit_test(goes_on_behind_its_blocks),
         cmocka_unit_test(half_a_block_is_none),    cmocka_unit_test(stops_where_the_log_does), cmocka_unit_test(notices_what_was_altered), cmocka_unit_test(sets),
     };

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/enc.h"
 #include "base/fsutil.h"
 #include "base/hash.h"
 #include "base/sshsig.h"

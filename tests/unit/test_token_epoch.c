@@ -12,7 +12,6 @@
 #include <openssl/ec.h>
 #include <openssl/x509.h>
 
-#include "base/hash.h"
 #include "kmsd/token/key.h"
 
 #define KEYS 2

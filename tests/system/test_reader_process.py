@@ -1,0 +1,227 @@
+"""kmsd-reader without a core: frames over our end of its socket pair, and a log and an index to which anything may happen."""
+import json
+import os
+import random
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+
+import lane
+from kms import BIN, BUILD, Instance, run, sha256
+
+RECORDS, BLOCK = 40000, 16384
+
+
+class Reader(lane.Lane):
+    """One kmsd-reader process with our end of its socket pair."""
+
+    def __init__(self, directory):
+        self.ours, theirs = socket.socketpair()
+        self.stderr = open(directory / f"reader-{secrets.token_hex(4)}.stderr", "w+", encoding="utf-8")
+        argv = [lane.BUILD / "libexec/kmsd/kmsd-reader", "--settings", str(directory / "kmsd.yaml"), "--parent", str(os.getpid())]
+        self.process = subprocess.Popen(argv, close_fds=False, preexec_fn=lambda: os.dup2(theirs.fileno(), 3), stderr=self.stderr,
+                                        stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.ours.settimeout(lane.ANSWER_SECONDS)
+        self.buffer, self.next_id, self.state = b"", 1, ("", 0)
+        assert self.read()["type"] == "HELLO"
+
+    def answer(self, number=None):
+        """The next frame that is not about its state, which is noted; number None: the next of any kind."""
+        while (frame := self.read()) is not None:
+            if frame["type"] == "HEAD":
+                self.state = frame["REASON"].decode(), int.from_bytes(frame["HEAD"], "big")
+            if number in (None, frame["id"]) and (number is None or frame["type"] != "HEAD"):
+                return frame
+        return None
+
+    def head(self, head, seconds=60, until=("following",)):
+        self.ours.sendall(lane.frame("HEAD", 0, {"HEAD": head}))
+        end = time.monotonic() + seconds
+        while True:
+            assert self.answer() and time.monotonic() < end, self.state
+            if self.state[0] in until and (self.state[0] != "following" or self.state[1] >= head):
+                return self
+
+    def search(self, head, query=""):
+        return self.answer(self.send("SEARCH", QUERY=query, HEAD=head))
+
+    def pages(self, head, query="", step=0):
+        """[(seq, hash)] of all pages; the log grows by step records between them."""
+        found, after = [], None
+        while True:
+            page = self.search(head, query + ("" if after is None else f"&after={after}"))
+            assert page["type"] == "FOUND", page
+            body = json.loads(page["BODY"])
+            assert body["indexed"] == head and body["next"] != after
+            found += [(item["record"]["seq"], item["hash"]) for item in body["items"]]
+            assert (body["next"] is None) == ("SEQ" not in page)
+            if body["next"] is None:
+                return found
+            after, head = body["next"], min(head + step, RECORDS)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A directory with settings and a log, and what the log has: lines, and records by number."""
+    kms = Instance(tmp_path_factory.mktemp("process") / "dir")
+    kms.start()
+    kms.stop()
+    run(BUILD / "tests/longlog/longlog", kms.dir / "audit", RECORDS - len(kms.lines()), 20, timeout=120)
+    lines = kms.lines()
+    assert len(lines) == RECORDS
+    return SimpleNamespace(dir=kms.dir, lines=lines, hashes=[(n, sha256(line)) for n, line in enumerate(lines)],
+                           denied=[n for n, line in enumerate(lines) if b'"outcome":"denied"' in line])
+
+
+@pytest.fixture
+def own(log, tmp_path):
+    """A copy for one test that damages it."""
+    shutil.copytree(log.dir, tmp_path / "dir", symlinks=True)
+    settings = tmp_path / "dir" / "kmsd.yaml"
+    settings.write_text(settings.read_text().replace(str(log.dir), str(tmp_path / "dir")))
+    return SimpleNamespace(**{**vars(log), "dir": tmp_path / "dir", "index": tmp_path / "dir/index/state.db",
+                              "segment": sorted((tmp_path / "dir/audit").glob("*.jsonl"))[-1]})
+
+
+def test_nothing_behind_the_head(own):
+    """Records that are in the file, and not yet said to be on disk, are in no answer."""
+    with Reader(own.dir) as reader:
+        for head in (1, 100, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7):
+            reader.head(head)
+            page = json.loads(reader.search(head, "order=desc&limit=3")["BODY"])
+            assert page["indexed"] == head and [item["record"]["seq"] for item in page["items"]] == list(range(head - 1, max(head - 4, -1), -1))
+
+
+def test_pages_while_the_log_grows(own):
+    with Reader(own.dir) as reader:
+        reader.head(1)
+        assert reader.pages(BLOCK - 3, "limit=1000", step=777) == own.hashes
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+        assert reader.pages(RECORDS, "limit=900&outcome=denied&order=desc") == [own.hashes[n] for n in own.denied][::-1]
+
+
+def test_killed_at_any_point(own):
+    """What is found afterwards is what the log has; nothing that was complete is made again."""
+    seed, head = random.Random(5), 0
+    for _ in range(14):
+        reader = Reader(own.dir)
+        head = min(head + seed.randrange(6000), RECORDS)
+        reader.ours.sendall(lane.frame("HEAD", 0, {"HEAD": max(head, 1)}))
+        time.sleep(seed.random() * 0.15)
+        reader.kill()
+        reader.ours.close()
+        reader.stderr.close()
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS)
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+        reader.kill()
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS)
+        reader.stderr.seek(0)
+        assert "made from the log" not in reader.stderr.read()
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+
+
+def test_a_log_that_became_shorter(own):
+    """Searches are refused, single records are not; when the rest is there again, it goes on."""
+    whole, last = own.segment.read_bytes(), len(own.lines[-1]) + 1
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS - 1)
+        own.segment.write_bytes(whole[:-last - 10])
+        reader.head(RECORDS, until=("failed",))
+        refused = reader.search(RECORDS, "limit=1")
+        assert refused["type"] == "MISSED" and b"cannot be used" in refused["REASON"] or b"fewer records" in refused["REASON"], refused
+        assert reader.answer(reader.send("RECORD", SEQ=5, HEAD=RECORDS))["BODY"] == own.lines[5]
+        assert reader.answer(reader.send("RECORD", SEQ=RECORDS - 1, HEAD=RECORDS))["type"] == "MISSED"
+        own.segment.write_bytes(whole)
+        reader.head(RECORDS)
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+
+
+@pytest.mark.parametrize("seq", [7, BLOCK - 1, RECORDS - 2])
+def test_a_line_of_the_log_altered(own, seq):
+    """In the file or among those in memory: a page with it is refused, and so are all that follow."""
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS)
+        text = own.segment.read_bytes()
+        own.segment.write_bytes(text.replace(own.lines[seq], own.lines[seq].replace(b'"src":"192', b'"src":"193').replace(b'"v":1}', b'"v":2}')))
+        assert reader.search(RECORDS, f"after={seq - 1}&limit=1")["type"] == "MISSED"
+        for query in ("", "order=desc", f"after={seq - 1}"):
+            page = reader.search(RECORDS, query)
+            assert page["type"] == "MISSED" or b'"v":2}' not in page["BODY"]
+        assert reader.process.poll() is None
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def directory(path):
+    path.mkdir()
+
+
+def link(path):
+    (path.parent.parent / "target").write_text("somebody's")
+    path.symlink_to("../target")
+
+
+def stray_wal(path):
+    path.with_name(path.name + "-wal").write_bytes(random.Random(2).randbytes(40000))
+
+
+def stray_journal(path):
+    path.with_name(path.name + "-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + random.Random(2).randbytes(40000))
+
+
+@pytest.mark.parametrize("what", [fifo, directory, link, stray_wal, stray_journal], ids=lambda f: f.__name__)
+def test_something_else_in_its_place(own, what):
+    """The reader says that it failed, or makes its index; it neither waits for ever nor touches what a link leads to."""
+    shutil.rmtree(own.index.parent, ignore_errors=True)
+    own.index.parent.mkdir()
+    what(own.index)
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS, until=("following", "failed"))
+        page = reader.search(RECORDS, "limit=1")
+        assert page["type"] == ("FOUND" if reader.state[0] == "following" else "MISSED")
+        assert reader.answer(reader.send("RECORD", SEQ=5, HEAD=RECORDS))["BODY"] == own.lines[5]
+        assert what not in (stray_wal, stray_journal) or reader.state[0] == "following"
+    assert what is not link or (own.index.parent.parent / "target").read_text() == "somebody's"
+
+
+def test_the_index_of_another_log(own, tmp_path):
+    """Whole, and as long: what it says stands where other records stand."""
+    other = Instance(tmp_path / "other")
+    other.start()
+    other.stop()
+    run(BUILD / "tests/longlog/longlog", other.dir / "audit", RECORDS, 20, timeout=120)
+    run(BIN / "kmsd", "rebuild-index", "--dir", other.dir, timeout=120)
+    own.index.parent.mkdir(exist_ok=True)
+    shutil.copy(other.dir / "index/state.db", own.index)
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS)
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+        reader.stderr.seek(0)
+        assert "not of this log" in reader.stderr.read()
+
+
+@pytest.mark.parametrize("kind,fields", [("PROBE", {}), ("SEARCH", {"QUERY": "colour=red", "HEAD": 1}), ("SEARCH", {"QUERY": "limit=0", "HEAD": 1}),
+                                         ("SEARCH", {"QUERY": "a" * 3000, "HEAD": 1}), ("BLOB", {"HASH": "../lock"})])
+def test_frames_that_no_core_sends(own, kind, fields):
+    with Reader(own.dir) as reader:
+        assert reader.answer(reader.send(kind, **fields)) is None
+        assert reader.process.wait(10) == 1
+
+
+def test_ends_with_its_core(own):
+    reader = Reader(own.dir)
+    reader.ours.sendall(lane.frame("HEAD", 0, {"HEAD": RECORDS}))
+    reader.ours.shutdown(socket.SHUT_RDWR)
+    assert reader.process.wait(10) == 0
+    reader.ours.close()
+    reader.stderr.close()
