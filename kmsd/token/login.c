@@ -164,5 +164,5 @@ int token_login_again(struct token *t, struct fault *f)
     if (token_present(t, f) || token_fresh_session(t, f) || renew(t, f))
         return -1;
     log_line(LOG_LEVEL_WARNING, "token-login", "label=%s epoch=%u", settings_token_name(t->settings), t->epoch);
-    return objects_read(t, t->objects, f);
+    return objects_read_keys(t, t->objects, f);
 }

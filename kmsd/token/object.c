@@ -140,14 +140,34 @@ static int describe_all(struct token *t, struct object_index *index, size_t from
     return 0;
 }
 
-int objects_read(struct token *t, struct object_index *index, struct fault *f)
+static void start_anew(const struct token *t, struct object_index *index)
 {
     index->n = 0;
     index->epoch = t->epoch;
-    if (!search(t, NULL, 0, index, f) && !describe_all(t, index, 0, f))
+}
+
+/* Nothing half-read is looked up. bad: the search failed. */
+static int described(struct token *t, struct object_index *index, bool bad, struct fault *f)
+{
+    if (!bad && !describe_all(t, index, 0, f))
         return 0;
-    index->n = 0; /* nothing half-read is looked up */
+    index->n = 0;
     return -1;
+}
+
+int objects_read(struct token *t, struct object_index *index, struct fault *f)
+{
+    start_anew(t, index);
+    return described(t, index, search(t, NULL, 0, index, f), f);
+}
+
+int objects_read_keys(struct token *t, struct object_index *index, struct fault *f)
+{
+    CK_OBJECT_CLASS private = CKO_PRIVATE_KEY, public = CKO_PUBLIC_KEY;
+    CK_ATTRIBUTE first = {CKA_CLASS, &private, sizeof private}, second = {CKA_CLASS, &public, sizeof public};
+
+    start_anew(t, index);
+    return described(t, index, search(t, &first, 1, index, f) || search(t, &second, 1, index, f), f);
 }
 
 static bool matches(const struct object *o, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id)
@@ -179,7 +199,7 @@ int object_find(struct token *t, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct
     CK_ATTRIBUTE want[] = {{CKA_CLASS, &class, sizeof class}, {CKA_KEY_TYPE, &type, sizeof type}, {CKA_ID, unconst(id.data), id.len}};
     size_t hits, old;
 
-    if (t->objects->epoch != t->epoch && objects_read(t, t->objects, f))
+    if (t->objects->epoch != t->epoch && objects_read_keys(t, t->objects, f))
         return -1;
     old = t->objects->n;
     hits = index_hits(t->objects, class, type, id, out);

@@ -30,7 +30,7 @@ int token_open(struct token *t, const struct token_settings *s, struct fault *f)
     t->objects = objects_new();
     if (!t->objects)
         return fault_set(f, LANE_TOKEN, "out of memory");
-    return objects_read(t, t->objects, f) ? -1 : describe_token(t, f);
+    return objects_read_keys(t, t->objects, f) ? -1 : describe_token(t, f);
 }
 
 void token_close(struct token *t)

@@ -33,7 +33,8 @@ static struct {
     bool forget;                /* and with it every session is logged out */
     CK_RV refused;              /* what C_Login answers */
     CK_RV random, random_after; /* what C_GenerateRandom answers before and after a refused login */
-    CK_OBJECT_HANDLE hits[OBJECTS], signing;
+    bool anchor;                /* there is a data object besides, which another process may be writing */
+    CK_OBJECT_HANDLE hits[OBJECTS + 1], signing;
     CK_ULONG n_hits, at;
 } fake;
 
@@ -46,6 +47,15 @@ static CK_OBJECT_HANDLE handle_of(unsigned object)
 static unsigned object_of(CK_OBJECT_HANDLE handle)
 {
     return (unsigned)((handle - 1 + OBJECTS - fake.logins % OBJECTS) % OBJECTS);
+}
+
+#define ANCHOR 1000 /* its handle */
+
+static bool finds_anchor(const CK_ATTRIBUTE *a, CK_ULONG n)
+{
+    static const CK_OBJECT_CLASS data = CKO_DATA;
+
+    return fake.anchor && (!n || (n == 1 && a->type == CKA_CLASS && !memcmp(a->pValue, &data, sizeof data)));
 }
 
 static CK_RV get_info(CK_INFO *info)
@@ -143,6 +153,8 @@ static CK_RV find_init(CK_SESSION_HANDLE s, CK_ATTRIBUTE *a, CK_ULONG n)
     for (unsigned object = 0; object < OBJECTS && !fake.hidden; object++)
         if (matches(object, a, n))
             fake.hits[fake.n_hits++] = handle_of(object);
+    if (finds_anchor(a, n))
+        fake.hits[fake.n_hits++] = ANCHOR;
     return CKR_OK;
 }
 
@@ -163,6 +175,8 @@ static CK_RV find_final(CK_SESSION_HANDLE s)
 static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUTE *a, CK_ULONG n)
 {
     (void)s;
+    if (o == ANCHOR)
+        fail_msg("a lane that signs asks for the anchor");
     for (CK_ULONG k = 0; k < n; k++) {
         struct value v = value_of(object_of(o), a[k].type);
 
@@ -284,6 +298,17 @@ static void one_login(void **state)
     for (unsigned n = 0; n < 5; n++)
         signs();
     assert_true(fake.searches == 0 && fake.logins == 0);
+}
+
+/* SoftHSM writes into an object that is read while another process makes it. */
+static void anchor_left_alone(void **state)
+{
+    (void)state;
+    fake.anchor = fake.forget = true;
+    fake.once = CKR_USER_NOT_LOGGED_IN;
+    signs();
+    assert_int_equal(fake.logins, 1);
+    assert_int_equal(t.objects->n, OBJECTS);
 }
 
 /* The session was logged out behind our back: a new login, and with it new handles. */
@@ -422,7 +447,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_login, start, stop), cmocka_unit_test_setup_teardown(logged_out, start, stop),
         cmocka_unit_test_setup_teardown(handle_refused, start, stop), cmocka_unit_test_setup_teardown(other_key, start, stop),
-        cmocka_unit_test_setup_teardown(key_gone, start, stop), cmocka_unit_test_setup_teardown(login_refused, start, stop)};
+        cmocka_unit_test_setup_teardown(key_gone, start, stop), cmocka_unit_test_setup_teardown(anchor_left_alone, start, stop), cmocka_unit_test_setup_teardown(login_refused, start, stop)};
 
     return cmocka_run_group_tests(tests, make, drop);
 }
