@@ -207,3 +207,39 @@ def test_pub_verifies_bare_signatures(ctl, fake, pki, tmp_path):
         fake.script = [lambda rq, sig=sig, scheme=scheme: fs.answer(200, digest_answer(rq, sig, scheme=scheme))]
         done = ctl("sign", "app.zip", "--version", "1.0.0", "--pub", pki("release.pem"))
         assert done.returncode == code and (tmp_path / "app.zip.sig").exists() == (not code), done
+
+
+# Lists
+
+def page(following, *seqs):
+    items = [{"record": {"seq": seq, "event": "daemon.start"}, "hash": "ab" * 32} for seq in seqs]
+    return fs.answer(200, {"items": items, "next": following, "indexed": 100})
+
+
+@pytest.mark.parametrize("words, following", [([], (50, 40, 60)), ([], (50, 40, 50)), (["--oldest-first"], (10, 20, 15)), ([], (50, 200))])
+def test_pages_that_go_back(ctl, fake, words, following):
+    """Pages that lead round and round would be asked for without end."""
+    fake.script = [page(n) for n in following] + [fs.answer(500, {})] * 3
+    done = ctl("audit", "search", *words)
+    assert done.returncode == 1 and "does not come to an end" in done.stderr and len(fake.requests) == len(following), done.stderr
+
+
+def test_a_page_before_the_first(ctl, fake):
+    fake.script = [page(50), page(-5)]
+    done = ctl("audit", "search")
+    assert done.returncode == 1 and "no page of its log" in done.stderr
+
+
+def test_following_pages_that_go_back(ctl, fake):
+    fake.script = [page(n) for n in (50, 60, 55)] + [fs.answer(500, {})]
+    done = ctl("audit", "follow", "--after", "10")
+    assert done.returncode == 1 and "does not come to an end" in done.stderr and len(fake.requests) == 3, done.stderr
+
+
+def test_one_long_cell_does_not_widen_the_others(ctl, fake):
+    keys = [{"name": f"k{n}", "version": 1, "state": "active"} for n in range(200)]
+    keys[7]["algorithm"] = "x" * 100000
+    fake.script = [fs.answer(200, {"items": keys, "next": None})]
+    done = ctl("key", "list", "--output", "table")
+    assert done.returncode == 0 and "x" * 100000 in done.stdout and len(done.stdout) < 200000
+    assert len({line.index("active") for line in done.stdout.splitlines() if "active" in line and "xxx" not in line}) == 1
