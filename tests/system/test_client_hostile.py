@@ -209,6 +209,29 @@ def test_pub_verifies_bare_signatures(ctl, fake, pki, tmp_path):
         assert done.returncode == code and (tmp_path / "app.zip.sig").exists() == (not code), done
 
 
+def test_a_batch_that_waits(ctl, fake, tmp_path):
+    """As for one: 4, and the request that it waits for."""
+    fake.script = [fs.answer(202, {"request_id": "req-9"}, Location="/v1/requests/req-9")]
+    done = ctl("sign", *files(tmp_path, 2), "--version", "1.0.0")
+    assert done.returncode == 4 and "waits for approval" in done.stderr and "2 of 2 files were not signed" in done.stderr, done
+    assert [json.loads(line)["error"]["request_id"] for line in done.stdout.splitlines()] == ["req-9"] * 2
+
+
+@pytest.mark.parametrize("people", ["full", "folder", "link"])
+def test_a_handle_that_cannot_be_kept(ctl, fake, pki, tmp_path, people):
+    """Told with the handle, and with why; the file of people is no way to another file."""
+    fs.run("openssl", "req", "-new", "-key", pki("client.key"), "-subj", "/", "-out", tmp_path / "ada.csr")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    fake.script = [fs.answer(201, {"identity": {"name": "h-0123456789abcdef"}, "record": {"seq": 1, "hash": "aa"}})]
+    name = "/dev/full" if people == "full" else people
+    done = ctl("identity", "create", "Ada", "--kind", "human", "--csr", "ada.csr", "--ssh", pki("id.pub"), "--people", name)
+    if people == "full":
+        assert done.returncode == 1 and "h-0123456789abcdef was created" in done.stderr and "No space left" in done.stderr, done
+    else:
+        assert done.returncode == 2 and not fake.requests and not (tmp_path / "other").exists()
+
+
 # Lists
 
 def page(following, *seqs):
