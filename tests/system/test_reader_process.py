@@ -146,16 +146,23 @@ def test_a_log_that_became_shorter(own):
 
 @pytest.mark.parametrize("seq", [7, BLOCK - 1, RECORDS - 2])
 def test_a_line_of_the_log_altered(own, seq):
-    """In the file or among those in memory: a page with it is refused, and so are all that follow."""
+    """In the file or among those in memory: it is in no page, what comes before and behind it is, and who asks for it hears which one it is."""
     with Reader(own.dir) as reader:
         reader.head(RECORDS)
         text = own.segment.read_bytes()
-        own.segment.write_bytes(text.replace(own.lines[seq], own.lines[seq].replace(b'"src":"192', b'"src":"193').replace(b'"v":1}', b'"v":2}')))
-        assert reader.search(RECORDS, f"after={seq - 1}&limit=1")["type"] == "MISSED"
-        for query in ("", "order=desc", f"after={seq - 1}"):
-            page = reader.search(RECORDS, query)
-            assert page["type"] == "MISSED" or b'"v":2}' not in page["BODY"]
-        assert reader.process.poll() is None
+        own.segment.write_bytes(text.replace(own.lines[seq], own.lines[seq].replace(b'"v":1}', b'"v":2}')))
+        for _ in range(3):
+            refused = reader.search(RECORDS, f"after={seq - 1}&limit=1")
+            assert refused["type"] == "MISSED" and f"record {seq} of the log".encode() in refused["REASON"], refused
+        before = json.loads(reader.search(RECORDS, f"after={max(seq - 5, 0)}&limit=1000")["BODY"])
+        assert [item["record"]["seq"] for item in before["items"]] == list(range(max(seq - 5, 0) + 1, seq)) and before["next"] == seq - 1
+        behind = json.loads(reader.search(RECORDS, f"after={seq}&limit=10")["BODY"])
+        assert [(item["record"]["seq"], item["hash"]) for item in behind["items"]] == own.hashes[seq + 1:seq + 11]
+        own.segment.write_bytes(text)
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+        reader.stderr.seek(0)
+        said = reader.stderr.read()
+        assert "rebuilt" not in said and said.count(f"record {seq} of the log") == 3
 
 
 def fifo(path):
