@@ -134,6 +134,18 @@ int cert_signed_by(struct span cert_der, struct span spki_der, struct err *e)
     return good ? 0 : err_set(e, ERR_BAD_CERTIFICATE, "the certificate is not signed by that CA");
 }
 
+bool cert_is_named(struct span der, const char *cn)
+{
+    struct err e = {0};
+    X509_AUTO *x = load(der, &e);
+    const X509_NAME *name = x ? X509_get_subject_name(x) : NULL;
+    const X509_NAME_ENTRY *entry = name && X509_NAME_entry_count(name) == 1 ? X509_NAME_get_entry(name, 0) : NULL;
+    const ASN1_STRING *text = entry ? X509_NAME_ENTRY_get_data(entry) : NULL;
+
+    return text && OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry)) == NID_commonName && ASN1_STRING_type(text) == V_ASN1_UTF8STRING &&
+           span_eq_str(span_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text)), cn);
+}
+
 int cert_spki(struct span cert_der, struct buf *spki, struct err *e)
 {
     X509_AUTO *x = load(cert_der, e);

@@ -26,6 +26,8 @@ int cert_facts(struct span der, struct cert_facts *out, struct err *e) __attribu
 int cert_signed_by(struct span cert_der, struct span spki_der, struct err *e) __attribute__((warn_unused_result));
 /* Does a certificate (csr false) or signing request (csr true) name a subject? Such text may be a person's name. True for what does not parse. */
 bool x509_names_subject(struct span der, bool csr);
+/* Is this common name, and nothing else, the subject of the certificate? */
+bool cert_is_named(struct span der, const char *cn);
 /* SPKI (DER) of a certificate, appended. */
 int cert_spki(struct span cert_der, struct buf *spki, struct err *e) __attribute__((warn_unused_result));
 /* One PEM block of that label ("CERTIFICATE", "CERTIFICATE REQUEST", "PUBLIC KEY") -> DER. Anything but white space around it is refused. */

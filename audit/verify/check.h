@@ -51,6 +51,9 @@ int check_time_of(const struct check *c, uint64_t seq, int64_t *out) __attribute
 void decision_check(struct check *c, const struct record *r);                                     /* decision.c */
 void decision_policy(struct check *c, const struct record *r, struct span yaml);                  /* it holds from here on; data NULL: it cannot be read */
 void decision_policy_blob(struct check *c, const struct record *r, const char *sha256);
+void applier_check(struct check *c, const struct record *r);                                       /* applier.c */
+/* birth of that key, which was made for that mechanism. */
+void birth_check(struct check *c, const struct record *r, const char *key, const json_t *birth, const char *mechanism); /* birth.c */
 void event_check(struct check *c, const struct record *r);                                        /* events.c */
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
 void keylife_check(struct check *c, const struct record *r);                                      /* keylife.c */
@@ -58,9 +61,11 @@ void erase_check(struct check *c, const struct record *r);
 void keylife_sign_check(struct check *c, const struct record *r, const struct key *k); /* may the key sign at that point of the log? */
 void release_check(struct check *c, const struct record *r);                                      /* releases.c */
 void identity_check(struct check *c, const struct record *r);                                     /* identities.c */
-/* An issued certificate in detail.certificate_b64: by a CA of the log, for the key of that signing request (PEM, NULL = not known), and as the credential
- * says. */
-int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential);
+/* An issued certificate in detail.certificate_b64: by a CA of the log, for the key of that signing request (PEM, NULL = not known), as the credential says,
+ * in the name of that identity, and not issued before. */
+int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential, const char *name);
+/* The certificates of an identity belong to no other one. */
+void credentials_take(struct check *c, const struct record *r, struct identity *i);
 void renew_check(struct check *c, const struct record *r);                                         /* renew.c */
 void ca_check(struct check *c, const struct record *r);                                            /* ca.c */
 void server_check(struct check *c, const struct record *r);                                        /* ca.c */

@@ -19,15 +19,17 @@ static void add_founder(struct check *c, const struct record *r, const json_t *i
 {
     struct identity *i = state_add_identity(&c->state, identity);
 
-    if (i)
+    if (i) {
         i->founder = true;
-    else
+        credentials_take(c, r, i);
+    } else {
         (void)check_fail(c, r, FINDING_INVALID, "an identity stands there twice");
+    }
 }
 
 static void on_genesis(struct check *c, const struct record *r)
 {
-    const json_t *identities = json_object_get(r->detail, "identities");
+    const json_t *identities = json_object_get(r->detail, "identities"), *checkpoint = json_object_get(r->detail, "checkpoint");
     struct state *s = &c->state;
 
     if (r->seq)
@@ -43,7 +45,8 @@ static void on_genesis(struct check *c, const struct record *r)
     ca_take(c, r);
     for (size_t n = 0; n < json_array_size(identities); n++)
         add_founder(c, r, json_array_get(identities, n));
-    token_key_take(c, r, json_object_get(r->detail, "checkpoint"));
+    token_key_take(c, r, checkpoint);
+    birth_check(c, r, "checkpoint", json_object_get(checkpoint, "birth"), "CKM_EDDSA");
     decision_policy_blob(c, r, s->policy);
 }
 
@@ -63,6 +66,7 @@ static void on_policy(struct check *c, const struct record *r)
         (void)blob_check(c, r, hash, NULL);
     copy(c->state.policy, sizeof c->state.policy, hash);
     decision_policy(c, r, read ? buf_span(&body) : span_of(NULL, 0));
+    applier_check(c, r);
 }
 
 /* A person with the rights of the service decided so; whoever reads the log should know. */
@@ -125,7 +129,12 @@ static void on_reconcile(struct check *c, const struct record *r)
         report_note(c->report, "record %llu: the token did not hold %zu of its keys as they were recorded", (unsigned long long)r->seq, bad);
 }
 
-/* A clean stop, a start, counts: nothing to check beyond their members. */
+static void on_start(struct check *c, const struct record *r)
+{
+    c->state.started = r->time;
+}
+
+/* A clean stop, counts: nothing to check beyond their members. */
 static void on_nothing(struct check *c, const struct record *r)
 {
     (void)c;
@@ -140,7 +149,7 @@ static const struct {
     [EVENT_LOG_GENESIS] = {SYSTEM, on_genesis},
     [EVENT_LOG_RECOVERED] = {SYSTEM, torn_check},
     [EVENT_LOG_SNAPSHOT] = {SYSTEM, on_snapshot},
-    [EVENT_DAEMON_START] = {SYSTEM, on_nothing},
+    [EVENT_DAEMON_START] = {SYSTEM, on_start},
     [EVENT_DAEMON_STOP] = {SYSTEM, on_nothing},
     [EVENT_DAEMON_CHILD] = {SYSTEM, on_nothing},
     [EVENT_ANCHOR_RESET] = {SYSTEM, on_reset},

@@ -10,6 +10,20 @@
 
 #define DER_MAX (128u << 10)
 
+/* Acts with a certificate of its own that is not over; or, under a name of another CA, with any that is nobody's. */
+static void check_cred(struct check *c, const struct record *r, const struct identity *i, const char *cred)
+{
+    const struct cert *cert = identity_cert(i, cred);
+    const struct identity *owner = state_owner(&c->state, cred);
+
+    if (cert && cert->not_after < r->time)
+        (void)check_fail(c, r, FINDING_INVALID, "the certificate of identity %.64s had expired", i->name);
+    else if (!cert && owner)
+        (void)check_lacks(c, r, "the certificate belongs to identity %.64s, not to %.64s", owner->name, i->name);
+    else if (!cert && !i->n_san)
+        (void)check_lacks(c, r, "the certificate does not belong to identity %.64s", i->name);
+}
+
 const struct identity *actor_check(struct check *c, const struct record *r)
 {
     const json_t *actor = json_object_get(r->json, "actor");
@@ -26,9 +40,21 @@ const struct identity *actor_check(struct check *c, const struct record *r)
     }
     if (strcmp(i->kind, text_of(actor, "kind")) || strcmp(text_of(actor, "method"), "mtls"))
         (void)check_fail(c, r, FINDING_INVALID, "identity %.64s is of kind %.16s", name, i->kind);
-    if (!i->by_san && !identity_has_cert(i, text_of(actor, "cred")))
-        (void)check_lacks(c, r, "the certificate does not belong to identity %.64s", name);
+    check_cred(c, r, i, text_of(actor, "cred"));
     return i;
+}
+
+void credentials_take(struct check *c, const struct record *r, struct identity *i)
+{
+    for (size_t n = 0; n < i->n_cert; n++) {
+        const char *sha256 = i->cert[n].sha256;
+        const struct identity *owner = state_owner(&c->state, sha256);
+
+        if (owner && owner != i)
+            (void)check_fail(c, r, FINDING_INVALID, "the certificate belongs to identity %.64s", owner->name);
+        else if (state_own(&c->state, sha256, i))
+            (void)check_fail(c, r, FINDING_INVALID, "memory is out");
+    }
 }
 
 /* One credential against the bytes it was made of. */
@@ -50,7 +76,15 @@ static int check_certificate(struct check *c, const struct record *r, const json
     return 0;
 }
 
-int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential)
+static bool is_client(struct span der)
+{
+    struct cert_facts f;
+    struct err e = {0};
+
+    return !cert_facts(der, &f, &e) && f.client_auth && !f.is_ca;
+}
+
+int issued_check(struct check *c, const struct record *r, const char *pem, const json_t *credential, const char *name)
 {
     const char *b64 = text_of(r->detail, "certificate_b64");
     BUF_AUTO der = BUF_INIT(DER_MAX), csr = BUF_INIT(DER_MAX), asked = BUF_INIT(DER_MAX), given = BUF_INIT(DER_MAX);
@@ -61,8 +95,14 @@ int issued_check(struct check *c, const struct record *r, const char *pem, const
     if (pem && (pem_to_der(span_str(pem), "CERTIFICATE REQUEST", &csr, &e) || csr_check(buf_span(&csr), &asked, &e) ||
                 !span_eq(buf_span(&asked), buf_span(&given))))
         return check_fail(c, r, FINDING_INVALID, "the certificate was issued for another key than the signed request holds");
+    if (!is_client(buf_span(&der)))
+        return check_fail(c, r, FINDING_INVALID, "the issued certificate is no certificate of a client");
     if (!ca_issued(c, buf_span(&der)))
         return check_fail(c, r, FINDING_SIGNATURE, "the certificate was not issued by a CA that the log names");
+    if (!cert_is_named(buf_span(&der), name))
+        return check_fail(c, r, FINDING_INVALID, "the issued certificate names another identity than %.64s", name);
+    if (state_take(&c->state.issued, text_of(credential, "cert_sha256")))
+        return check_fail(c, r, FINDING_INVALID, "that certificate was issued before");
     return check_certificate(c, r, credential, buf_span(&der), true);
 }
 
@@ -73,12 +113,14 @@ static int by_certificate(struct check *c, const struct record *r, const json_t 
 
     if (pem_to_der(span_str(text_of(body, "certificate")), "CERTIFICATE", &der, &e))
         return check_fail(c, r, FINDING_INVALID, "the certificate in the signed request cannot be read");
+    if (!is_client(buf_span(&der)))
+        return check_fail(c, r, FINDING_INVALID, "the certificate in the signed request is no certificate of a client");
     return check_certificate(c, r, credential, buf_span(&der), false);
 }
 
 static int by_name(struct check *c, const struct record *r, const json_t *body, const json_t *credential, const char *kind)
 {
-    BUF_AUTO der = BUF_INIT(DER_MAX), spki = BUF_INIT(DER_MAX), recorded = BUF_INIT(DER_MAX);
+    BUF_AUTO der = BUF_INIT(DER_MAX), spki = BUF_INIT(DER_MAX), recorded = BUF_INIT(DER_MAX), id = BUF_INIT(DER_MAX);
     const char *b64 = text_of(credential, "ca_spki_b64");
     char hash[SHA256_HEX];
     struct err e = {0};
@@ -90,7 +132,8 @@ static int by_name(struct check *c, const struct record *r, const json_t *body, 
     if (strcmp(text_of(credential, "kind"), kind) || strcmp(text_of(credential, "value"), text_of(body, kind)) ||
         strcmp(text_of(credential, "ca_spki_sha256"), hash) || !span_eq(buf_span(&spki), buf_span(&recorded)))
         return check_fail(c, r, FINDING_INVALID, "the credential is not the name and CA of the signed request");
-    return 0;
+    buf_printf(&id, "%s\n%s\n%s", hash, kind, text_of(body, kind));
+    return state_take(&c->state.names, buf_str(&id)) ? check_fail(c, r, FINDING_INVALID, "that name under that CA belongs to an identity already") : 0;
 }
 
 static bool same_ssh(const json_t *asked, const json_t *recorded)
@@ -127,6 +170,19 @@ static bool only_known(const json_t *body)
     return n == json_object_size(body);
 }
 
+/* People have SSH keys, which are nobody else's, and names that begin with h-; others have neither. */
+static void check_kind(struct check *c, const struct record *r, const json_t *identity)
+{
+    const json_t *ssh = json_object_get(identity, "ssh");
+    bool human = !strcmp(text_of(identity, "kind"), "human"), handle = !strncmp(text_of(identity, "name"), "h-", 2);
+
+    if (human != handle || human != (json_array_size(ssh) > 0))
+        (void)check_fail(c, r, FINDING_INVALID, "name and SSH keys are not those of an identity of that kind");
+    for (size_t n = 0; n < json_array_size(ssh); n++)
+        if (map_get(&c->state.ssh, json_string_value(json_array_get(ssh, n))))
+            (void)check_fail(c, r, FINDING_INVALID, "an SSH key of it belongs to an identity already");
+}
+
 static void judge_create(struct check *c, const struct record *r, const json_t *body, const json_t *identity)
 {
     const json_t *creds = json_object_get(identity, "credentials"), *credential = json_array_get(creds, 0);
@@ -135,7 +191,7 @@ static void judge_create(struct check *c, const struct record *r, const json_t *
         !same_ssh(json_object_get(body, "ssh"), json_object_get(identity, "ssh")) || json_array_size(creds) != 1)
         (void)check_fail(c, r, FINDING_INVALID, "the signed request asks for another identity");
     else if (json_object_get(body, "csr"))
-        (void)issued_check(c, r, text_of(body, "csr"), credential);
+        (void)issued_check(c, r, text_of(body, "csr"), credential, text_of(identity, "name"));
     else if (json_object_get(r->detail, "certificate_b64"))
         (void)check_fail(c, r, FINDING_INVALID, "a certificate was issued that the signed request does not ask for");
     else if (json_object_get(body, "certificate"))
@@ -148,10 +204,15 @@ static void on_create(struct check *c, const struct record *r)
 {
     const json_t *identity = json_object_get(r->detail, "identity");
     JSON_AUTO *body = request_json(c, r, "POST", "/v1/identities");
+    struct identity *made;
 
     if (body)
         judge_create(c, r, body, identity);
-    if (!state_add_identity(&c->state, identity))
+    check_kind(c, r, identity);
+    made = state_add_identity(&c->state, identity);
+    if (made)
+        credentials_take(c, r, made);
+    else
         (void)check_fail(c, r, FINDING_INVALID, "there is an identity of that name already");
 }
 
@@ -174,6 +235,8 @@ static void on_switch(struct check *c, const struct record *r)
     if (i->enabled == enable)
         (void)check_lacks(c, r, "identity %.64s is %s already", name, enable ? "enabled" : "disabled");
     i->enabled = enable;
+    if (!enable && !strcmp(i->kind, "human"))
+        applier_check(c, r);
 }
 
 void identity_check(struct check *c, const struct record *r)

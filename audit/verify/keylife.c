@@ -6,6 +6,7 @@
 #include "base/timefmt.h"
 
 #define DELAY_HOURS 24            /* of a destruction that says nothing else, and the least */
+#define SETTLE_TIME (300 * TIME_SECOND) /* of the ten minutes after a start: the clock may be set back by less than five and that is no step */
 #define DELAY_MAX (8760u * 3600u) /* seconds */
 
 static const char *const LIVES[] = {
@@ -144,6 +145,8 @@ void erase_check(struct check *c, const struct record *r)
             (void)check_lacks(c, r, "key %.64s is %s at that point of the log, or its removal has begun already", k->name, LIVES[k->life]);
         else if (k->due > r->time || c->state.time_step)
             (void)check_fail(c, r, FINDING_INVALID, "key %.64s is removed before that is due, or while a step of the clock is unconfirmed", k->name);
+        else if (strcmp(c->state.mode, "dev") && r->time - c->state.started < SETTLE_TIME)
+            (void)check_fail(c, r, FINDING_INVALID, "the removal of key %.64s begins right after a start, before the clock can have been put right", k->name);
         k->erase_seq = r->seq;
     } else if (k->life != LIFE_DESTROYING || !k->erase_seq || k->erase_seq != count_of(r->json, "intent_seq")) {
         (void)check_lacks(c, r, "intent_seq names no removal of key %.64s that has begun and not ended", k->name);

@@ -54,6 +54,17 @@ static struct key *end_intent(struct check *c, const struct record *r)
     return k;
 }
 
+static const char *mechanism_of(const struct key *k)
+{
+    const struct scheme *s = scheme_find(k->algorithm, k->scheme);
+
+    if (!s)
+        return "one of an unknown scheme";
+    if (s->ecdsa)
+        return "CKM_ECDSA";
+    return !s->hash ? "CKM_EDDSA" : s->pkcs1 ? "CKM_RSA_PKCS" : "CKM_RSA_PKCS_PSS";
+}
+
 static void on_result(struct check *c, const struct record *r)
 {
     const char *spki = text_of(r->detail, "spki_b64");
@@ -67,10 +78,14 @@ static void on_result(struct check *c, const struct record *r)
         (void)check_fail(c, r, FINDING_INVALID, "the result is not what its intent was");
     if (strcmp(k->policy, text_of(r->json, "policy")) && strcmp(c->state.policy, text_of(r->json, "policy")))
         (void)check_fail(c, r, FINDING_INVALID, "policy is neither the one of the intent nor the one that holds");
+    if (strcmp(k->actor, text_of(json_object_get(r->json, "actor"), "name")) ||
+        (!strcmp(k->policy, text_of(r->json, "policy")) && strcmp(k->rule, text_of(r->json, "rule"))))
+        (void)check_fail(c, r, FINDING_INVALID, "actor or rule is not that of the intent");
     if (b64_decode(&k->spki, spki, strlen(spki)) || !spki_is(buf_span(&k->spki), k->algorithm))
         (void)check_fail(c, r, FINDING_INVALID, "spki_b64 is no public key of that algorithm");
     if (state_take(&c->state.public_keys, spki))
         (void)check_fail(c, r, FINDING_INVALID, "its public key is that of another key in the log: a key that was stopped would sign on under this name");
+    birth_check(c, r, k->name, json_object_get(r->detail, "birth"), mechanism_of(k));
     if (state_add_key(&c->state, k))
         (void)check_fail(c, r, FINDING_INVALID, "there is a key of that name and version already");
 }

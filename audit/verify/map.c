@@ -59,6 +59,14 @@ int map_put(struct map *m, const char *key, void *value)
     return 0;
 }
 
+int map_change(struct map *m, const char *key, void *value)
+{
+    if (!map_get(m, key))
+        return map_put(m, key, value);
+    slot_of(m, key)->value = value;
+    return 0;
+}
+
 void map_free(struct map *m, void (*free_value)(void *value))
 {
     for (size_t i = 0; i < m->size; i++) {

@@ -16,6 +16,8 @@ struct map {
 void *map_get(const struct map *m, const char *key);
 /* The key must be new. -1 when memory is out. */
 int map_put(struct map *m, const char *key, void *value) __attribute__((warn_unused_result));
+/* The same for a key that may be there: its value is forgotten. */
+int map_change(struct map *m, const char *key, void *value) __attribute__((warn_unused_result));
 /* free_value may be NULL. */
 void map_free(struct map *m, void (*free_value)(void *value));
 

@@ -14,12 +14,14 @@ void recover_check(struct check *c, const struct record *r)
     if (strcmp(text_of(identity, "kind"), "human") || json_array_size(creds) != 1 || !json_array_size(json_object_get(identity, "ssh")))
         (void)check_fail(c, r, FINDING_INVALID, "it makes no person with a certificate and an SSH key");
     else
-        (void)issued_check(c, r, NULL, json_array_get(creds, 0));
+        (void)issued_check(c, r, NULL, json_array_get(creds, 0), name);
     made = state_add_identity(&c->state, identity);
-    if (made)
+    if (made) {
         made->founder = true;
-    else
+        credentials_take(c, r, made);
+    } else {
         (void)check_fail(c, r, FINDING_INVALID, "there is an identity of that name already");
+    }
     if (!*policy)
         return;
     decision_policy_blob(c, r, policy);

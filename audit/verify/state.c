@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "audit/verify/canon.h"
+#include "base/timefmt.h"
 
 #define SPKI_MAX 8192
 
@@ -41,6 +42,8 @@ static void key_free(void *value)
     free(k->body_sha256);
     free(k->policy);
     free(k->idem);
+    free(k->rule);
+    free(k->actor);
     buf_free(&k->spki);
     pubkey_close(k->public);
     free(k);
@@ -52,8 +55,6 @@ static void identity_free(void *value)
 
     for (size_t n = 0; n < i->n_ssh; n++)
         free(i->ssh[n]);
-    for (size_t n = 0; n < i->n_cert; n++)
-        free(i->cert[n]);
     free(i->ssh);
     free(i->cert);
     free(i->name);
@@ -82,6 +83,10 @@ void state_free(struct state *s)
     map_free(&s->key_ids, NULL);
     map_free(&s->public_keys, NULL);
     map_free(&s->nonces, NULL);
+    map_free(&s->owners, NULL);
+    map_free(&s->ssh, NULL);
+    map_free(&s->names, NULL);
+    map_free(&s->issued, NULL);
     map_free(&s->identities, identity_free);
     map_free(&s->marks, mark_free);
     buf_free(&s->ca_spki);
@@ -119,9 +124,10 @@ struct key *state_add_intent(struct state *s, uint64_t seq, const json_t *record
     *k = (struct key){.name = copy_of(key, "name"), .version = count_of(key, "version"), .scheme = copy_of(record, "scheme"),
                       .purpose = copy_of(record, "purpose"), .algorithm = copy_of(detail, "algorithm"), .key_id = copy_of(detail, "key_id"),
                       .body_sha256 = copy_of(record, "body_sha256"), .policy = copy_of(record, "policy"), .idem = copy_of(record, "idem"),
+                      .rule = copy_of(record, "rule"), .actor = copy_of(json_object_get(record, "actor"), "name"),
                       .intent_seq = seq, .spki = BUF_INIT(SPKI_MAX)};
     number(id, seq);
-    if (!k->name || !k->scheme || !k->purpose || !k->algorithm || !k->key_id || !k->body_sha256 || !k->policy || !k->idem ||
+    if (!k->name || !k->scheme || !k->purpose || !k->algorithm || !k->key_id || !k->body_sha256 || !k->policy || !k->idem || !k->rule || !k->actor ||
         map_put(&s->intents, id, k)) {
         key_free(k);
         return NULL;
@@ -178,15 +184,18 @@ struct identity *state_add_identity(struct state *s, const json_t *identity)
     if (!i)
         return NULL;
     *i = (struct identity){.name = copy_of(identity, "name"), .kind = copy_of(identity, "kind"), .enabled = true};
-    for (size_t n = 0; n < json_array_size(ssh); n++)
-        failed |= add_text(&i->ssh, &i->n_ssh, json_string_value(json_array_get(ssh, n)));
+    for (size_t n = 0; n < json_array_size(ssh); n++) {
+        const char *key = json_string_value(json_array_get(ssh, n));
+
+        failed |= add_text(&i->ssh, &i->n_ssh, key) || (!map_get(&s->ssh, key) && state_take(&s->ssh, key));
+    }
     for (size_t n = 0; n < json_array_size(creds); n++) {
         const json_t *c = json_array_get(creds, n);
 
         if (strcmp(text_of(c, "kind"), "certificate"))
-            i->by_san = true;
+            i->n_san++;
         else
-            failed |= add_text(&i->cert, &i->n_cert, text_of(c, "cert_sha256"));
+            failed |= identity_add_cert(i, c);
     }
     if (!failed && i->name && i->kind && !state_identity(s, i->name) && !map_put(&s->identities, i->name, i))
         return i;
@@ -207,25 +216,53 @@ bool identity_has_ssh(const struct identity *i, const char *key)
     return has_text(i->ssh, i->n_ssh, key);
 }
 
-bool identity_has_cert(const struct identity *i, const char *sha256)
-{
-    return has_text(i->cert, i->n_cert, sha256);
-}
-
-int identity_add_cert(struct identity *i, const char *sha256)
-{
-    return add_text(&i->cert, &i->n_cert, sha256);
-}
-
-int identity_drop_cert(struct identity *i, const char *sha256)
+const struct cert *identity_cert(const struct identity *i, const char *sha256)
 {
     for (size_t n = 0; n < i->n_cert; n++)
-        if (!strcmp(i->cert[n], sha256)) {
-            free(i->cert[n]);
-            i->cert[n] = i->cert[--i->n_cert];
-            return 0;
-        }
-    return -1;
+        if (!strcmp(i->cert[n].sha256, sha256))
+            return &i->cert[n];
+    return NULL;
+}
+
+static void copy_hash(char out[static SHA256_HEX], const char *text)
+{
+    size_t n = strnlen(text, SHA256_HEX - 1);
+
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
+int identity_add_cert(struct identity *i, const json_t *credential)
+{
+    struct cert *more = realloc(i->cert, (i->n_cert + 1) * sizeof *more);
+
+    if (!more)
+        return -1;
+    i->cert = more;
+    more[i->n_cert] = (struct cert){.issued = json_is_true(json_object_get(credential, "issued"))};
+    copy_hash(more[i->n_cert].sha256, text_of(credential, "cert_sha256"));
+    copy_hash(more[i->n_cert].spki_sha256, text_of(credential, "spki_sha256"));
+    if (time_parse(text_of(credential, "not_after"), &more[i->n_cert].not_after))
+        more[i->n_cert].not_after = 0;
+    i->n_cert++;
+    return 0;
+}
+
+void identity_drop_cert(struct identity *i, const struct cert *cert)
+{
+    i->cert[cert - i->cert] = i->cert[--i->n_cert];
+}
+
+const struct identity *state_owner(const struct state *s, const char *sha256)
+{
+    const struct identity *i = map_get(&s->owners, sha256);
+
+    return i && identity_cert(i, sha256) ? i : NULL;
+}
+
+int state_own(struct state *s, const char *sha256, struct identity *i)
+{
+    return map_change(&s->owners, sha256, i);
 }
 
 struct mark *state_mark(struct state *s, const char *app, const char *channel)

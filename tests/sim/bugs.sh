@@ -55,9 +55,9 @@ token='kmsd/settings'
 for file in kmsd/token/*.c; do # all but the programs' own beginnings and the file with the bug
     case $file in */main.c | */lane.c | */verbs.c | */sign.c) ;; *) token="$token ${file%.c}" ;; esac
 done
-bugs='torn-tail-trusted|audit/logdir.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
-line-without-end-taken|audit/logdir.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
-damage-taken-for-torn|audit/logdir.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
+bugs='torn-tail-trusted|audit/logread.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
+line-without-end-taken|audit/logread.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
+damage-taken-for-torn|audit/logread.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
 handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^int key_resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/'
 while IFS='|' read -r name file test objects edit; do
     total=$((total + 1))

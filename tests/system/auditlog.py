@@ -41,7 +41,9 @@ def run(*argv, data=None, **kw):
     return subprocess.run(argv, input=data, check=True, capture_output=True, **kw).stdout
 
 
-BIRTH = {"allowed_mechanisms": ["CKM_ECDSA"], "mechanism_generate": "CKM_EC_KEY_PAIR_GEN", "not_enforced": [], "probe": "ok", "sign": True,
+BIRTH = {"allowed_mechanisms": ["CKM_ECDSA"], "mechanism_generate": "CKM_EC_KEY_PAIR_GEN", "not_enforced": [], "probe": "ok", "always_sensitive": True,
+         "copyable": False, "decrypt": False, "derive": False, "extractable": False, "local": True, "modifiable": False, "never_extractable": True,
+         "private": True, "sensitive": True, "sign": True, "sign_recover": False, "unwrap": False,
          "token": {"firmware": "2.6", "label": "keys", "manufacturer": "maker", "model": "model", "module": "/usr/lib/module.so", "module_sha256": "44" * 32,
                    "serial": "0123"}}
 
@@ -66,14 +68,40 @@ class Keys:
         with open(self.path("client.cnf"), "w") as f:
             f.write("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n")
         run("openssl", "req", "-x509", "-new", "-key", self.path("ca.key"), "-subj", "/CN=ca", "-days", "3000", "-out", self.path("ca.pem"))
-        run("openssl", "req", "-new", "-key", self.path("job.key"), "-subj", "/CN=ci-issued", "-out", self.path("job.csr"))
-        run("openssl", "x509", "-req", "-in", self.path("job.csr"), "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-CAcreateserial",
-            "-days", "300", "-extfile", self.path("client.cnf"), "-out", self.path("job.pem"))
-        self.ca_pem, self.job_csr, self.job_pem = (open(self.path(n)).read() for n in ("ca.pem", "job.csr", "job.pem"))
-        self.ca_der, self.job_der = (run("openssl", "x509", "-in", self.path(n), "-outform", "DER") for n in ("ca.pem", "job.pem"))
-        end = run("openssl", "x509", "-in", self.path("job.pem"), "-noout", "-enddate", "-dateopt", "iso_8601").decode()
-        self.job_not_after = end.strip().split("=")[1].replace(" ", "T").replace("Z", ".000000Z")
-        self.job_spki = run("openssl", "pkey", "-in", self.path("job.key"), "-pubout", "-outform", "DER")
+        self.ca_pem = open(self.path("ca.pem")).read()
+        self.ca_der = run("openssl", "x509", "-in", self.path("ca.pem"), "-outform", "DER")
+        self.ca_not_after = self._end(self.path("ca.pem"))
+        self.cert = {}
+        for name, key, subject in (("job", "job", "ci-issued"), ("again", "job", "ci-issued"), ("third", "job", "ci-issued"),
+                                   ("stolen", "spare", "ci-issued"), ("named", "spare", "somebody"), ("person", "spare", "")):
+            self._issue(name, key, subject)
+        self.job_csr, self.job_der = self.cert["job"]["csr"], self.cert["job"]["der"]
+
+    def _issue(self, name, key, subject):
+        """A certificate of the CA: its signing request, its bytes, and the credential that it makes."""
+        csr, pem = self.path(name + ".csr"), self.path(name + ".pem")
+        run("openssl", "req", "-new", "-key", self.path(key + ".key"), "-subj", "/CN=" + subject if subject else "/", "-out", csr)
+        run("openssl", "x509", "-req", "-in", csr, "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-CAcreateserial",
+            "-days", "1200", "-extfile", self.path("client.cnf"), "-out", pem)
+        der = run("openssl", "x509", "-in", pem, "-outform", "DER")
+        spki = run("openssl", "pkey", "-in", self.path(key + ".key"), "-pubout", "-outform", "DER")
+        self.cert[name] = {"csr": open(csr).read(), "der": der, "credential": {
+            "kind": "certificate", "cert_sha256": sha256(der), "spki_sha256": sha256(spki),
+            "not_after": self._end(pem), "issued": True}}
+
+    def _end(self, pem):
+        end = run("openssl", "x509", "-in", pem, "-noout", "-enddate", "-dateopt", "iso_8601").decode()
+        return end.strip().split("=")[1].replace(" ", "T").replace("Z", ".000000Z")
+
+    def pem(self, name):
+        return open(self.path(name + ".pem")).read()
+
+    def bound(self, name):
+        """The credential that a certificate makes that the service did not issue."""
+        if name == "ca":
+            return dict(self.cert["job"]["credential"], issued=False, cert_sha256=sha256(self.ca_der), spki_sha256=sha256(self.spki["ca"]),
+                        not_after=self.ca_not_after)
+        return dict(self.cert[name]["credential"], issued=False)
 
     def sign(self, key, data):
         return run("openssl", "dgst", "-sha256", "-sign", self.path(key + ".key"), data=data)
@@ -128,8 +156,8 @@ class Log:
     ADMIN = {"name": "h-00112233445566aa", "kind": "human", "cred": "ad" * 32, "method": "mtls"}
     CI = {"name": "ci-issued", "kind": "ci", "method": "mtls"}
 
-    def ci(self):
-        return dict(self.CI, cred=sha256(self.keys.job_der))
+    def ci(self, cert="job"):
+        return dict(self.CI, cred=sha256(self.keys.cert[cert]["der"]))
 
     def genesis(self):
         k = self.keys
@@ -139,7 +167,7 @@ class Log:
              "not_after": "2030-01-01T00:00:00.000000Z", "issued": False}]}
         return self.add("log.genesis", "ok", self.SYSTEM, policy=self.policy, detail={
             "ca": {"birth": BIRTH, "cert_b64": b64(k.ca_der), "key_id": "ca" * 16, "spki_b64": b64(k.spki["ca"])},
-            "checkpoint": {"birth": dict(BIRTH, local=True, adds_digest_info=False), "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
+            "checkpoint": {"birth": dict(BIRTH, allowed_mechanisms=["CKM_EDDSA"]), "key_id": "cc" * 16, "spki_b64": b64(k.spki["other"])},
             "format": 1, "identities": [admin], "instance": INSTANCE, "mode": "dev", "origin": "dev.example"})
 
     def start(self):
@@ -164,15 +192,25 @@ class Log:
     def identity_issued(self, **how):
         k = self.keys
         body = canonical({"name": "ci-issued", "kind": "ci", "csr": k.job_csr, "days": 300})
-        cred = {"kind": "certificate", "cert_sha256": sha256(k.job_der), "spki_sha256": sha256(k.job_spki),
-                "not_after": k.job_not_after, "issued": True}
+        cred = k.cert["job"]["credential"]
         return self.person("identity.create", "POST", "/v1/identities", body, members={"detail": {
             "certificate_b64": b64(k.job_der), "identity": {"name": "ci-issued", "kind": "ci", "ssh": [], "credentials": [cred]}}}, **how)
 
-    def identity_named(self, name="ci-spiffe"):
+    def renewed(self, cert, person=False, dropped=(), actor=None, name="ci-issued"):
+        """Another certificate for an identity, asked for by its job or by a person; it takes the place of those that are dropped."""
         k = self.keys
-        body = canonical({"name": name, "kind": "ci", "spiffe": "spiffe://example/ci", "ca": k.ca_pem})
-        cred = {"kind": "spiffe", "value": "spiffe://example/ci", "ca_spki_sha256": sha256(k.spki["ca"]), "ca_spki_b64": b64(k.spki["ca"])}
+        detail = {"certificate_b64": b64(k.cert[cert]["der"]), "credential": k.cert[cert]["credential"], "name": name,
+                  "dropped": [sha256(k.cert[one]["der"]) for one in dropped]}
+        if person:
+            return self.person("identity.renew", "POST", "/v1/identities/%s/credentials" % name, canonical({"csr": k.cert[cert]["csr"]}),
+                               members={"detail": detail})
+        return self.add("identity.renew", "ok", actor or self.ci(), src="192.0.2.9", rule="ci/sign", policy=self.policy, body_sha256="99" * 32,
+                        detail=detail)
+
+    def identity_named(self, name="ci-spiffe", value="spiffe://example/ci"):
+        k = self.keys
+        body = canonical({"name": name, "kind": "ci", "spiffe": value, "ca": k.ca_pem})
+        cred = {"kind": "spiffe", "value": value, "ca_spki_sha256": sha256(k.spki["ca"]), "ca_spki_b64": b64(k.spki["ca"])}
         return self.person("identity.create", "POST", "/v1/identities", body,
                            members={"detail": {"identity": {"name": name, "kind": "ci", "ssh": [], "credentials": [cred]}}})
 
@@ -242,9 +280,9 @@ class Log:
         return canonical({"_type": "https://in-toto.io/Statement/v1", "predicate": predicate, "predicateType": "https://kmsd.dev/release/v1",
                           "subject": [{"digest": {"sha256": record["digest"]["hex"]}, "name": d["name"]}]})
 
-    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", issued=None, **members):
+    def sign(self, version, name="shop.zip", content=b"app", key="release", head=None, channel="stable", issued=None, cert="job", actor=None, **members):
         head = (len(self.lines) - 1) if head is None else head
-        record = self.add("sign.release", "ok", self.ci(), src="192.0.2.9", key={"name": "release", "version": 1}, rule="ci/sign", policy=self.policy,
+        record = self.add("sign.release", "ok", actor or self.ci(cert), src="192.0.2.9", key={"name": "release", "version": 1}, rule="ci/sign", policy=self.policy,
                           artifact={"app": "Shop", "channel": channel, "version": version}, digest={"alg": "sha256", "hex": sha256(content)},
                           scheme="statement", body_sha256="99" * 32, **members)
         record["detail"] = {"environment": "development", "issued": issued or record["time"], "log_head": {"seq": head, "hash": self.hash(head)}, "name": name,

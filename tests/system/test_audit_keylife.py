@@ -180,3 +180,21 @@ def test_a_removal_by_somebody(log, tmp_path):  # noqa: F811
     record["req"] = "ab" * 16
     log.lines[-1] = auditlog.canonical(record)
     assert found(log, tmp_path) == [("invalid", record["seq"], record["seq"])]
+
+
+@pytest.mark.parametrize("minutes, sound", [(4, False), (12, True)])
+def test_a_removal_right_after_a_start(keys, tmp_path, minutes, sound):  # noqa: F811
+    """Outside development a start waits ten minutes, of which a step of the clock that is too small to be one may hide five."""
+    log = auditlog.Log(keys)  # noqa: F811
+    log.genesis()
+    log.records[0]["detail"]["mode"] = "production"
+    log.rechain(0)
+    log.key_result(log.key_intent("release", "01" * 16), keys.spki["release"])
+    log.life("suspend", "suspended")
+    log.life("destroy", "destroying", delay=DAY)
+    log.start()
+    log.records[-1]["time"] = "2026-03-06T08:00:00.000000Z"
+    at = log.erase()["seq"]
+    log.records[-1]["time"] = "2026-03-06T08:%02d:00.000000Z" % minutes
+    log.rechain(1)
+    assert found(log, tmp_path) == ([] if sound else [("invalid", at, at)])

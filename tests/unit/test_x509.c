@@ -24,6 +24,21 @@ static void load(const char *name, const char *label, struct buf *der)
     assert_int_equal(pem_to_der(buf_span(&pem), label, der, NULL), 0);
 }
 
+static void names_of_subjects(void **state)
+{
+    BUF_AUTO der = BUF_INIT(4096), der2 = BUF_INIT(4096);
+
+    (void)state;
+    load("leaf.pem", "CERTIFICATE", &der);
+    load("ca.pem", "CERTIFICATE", &der2);
+    assert_true(cert_is_named(buf_span(&der), "p256"));
+    assert_false(cert_is_named(buf_span(&der), "p25"));
+    assert_false(cert_is_named(buf_span(&der), "p2567"));
+    assert_false(cert_is_named(buf_span(&der), ""));
+    assert_true(cert_is_named(buf_span(&der2), "ca"));
+    assert_false(cert_is_named(span_of(der.data, der.len - 1), "p256"));
+}
+
 static void facts_of_a_leaf(void **state)
 {
     BUF_AUTO der = BUF_INIT(4096), spki = BUF_INIT(4096), pub = BUF_INIT(4096);
@@ -174,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_of_a_leaf),
+        cmocka_unit_test(names_of_subjects),
         cmocka_unit_test(purposes),
         cmocka_unit_test(refuses_what_is_not_one_der_certificate),
         cmocka_unit_test(signed_by),
