@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "audit/anchor.h"
+#include "audit/logsegments.h"
 #include "audit/record.h"
 
 #define SEGMENT_BYTES_MAX (64u << 20) /* a new segment begins with the group after this */
@@ -30,8 +31,6 @@ struct log_reader {
     bool look_only;                   /* a torn tail is described and left where it is */
 };
 
-#define SEGMENT_NAME 26 /* 20 digits ".jsonl" */
-bool logdir_is_segment(const char *name);
 /* A place between two records. */
 struct log_place {
     char segment[SEGMENT_NAME + 1]; /* where the record before it stands */

@@ -1,10 +1,8 @@
 /* Looks into a log from its end. */
 #include "audit/logscan.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,37 +12,18 @@
 
 struct listing {
     const char *dir;
-    struct dirent **names;
-    int n;
+    struct log_segments all;
 };
-
-static int only_segments(const struct dirent *d)
-{
-    return logdir_is_segment(d->d_name);
-}
 
 static int list(struct listing *l, const char *dir, struct err *e)
 {
-    *l = (struct listing){.dir = dir};
-    l->n = scandir(dir, &l->names, only_segments, alphasort);
-    return l->n < 0 ? err_errno(e, ERR_LOG_UNAVAILABLE, errno, "the log directory %s", dir) : 0;
-}
-
-static void list_free(struct listing *l)
-{
-    for (int i = 0; i < l->n; i++)
-        free(l->names[i]);
-    free(l->names);
+    l->dir = dir;
+    return segments_list(dir, &l->all, e);
 }
 
 static uint64_t first_seq(const struct listing *l, int i)
 {
-    const char *digits = l->names[i]->d_name;
-    uint64_t seq = 0;
-
-    for (int n = 0; n < 20; n++)
-        seq = seq * 10 + (uint64_t)(digits[n] - '0');
-    return seq;
+    return segment_first(l->all.entry[i]->d_name);
 }
 
 static void unmap(struct span *s)
@@ -56,7 +35,7 @@ static void unmap(struct span *s)
 
 static int map(const struct listing *l, int i, struct span *out, struct err *e)
 {
-    const char *name = l->names[i]->d_name;
+    const char *name = l->all.entry[i]->d_name;
     char path[PATH_MAX];
     struct stat st;
     void *data = MAP_FAILED;
@@ -131,13 +110,13 @@ int logscan_back(const char *dir, const char *event, bool (*each)(void *ctx, con
     if (list(&l, dir, e))
         return -1;
     failed = buf_ok(&needle);
-    for (int i = l.n; i-- > 0 && go_on && !failed;) {
+    for (int i = l.all.n; i-- > 0 && go_on && !failed;) {
         MAP_AUTO text = {0};
 
         failed = map(&l, i, &text, e);
         go_on = !failed && scan_segment(text, buf_span(&needle), each, ctx);
     }
-    list_free(&l);
+    segments_free(&l.all);
     return failed;
 }
 
@@ -166,7 +145,7 @@ static int find_line(struct span text, uint64_t seq, struct span *line, struct e
 /* The segment that record seq must be in. */
 static int find_segment(const struct listing *l, uint64_t seq, struct err *e)
 {
-    int i = l->n - 1;
+    int i = l->all.n - 1;
 
     while (i >= 0 && first_seq(l, i) > seq)
         i--;
@@ -181,7 +160,7 @@ static int seek(const struct listing *l, uint64_t seq, struct log_place *out, st
 
     if (i < 0 || map(l, i, &text, e) || find_line(text, seq - 1, &line, e))
         return -1;
-    memcpy(out->segment, l->names[i]->d_name, sizeof out->segment);
+    memcpy(out->segment, l->all.entry[i]->d_name, sizeof out->segment);
     out->offset = (size_t)(line.data - text.data) + line.len + 1;
     out->next = seq;
     sha256_hex(line.data, line.len, out->prev);
@@ -208,7 +187,7 @@ int logscan_line(const char *dir, uint64_t seq, struct buf *out, struct err *e)
     if (list(&l, dir, e))
         return -1;
     failed = copy_line(&l, seq, out, e);
-    list_free(&l);
+    segments_free(&l.all);
     return failed;
 }
 
@@ -220,7 +199,7 @@ int logscan_seek(const char *dir, uint64_t seq, struct log_place *out, struct er
     if (list(&l, dir, e))
         return -1;
     failed = seek(&l, seq, out, e);
-    list_free(&l);
+    segments_free(&l.all);
     return failed;
 }
 
@@ -257,16 +236,16 @@ static int join(const struct listing *l, const struct log_place *upto, struct er
 
     memset(prev, '0', SHA256_HEX - 1);
     prev[SHA256_HEX - 1] = '\0';
-    if (!l->n || first_seq(l, 0))
+    if (!l->all.n || first_seq(l, 0))
         return err_set(e, ERR_LOG_UNAVAILABLE, "the first segment is missing");
-    for (int i = 0; i < l->n; i++) {
-        bool last = !strcmp(l->names[i]->d_name, upto->segment);
+    for (int i = 0; i < l->all.n; i++) {
+        bool last = !strcmp(l->all.entry[i]->d_name, upto->segment);
         MAP_AUTO text = {0};
 
         if (map(l, i, &text, e))
             return -1;
-        if (first_record(text, first_seq(l, i), prev, e) || (!last && last_record(text, i + 1 < l->n ? first_seq(l, i + 1) - 1 : 0, prev, e)))
-            return err_context(e, "segment %s", l->names[i]->d_name);
+        if (first_record(text, first_seq(l, i), prev, e) || (!last && last_record(text, i + 1 < l->all.n ? first_seq(l, i + 1) - 1 : 0, prev, e)))
+            return err_context(e, "segment %s", l->all.entry[i]->d_name);
         if (last)
             return 0;
     }
@@ -281,6 +260,6 @@ int logscan_join(const char *dir, const struct log_place *upto, struct err *e)
     if (list(&l, dir, e))
         return -1;
     failed = join(&l, upto, e);
-    list_free(&l);
+    segments_free(&l.all);
     return failed;
 }

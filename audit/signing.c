@@ -1,6 +1,7 @@
 /* Writes the record of a signature in canonical form. Whoever seals the line checks that it is. */
 #include "audit/signing.h"
 
+#include "audit/statement.h"
 #include "base/timefmt.h"
 
 #define LINE_ROOM 1600 /* holds most of them */
@@ -72,4 +73,27 @@ void signing_put(const struct signing *s, const struct chain *c, int64_t now_us,
     put_optional(out, ",\"src\":", s->src);
     put(out, ",\"time\":", time);
     buf_puts(out, ",\"v\":1}");
+}
+
+void signing_statement(const struct signing *s, const char *instance, struct buf *out)
+{
+    buf_expect(out, LINE_ROOM);
+    put(out, STATEMENT_HEAD "{\"app\":", s->app);
+    put(out, ",\"channel\":", s->channel);
+    put(out, ",\"environment\":", s->environment);
+    put(out, ",\"instance\":", instance);
+    put(out, ",\"issued\":", s->issued);
+    put(out, ",\"key\":{\"name\":", s->key);
+    put_number(out, ",\"version\":", s->key_version);
+    put(out, "},\"log_head\":{\"hash\":", s->head_hash);
+    put_number(out, ",\"seq\":", s->head_seq);
+    put(out, "},\"name\":", s->name);
+    put(out, ",\"request_id\":", s->req);
+    if (s->size >= 0)
+        put_number(out, ",\"size\":", (uint64_t)s->size);
+    put_optional(out, ",\"source_claimed\":", s->source_claimed);
+    put(out, ",\"version\":", s->version);
+    put(out, "}" STATEMENT_SUBJECT, s->digest);
+    put(out, "},\"name\":", s->name);
+    buf_puts(out, "}]}");
 }

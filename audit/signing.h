@@ -21,4 +21,7 @@ struct signing {
 /* Appends its line without LF, as the record that comes next. Moves no chain; fails the buffer on what is not UTF-8. */
 void signing_put(const struct signing *s, const struct chain *c, int64_t now_us, const char *boot, struct buf *out);
 
+/* Appends the payload of the statement that is to be signed, before there is a record: what statement_payload will make of that. */
+void signing_statement(const struct signing *s, const char *instance, struct buf *out);
+
 #endif

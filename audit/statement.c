@@ -48,9 +48,9 @@ static void put_predicate(struct buf *out, const struct record_line *record, con
 int statement_payload(const struct record_line *record, const char *instance, struct buf *out, struct err *e)
 {
     buf_expect(out, STATEMENT_ROOM);
-    buf_puts(out, "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicate\":");
+    buf_puts(out, STATEMENT_HEAD);
     put_predicate(out, record, instance);
-    buf_puts(out, ",\"predicateType\":\"" STATEMENT_PREDICATE "\",\"subject\":[{\"digest\":{\"sha256\":");
+    buf_puts(out, STATEMENT_SUBJECT);
     put_text(out, record->member[LINE_DIGEST]);
     buf_puts(out, "},\"name\":");
     put_text(out, record->member[LINE_NAME]);

@@ -123,9 +123,10 @@ static int take_name(struct walk *w, struct level *l)
     const uint8_t *name = w->p;
     while (w->p < w->end && name_byte[*w->p])
         w->p++;
-    size_t len = (size_t)(w->p - name), common = len < l->name_len ? len : l->name_len;
-    int order = common ? memcmp(l->name, name, common) : -1;
-    if (len == 0 || order > 0 || (order == 0 && l->name_len >= len))
+    size_t len = (size_t)(w->p - name), same = 0;
+    while (same < len && same < l->name_len && name[same] == l->name[same])
+        same++;
+    if (same == len || (same < l->name_len && name[same] < l->name[same]))
         return -1;
     l->name = name;
     l->name_len = len;
@@ -223,11 +224,13 @@ static int path_order(const struct walk *w, const char *path)
 {
     for (size_t n = 0; n < w->depth; n++) {
         const struct level *l = &w->level[n];
-        int order = l->is_array ? -1 : strncmp((const char *)l->name, path, l->name_len);
+        size_t same = 0;
 
-        if (order)
-            return order;
-        path += l->name_len;
+        while (same < l->name_len && l->name[same] == (uint8_t)path[same])
+            same++;
+        if (l->is_array || same < l->name_len)
+            return l->is_array || l->name[same] < (uint8_t)path[same] ? -1 : 1;
+        path += same;
         if (n + 1 == w->depth || *path != '.')
             return *path ? -1 : n + 1 < w->depth;
         path++;

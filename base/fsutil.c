@@ -44,7 +44,7 @@ int file_read(const char *path, struct buf *out, struct err *e)
     return failed;
 }
 
-static int write_all(int fd, const void *data, size_t len)
+int fd_write(int fd, const void *data, size_t len)
 {
     const uint8_t *at = data;
 
@@ -87,7 +87,7 @@ static int write_fresh(const char *path, const void *data, size_t len, mode_t mo
     fd = open(buf_str(&fresh), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return err_errno(e, ERR_INTERNAL, errno, "%s", buf_str(&fresh));
-    if ((like && like->st_uid != geteuid() && fchown(fd, like->st_uid, like->st_gid)) || fchmod(fd, mode) || write_all(fd, data, len) || fsync(fd)) {
+    if ((like && like->st_uid != geteuid() && fchown(fd, like->st_uid, like->st_gid)) || fchmod(fd, mode) || fd_write(fd, data, len) || fsync(fd)) {
         saved = errno;
         close(fd);
         (void)unlink(buf_str(&fresh));

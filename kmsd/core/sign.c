@@ -75,45 +75,63 @@ static void fix_facts(const struct core *c, struct request *rq, const struct key
     memcpy(f->head_hash, c->durable_hash, sizeof f->head_hash);
 }
 
-/* The record as it would be if it came next; signature "" = it is not made yet. In c->line. */
-static int make_line(struct core *c, const struct request *rq, const char *signature, struct record_line *out, struct err *e)
+/* What the record will say, but for its place in the log. */
+static struct signing signing_of(const struct core *c, const struct request *rq, const char *signature)
 {
     const struct sign_request *s = &rq->sign;
     const struct signed_facts *f = &rq->facts;
-    const struct signing signing = {
+
+    return (struct signing){
         .actor = request_actor(rq), .req = rq->req, .src = rq->src, .idem = rq->idem, .body_sha256 = rq->body_sha256, .rule = rq->rule, .policy = rq->policy,
         .app = s->app, .channel = s->channel, .version = s->version, .name = s->name, .alg = s->alg, .digest = s->digest, .source_claimed = s->source,
         .size = s->size, .key = s->key, .scheme = f->scheme, .signature = signature, .key_version = f->key_version, .statement = f->statement,
         .environment = strcmp(c->state->mode, "dev") ? "production" : "development", .issued = f->issued, .head_hash = f->head_hash, .head_seq = f->head_seq,
     };
+}
 
+/* What the lane is given: a statement in its pre-authentication encoding, or a digest. */
+static int put_input(bool statement, const struct buf *payload, struct span digest, struct buf *out, struct err *e)
+{
+    uint8_t bytes[SCHEME_DIGEST_MAX];
+
+    if (statement) {
+        statement_pae(buf_span(payload), out);
+    } else {
+        if (digest.len / 2 > sizeof bytes || hex_decode((const char *)digest.data, digest.len, bytes, digest.len / 2))
+            return err_set(e, ERR_INTERNAL, "there is no digest to sign");
+        buf_put(out, bytes, digest.len / 2);
+    }
+    return buf_ok(payload) || buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement could not be built") : 0;
+}
+
+/* The line of the record alone must rebuild what was signed, byte for byte. payload: the statement that it stands for. */
+static int check_rebuilt(const struct core *c, const struct request *rq, const struct record_line *line, struct buf *payload, struct err *e)
+{
+    bool statement = record_line_is(line, LINE_EVENT, "sign.release");
+    BUF_AUTO again = BUF_INIT(INPUT_MAX);
+
+    if ((statement && statement_payload(line, c->state->instance, payload, e)) ||
+        put_input(statement, payload, record_line_string(line, LINE_DIGEST), &again, e))
+        return -1;
+    return span_eq(buf_span(&again), buf_span(&rq->input)) ? 0 : err_set(e, ERR_INTERNAL, "the record would not rebuild what was signed");
+}
+
+/* The line of the record as the next one, in c->line. */
+static int make_line(struct core *c, const struct request *rq, struct span signature, struct record_line *out, struct err *e)
+{
+    BUF_AUTO b64 = BUF_INIT(8192);
+    struct signing s;
+
+    b64_encode(&b64, signature.data, signature.len);
+    s = signing_of(c, rq, buf_str(&b64));
     buf_clear(&c->line);
-    signing_put(&signing, &c->state->chain, c->now, c->start.boot, &c->line);
+    signing_put(&s, &c->state->chain, c->now, c->start.boot, &c->line);
     return buf_ok(&c->line) ? err_set(e, ERR_INTERNAL, "the record does not fit a line of %d bytes", RECORD_LINE_MAX)
                             : record_line_read(buf_span(&c->line), out, e);
 }
 
-/* What the lane is given, as a function of the record: the statement in its pre-authentication encoding (payload then is the statement), or the digest. */
-static int input_of(const struct core *c, const struct record_line *record, struct buf *payload, struct buf *out, struct err *e)
-{
-    struct span digest = record_line_string(record, LINE_DIGEST);
-    uint8_t bytes[SCHEME_DIGEST_MAX];
-
-    if (!record_line_is(record, LINE_EVENT, "sign.release")) {
-        if (digest.len / 2 > sizeof bytes || hex_decode((const char *)digest.data, digest.len, bytes, digest.len / 2))
-            return err_set(e, ERR_INTERNAL, "the record holds no digest");
-        buf_put(out, bytes, digest.len / 2);
-    } else {
-        if (statement_payload(record, c->state->instance, payload, e))
-            return -1;
-        statement_pae(buf_span(payload), out);
-    }
-    return buf_ok(out) ? err_set(e, ERR_INTERNAL, "the statement could not be built") : 0;
-}
-
 static int record_signature(struct core *c, struct request *rq, const struct frame *result, struct record_line *line, struct buf *payload, struct err *e)
 {
-    BUF_AUTO b64 = BUF_INIT(8192), again = BUF_INIT(INPUT_MAX);
     const char *stored = NULL;
     int verdict;
 
@@ -122,12 +140,7 @@ static int record_signature(struct core *c, struct request *rq, const struct fra
     verdict = decide(c, rq, &stored, e);
     if (verdict)
         return verdict < 0 ? -1 : err_set(e, ERR_BUSY, "the same release was signed meanwhile; ask again for its signature");
-    b64_encode(&b64, result->field[TAG_OUTPUT].data, result->field[TAG_OUTPUT].len);
-    if (make_line(c, rq, buf_str(&b64), line, e) || input_of(c, line, payload, &again, e))
-        return -1;
-    if (!span_eq(buf_span(&again), buf_span(&rq->input)))
-        return err_set(e, ERR_INTERNAL, "the record would not rebuild what was signed");
-    return commit_signature(c, line, e);
+    return make_line(c, rq, result->field[TAG_OUTPUT], line, e) || check_rebuilt(c, rq, line, payload, e) ? -1 : commit_signature(c, line, e);
 }
 
 static void on_signed(struct core *c, struct request *rq, const struct frame *result, struct err *e)
@@ -153,13 +166,16 @@ static int still_wanted(struct core *c, struct request *rq, struct err *e)
 static int send_to_lane(struct core *c, struct request *rq, const struct key *k, struct err *e)
 {
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
-    struct record_line line;
+    struct signing s;
     struct lane_op *op;
 
     buf_free(&rq->input);
     rq->input = BUF_INIT(INPUT_MAX);
     fix_facts(c, rq, k);
-    if (make_line(c, rq, "", &line, e) || input_of(c, &line, &payload, &rq->input, e))
+    s = signing_of(c, rq, "");
+    if (s.statement)
+        signing_statement(&s, c->state->instance, &payload);
+    if (put_input(s.statement, &payload, span_str(s.digest), &rq->input, e))
         return -1;
     op = lane_op_key(lane_op_new(CHILD_LANE_SIGN, FRAME_SIGN, c->clock.boot + SIGN_TIME, 2, on_signed, rq), k, buf_span(&rq->input));
     if (!op)

@@ -1,10 +1,7 @@
 /* `kmsd-reader --rebuild`: makes the index anew while no reader runs, and says how far it is. */
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
-#include "audit/logdir.h"
+#include "audit/logsegments.h"
 #include "base/fsutil.h"
 #include "kmsd/reader/reader.h"
 
@@ -15,21 +12,6 @@ static bool go_on(void *ctx)
 {
     (void)ctx;
     return true;
-}
-
-/* Bytes of all segments, 0 = not to be had. */
-static uint64_t log_bytes(const char *dir)
-{
-    DIR *d = opendir(dir);
-    uint64_t sum = 0;
-    struct stat st;
-
-    for (const struct dirent *f; d && (f = readdir(d));)
-        if (logdir_is_segment(f->d_name) && !fstatat(dirfd(d), f->d_name, &st, AT_SYMLINK_NOFOLLOW))
-            sum += (uint64_t)st.st_size;
-    if (d)
-        (void)closedir(d);
-    return sum;
 }
 
 static void say(const struct tail *t, uint64_t all)
@@ -43,7 +25,7 @@ static void say(const struct tail *t, uint64_t all)
 static int build(const struct settings *s, struct tail *t, struct index *x, struct err *e)
 {
     int64_t begun = clock_boot_us(), said = begun;
-    uint64_t all = log_bytes(s->audit_dir);
+    uint64_t all = segments_bytes(s->audit_dir);
     int result;
 
     while ((result = fill_some(x, t, UINT64_MAX, BATCH, INT64_MAX, e)) > 0)

@@ -14,11 +14,10 @@
 
 static int segment_open(const char *dir, uint64_t segment)
 {
-    BUF_AUTO name = BUF_INIT(SEGMENT_NAME);
-    char path[PATH_MAX];
+    char path[PATH_MAX], name[SEGMENT_NAME + 1];
 
-    buf_printf(&name, "%020llu.jsonl", (unsigned long long)segment);
-    return path_join(path, sizeof path, dir, buf_str(&name)) ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    segment_name(segment, name);
+    return path_join(path, sizeof path, dir, name) ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
 void tail_start(struct tail *t, const char *dir)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fsutil.h"
+#include "kmsd/token/latch.h"
 #include "kmsd/token/p11.h"
 #include "kmsd/token/softhsmkeep.h"
 #include "kmsd/token/tokeninit.h"
@@ -47,19 +48,19 @@ static int resume(struct change *c, struct fault *f)
     struct stat st;
 
     if (lstat(c->pending, &st))
-        return errno == ENOENT ? 0 : fault_set(f, LANE_HUMAN, "%s: %s", c->pending, strerror(errno));
+        return errno == ENOENT ? 0 : fault_set(f, LANE_INPUT, "%s: %s", c->pending, strerror(errno));
     if (S_ISREG(st.st_mode) && st.st_size == PIN_LEN + 1) {
         if (secret_read_file(&c->new, c->pending, &e))
-            return fault_err(f, LANE_HUMAN, &e);
+            return fault_err(f, LANE_INPUT, &e);
         c->resumed = !same(&c->old, &c->new);
         if (c->resumed)
             return 0;
         secret_free(&c->new);
         if (c->credential)
-            return fault_set(f, LANE_HUMAN, "%s holds the PIN of the credential %s already: remove it, or name another file with --write", c->pending,
+            return fault_set(f, LANE_INPUT, "%s holds the PIN of the credential %s already: remove it, or name another file with --write", c->pending,
                              c->settings->pin_credential);
     } else if (c->credential) {
-        return fault_set(f, LANE_HUMAN, "%s is there and holds no PIN of an interrupted change: remove it, or name another file with --write", c->pending);
+        return fault_set(f, LANE_INPUT, "%s is there and holds no PIN of an interrupted change: remove it, or name another file with --write", c->pending);
     }
     return unlink(c->pending) ? fault_set(f, LANE_TOKEN, "%s: %s", c->pending, strerror(errno)) : 0;
 }
@@ -71,13 +72,13 @@ static int prepare(struct change *c, struct fault *f)
     struct err e = {0};
 
     if (c->credential ? secret_read_credential(&c->old, s->pin_credential, &e) : secret_read_file(&c->old, s->pin_file, &e))
-        return fault_err(f, LANE_HUMAN, &e);
+        return fault_err(f, LANE_INPUT, &e);
     if (resume(c, f))
         return -1;
     if (c->resumed)
         return 0;
     if (secret_random_text(&c->new, PIN_LEN, &e))
-        return fault_err(f, LANE_HUMAN, &e);
+        return fault_err(f, LANE_INPUT, &e);
     return pin_write(c->pending, &c->new, f) || sync_parent(c->pending, f) ? -1 : 0;
 }
 
@@ -98,20 +99,24 @@ static int set(struct change *c, struct fault *f)
 
     if (rv == CKR_OK || (rv == CKR_PIN_INCORRECT && c->resumed))
         rv = login(t, &c->new);
-    else if (!c->resumed && login(t, &c->old) == CKR_OK) {
+    else if (rv != CKR_PIN_INCORRECT && !c->resumed && login(t, &c->old) == CKR_OK) {
         (void)unlink(c->pending);
         fault_rv(f, rv, "C_SetPIN");
-        return fault_set(f, LANE_HUMAN, "token %s takes no other PIN; nothing was changed", settings_token_name(c->settings));
+        return fault_set(f, LANE_INPUT, "token %s takes no other PIN; nothing was changed", settings_token_name(c->settings));
     }
     if (rv == CKR_OK)
         return 0;
     fault_rv(f, rv, "C_SetPIN");
+    if (f->class != LANE_HUMAN)
+        return fault_set(f, f->class, "token %s failed while its PIN was changed, and which one it has is not known: run the command again",
+                         settings_token_name(c->settings));
     if (rv == CKR_PIN_INCORRECT && !c->resumed) {
         (void)unlink(c->pending);
-        return fault_set(f, LANE_HUMAN, "token %s refuses the PIN in %s; nothing was changed", settings_token_name(c->settings),
-                         settings_pin_place(c->settings));
+        return fault_set(f, LANE_HUMAN, "token %s refuses the PIN in %s; nothing was changed; put the right one there, then run kmsd unseal",
+                         settings_token_name(c->settings), settings_pin_place(c->settings));
     }
-    return fault_set(f, LANE_HUMAN, "token %s takes neither the PIN in %s nor that in %s: put the right one into the first, remove the second",
+    return fault_set(f, LANE_HUMAN, "token %s takes neither the PIN in %s nor that in %s: put the right one into the first, remove the second, then run "
+                                     "kmsd unseal",
                      settings_token_name(c->settings), settings_pin_place(c->settings), c->pending);
 }
 
@@ -151,7 +156,7 @@ int changepin_run(const struct settings *s, const struct token_settings *t, cons
     lock = lock_file(s->tokens_lock, LOCK_WAIT_MS, &e);
     if (lock < 0)
         return fault_err(f, LANE_TOKEN, &e);
-    bad = change(&c, f);
+    bad = latch_after(s, latch_check(s, f) || change(&c, f), f);
     token_close(&c.token);
     secret_free(&c.old);
     secret_free(&c.new);

@@ -29,3 +29,10 @@ void latch_set(const struct settings *s, const char *reason)
     if (file_write_atomic(path, text.data, text.len, 0600, &e))
         log_line(LOG_LEVEL_ERROR, "latch", "text=\"%s\"", e.detail);
 }
+
+int latch_after(const struct settings *s, int bad, const struct fault *f)
+{
+    if (bad && f->class == LANE_HUMAN && !f->untried)
+        latch_set(s, f->reason);
+    return bad;
+}

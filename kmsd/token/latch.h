@@ -9,5 +9,7 @@
 int latch_check(const struct settings *s, struct fault *f) __attribute__((warn_unused_result));
 /* Sets it, with what the operator should know. Best done before the lock is let go. */
 void latch_set(const struct settings *s, const char *reason);
+/* After work that may have tried a PIN (bad: it failed): remembers a refusal, while the lock of the tokens is held. Returns bad. */
+int latch_after(const struct settings *s, int bad, const struct fault *f) __attribute__((warn_unused_result));
 
 #endif

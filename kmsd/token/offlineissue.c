@@ -8,6 +8,7 @@
 #include "base/fsutil.h"
 #include "base/timefmt.h"
 #include "base/x509.h"
+#include "kmsd/token/latch.h"
 #include "kmsd/token/servercert.h"
 
 #define BACKDATE (5 * 60 * TIME_SECOND) /* clients whose clock is a little behind */
@@ -47,7 +48,7 @@ static int issue_locked(const struct settings *s, const struct order *o, struct 
 
     if (lock < 0)
         return fault_err(f, LANE_TOKEN, &e);
-    bad = issue(s, o, &der, f);
+    bad = latch_after(s, latch_check(s, f) || issue(s, o, &der, f), f);
     (void)close(lock);
     if (bad)
         return -1;

@@ -8,6 +8,7 @@
 #include "base/fsutil.h"
 #include "base/timefmt.h"
 #include "kmsd/token/generate.h"
+#include "kmsd/token/latch.h"
 #include "kmsd/token/setup.h"
 
 #define BACKDATE (5 * 60 * TIME_SECOND)
@@ -47,7 +48,7 @@ int renew_ca(const struct settings *s, struct buf *line, struct fault *f)
 
     if (lock < 0)
         return fault_err(f, LANE_TOKEN, &e);
-    bad = make(s, line, f);
+    bad = latch_after(s, latch_check(s, f) || make(s, line, f), f);
     (void)close(lock);
     return bad;
 }

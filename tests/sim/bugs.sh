@@ -20,7 +20,12 @@ lanes-keep-a-stopped-key|kmsd/core/keylife.c|/^static void tell_lanes/,/^}/s/lan
 removed-before-the-log-says-so|kmsd/core/erase.c|s/.. after_call(c, erase, NULL)) {/|| (erase(c, NULL), 0)) {/
 a-start-trusts-its-clock|kmsd/core/erase.c|s/>= SETTLE_TIME/>= 0/
 removal-forgotten-by-a-restart|kmsd/core/erase.c|s/return k->erase_seq ||/return k->erase_seq == 0 \&\&/
-removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/'
+removed-while-the-clock-is-in-doubt|kmsd/core/clock.c|/^bool clock_steady/,/^}/s/return .*/return off >= 0 || off < 0;/
+search-answered-to-whoever-asked|kmsd/core/reader.c|s/if (r->asked\[n\].id == f->id) {/if (f->id \&\& f->id <= r->next_id) {/
+reader-told-of-what-is-not-on-disk|kmsd/core/reader.c|s/frame_put_u64(&frame, TAG_HEAD, c->durable);/frame_put_u64(\&frame, TAG_HEAD, c->state->chain.next_seq);/
+searches-wait-for-ever|kmsd/core/reader.c|s/if (c->clock.boot >= r->asked\[n\].deadline) {/if (0) {/
+reader-believed-where-it-stands|kmsd/core/reader.c|s/ || frame_u64(f, TAG_HEAD) > c->durable)/)/
+nonsense-kept-for-an-answer|kmsd/core/reader.c|s/^            r->asked\[r->n_asked++\] = (struct core_ask){f->id, rq, 0};.*//'
 # Compiles the file with the bug in it.
 plant() { # name file edit
     mkdir -p "$out/$1"
@@ -50,9 +55,9 @@ token='kmsd/settings'
 for file in kmsd/token/*.c; do # all but the programs' own beginnings and the file with the bug
     case $file in */main.c | */lane.c | */verbs.c | */sign.c) ;; *) token="$token ${file%.c}" ;; esac
 done
-bugs='torn-tail-trusted|audit/logdir.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
-line-without-end-taken|audit/logdir.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
-damage-taken-for-torn|audit/logdir.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
+bugs='torn-tail-trusted|audit/logread.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
+line-without-end-taken|audit/logread.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
+damage-taken-for-torn|audit/logread.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
 handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^int key_resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/'
 while IFS='|' read -r name file test objects edit; do
     total=$((total + 1))

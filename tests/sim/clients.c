@@ -41,7 +41,7 @@ void sim_send(struct sim *s, struct sim_request *r, const char *method, const ch
         buf_printf(&key, "%s-%u-%u", r->kind == SIM_BATCH ? "batch" : "idem", r->person, r->idem);
         frame_put_str(&frame, TAG_IDEMPOTENCY, buf_str(&key));
     }
-    if (r->kind != SIM_SIGN && r->kind != SIM_BATCH && r->kind != SIM_NONCE) {
+    if (r->kind != SIM_SIGN && r->kind != SIM_BATCH && r->kind != SIM_NONCE && r->kind != SIM_SEARCH) {
         sha256_hex(body.data, body.len, hash);
         JSON_AUTO *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "body_sha256", hash, "instance", core_state(s->core)->instance, "method", method, "nonce",
                                  s->nonce, "path", target);
@@ -292,6 +292,10 @@ void sim_on_reply(struct sim *s, enum child_role door, const struct frame *f)
 
         if (!body) {
             sim_fail(s, "an answer is no JSON object: %s", e.detail);
+            return;
+        }
+        if (r->kind == SIM_SEARCH) {
+            sim_hear_search(s, r, (unsigned)frame_u64(f, TAG_STATUS), body);
             return;
         }
         if (frame_u64(f, TAG_STATUS) / 100 != 2) {

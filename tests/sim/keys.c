@@ -8,11 +8,11 @@
 #include "tests/sim/sim.h"
 
 static const char *const POLICY[SIM_POLICIES] = {
-    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [policy.apply, policy.read, identity.disable, identity.enable, status.read, "
+    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [audit.read, policy.apply, policy.read, identity.disable, identity.enable, status.read, "
     "key.create, release.withdraw, time.confirm, key.suspend, key.resume, key.retire, key.compromise, key.destroy, key.restore]}\n"
     "  signer:\n    - {name: sign, allow: [sign], keys: [release, 'k*'], apps: [app], channels: [main]}\n"
     "grants:\n  - {role: admin, to: [founders]}\n  - {role: signer, to: ['identity:ci-a', 'identity:ci-b']}\n",
-    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [policy.apply, policy.read, identity.disable, identity.enable, status.read, "
+    "version: 1\nroles:\n  admin:\n    - {name: all, allow: [audit.read, policy.apply, policy.read, identity.disable, identity.enable, status.read, "
     "key.create, release.withdraw, time.confirm, key.suspend, key.resume, key.retire, key.compromise, key.destroy, key.restore]}\n"
     "  signer:\n    - {name: sign, allow: [sign], keys: [release, 'k*'], apps: [app], channels: [main]}\n"
     "grants:\n  - {role: admin, to: [founders]}\n  - {role: signer, to: ['identity:ci-a']}\n",

@@ -319,7 +319,8 @@ static const struct {
               {"stored answers follow their key", stored_answers, false},
               {"a key is destroyed when that is due", destroyed_when_due, false},
               {"a key is destroyed in production", destroyed_in_production, true},
-              {"clock is set", clock_is_set, false}};
+              {"clock is set", clock_is_set, false},
+              {"searches while the reader fails", sim_search_scene, false}};
 
 int sim_scenes(const struct sim_keys *keys)
 {

@@ -37,7 +37,7 @@ void sim_keys_free(struct sim_keys *k);
 void sim_ssh_sign(const struct sim_person *p, struct span message, struct buf *b64);
 
 /* What a client asked, and what it heard. */
-enum sim_kind { SIM_SIGN, SIM_BATCH, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM, SIM_LIFE };
+enum sim_kind { SIM_SIGN, SIM_BATCH, SIM_NONCE, SIM_POLICY, SIM_DISABLE, SIM_ENABLE, SIM_KEY, SIM_WITHDRAW, SIM_CONFIRM, SIM_LIFE, SIM_SEARCH };
 struct sim_release {
     unsigned version, name, digest;
 };
@@ -48,6 +48,7 @@ struct sim_request {
     enum child_role door;
     uint64_t id;
     unsigned asked;       /* step */
+    int64_t at;           /* of a search: time since the machine started */
     char key[16];         /* signed with, or whose life it changes */
     bool any;             /* whatever comes is an answer */
     bool many;            /* only its end counts */
@@ -65,6 +66,19 @@ struct sim_lane {
     enum child_role role;
     unsigned index;
     enum sim_lane_mode mode;
+};
+/* The reader of a scene; other worlds have none. */
+#define SIM_QUESTIONS 64
+struct sim_reader {
+    bool up;
+    bool ends;            /* told to end: the core hears of it later */
+    bool mute;            /* reads, never answers */
+    bool head_open;       /* it owes a word */
+    uint64_t head, last;  /* what it was told is on disk; id of the newest question, of this reader or one before it */
+    struct {
+        uint64_t id;      /* 0 = none */
+        char query[32];
+    } question[SIM_QUESTIONS];
 };
 /* What was answered under an Idempotency-Key. */
 struct sim_idem {
@@ -126,6 +140,10 @@ struct sim {
     struct sim_lane_job job[SIM_PENDING_MAX];
     struct sim_lane lane[SIM_LANES + 1]; /* the last one is the administrative lane */
     bool calm;                 /* no more faults */
+    struct sim_reader reader;
+    struct {
+        unsigned asked, found, busy;
+    } searches;
     json_t *loaded[SIM_LANES]; /* CKA_IDs that each signing lane was told to load, and not to drop since */
     bool alarm_due;            /* an injected failure that the core must raise an alarm for */
     struct sim_request request[SIM_PENDING_MAX];
@@ -172,6 +190,13 @@ void sim_lanes_heal(struct sim *s);
 void sim_lanes_check(struct sim *s);       /* no lane has a key that must not sign */
 void sim_token_add(struct sim *s, const char *key_id, const char *label); /* a pair */
 unsigned sim_token_holds(const struct sim *s, const char *key_id);
+/* readers.c */
+void sim_reader_take(struct sim *s, const struct buf *frame);
+void sim_reader_told_to_end(struct sim *s);
+void sim_reader_step(struct sim *s);
+void sim_reader_fault(struct sim *s);
+void sim_hear_search(struct sim *s, const struct sim_request *r, unsigned status, const json_t *body);
+void sim_search_scene(struct sim *s);
 /* clients.c */
 void sim_client_step(struct sim *s);
 /* One request for a signature: version 1.0.<version>, artifact n<name>, one of two digests. */

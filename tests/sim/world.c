@@ -21,7 +21,10 @@ static void on_send(void *ctx, enum child_role role, unsigned index, const struc
             sim_on_reply(s, role, &f);
         return;
     }
-    sim_lane_take(s, role, index, frame);
+    if (role == CHILD_READER)
+        sim_reader_take(s, frame);
+    else
+        sim_lane_take(s, role, index, frame);
 }
 
 static void on_random(void *ctx, void *out, size_t len)
@@ -48,7 +51,10 @@ static void on_append(void *ctx, const struct core_group *group)
 static void on_kill(void *ctx, enum child_role role, unsigned index, const char *reason)
 {
     (void)reason;
-    sim_lane_told_to_end(ctx, role, index);
+    if (role == CHILD_READER)
+        sim_reader_told_to_end(ctx);
+    else
+        sim_lane_told_to_end(ctx, role, index);
 }
 
 static void on_proved(void *ctx, enum child_role role, unsigned index)
@@ -237,6 +243,7 @@ void sim_boot(struct sim *s)
         return;
     }
     s->alive = true;
+    s->reader = (struct sim_reader){0};
     front_up(s, CHILD_FRONT_CI);
     front_up(s, CHILD_FRONT_ADMIN);
     sim_lanes_boot(s);

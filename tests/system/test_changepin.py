@@ -8,6 +8,7 @@ import time
 import pytest
 
 from kms import BIN, run
+from tokens import SOFTHSM, Shim
 
 ROUNDS = int(os.environ.get("KMS_ROUNDS", "6"))
 
@@ -193,3 +194,54 @@ def test_a_leftover_with_the_pin_that_the_token_has(stopped):
     (kms.dir / "pin-keys.new").chmod(0o600)
     change(kms)
     assert pin(kms) != before and works(kms, "keys", pin(kms)) and not (kms.dir / "pin-keys.new").exists()
+
+
+# A PIN that is wrong
+
+@pytest.mark.parametrize("words", [["change-pin", "keys"], ["renew-server"], ["renew-ca"]], ids=lambda words: words[0])
+def test_a_wrong_pin_is_tried_once(stopped, words):
+    """Whoever runs a command again and again must not lock the token: the first refusal seals it, as for the service."""
+    kms, right = stopped, pin(stopped)
+    (kms.dir / "pin-keys").write_text("wrong-pin-of-somebody\n")
+    done = run(BIN / "kmsd", *words, "--dir", kms.dir, check=False)
+    assert done.returncode == 1 and b"pin-keys" in done.stderr and b"kmsd unseal" in done.stderr, done.stderr
+    assert "pin-keys" in (kms.dir / "tokens/sealed").read_text()
+    (kms.dir / "pin-keys").write_text(right)
+    done = run(BIN / "kmsd", *words, "--dir", kms.dir, check=False)
+    assert done.returncode == 1 and b"kmsd unseal" in done.stderr and works(kms, "keys", right)
+    assert b"the token had said" in run(BIN / "kmsd", "unseal", "--dir", kms.dir).stdout
+    run(BIN / "kmsd", *words, "--dir", kms.dir)
+    assert works(kms, "keys", pin(kms))
+
+
+def test_what_is_wrong_with_a_file_seals_nothing(stopped):
+    (stopped.dir / "pin-keys").chmod(0o644)
+    done = change(stopped, check=False)
+    assert done.returncode == 1 and b"chmod 0600" in done.stderr and not (stopped.dir / "tokens/sealed").exists()
+
+
+@pytest.fixture
+def shim(stopped):
+    """Counts and fails what the token of the keys is asked."""
+    settings = stopped.dir / "kmsd.yaml"
+    made = Shim(stopped.dir, SOFTHSM)
+    settings.write_text(settings.read_text().replace(f"module: '{SOFTHSM}'", f"module: '{made.module}'", 1))
+    assert str(made.module) in settings.read_text()
+    return made
+
+
+def test_a_wrong_pin_is_tried_once_by_one_run(stopped, shim):
+    (stopped.dir / "pin-keys").write_text("wrong-pin-of-somebody\n")
+    assert change(stopped, check=False).returncode == 1
+    assert shim.calls("C_SetPIN") + shim.calls("C_Login") == 1
+
+
+@pytest.mark.parametrize("how", ["fail", "late"])
+def test_a_token_that_fails_in_the_middle(stopped, shim, how):
+    """Whether it took the new PIN or not: no refusal, nothing sealed, and another run ends well."""
+    shim.set(f"C_SetPIN nth:1 {how}:0x30")
+    done = change(stopped, check=False)
+    assert done.returncode == 1 and (b"run the command again" if how == "late" else b"nothing was changed") in done.stderr, done.stderr
+    assert not (stopped.dir / "tokens/sealed").exists()
+    change(stopped)
+    assert works(stopped, "keys", pin(stopped))

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "audit/signing.h"
+#include "audit/statement.h"
 #include "audit/state/snapshot.h"
 
 #define BOOT "00112233445566778899aabbccddeeff"
@@ -62,6 +63,20 @@ static void same(const struct signing *s, const struct chain *c)
     assert_string_equal(buf_str(&line), buf_str(&sealed));
 }
 
+/* The statement before there is a record is the one that the record stands for. */
+static void same_statement(const struct signing *s, const struct chain *c)
+{
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX), before = BUF_INIT(RECORD_LINE_MAX), behind = BUF_INIT(RECORD_LINE_MAX);
+    struct record_line read;
+    struct err e = {0};
+
+    signing_put(s, c, NOW, BOOT, &line);
+    signing_statement(s, "beef", &before);
+    assert_int_equal(record_line_read(buf_span(&line), &read, &e), 0);
+    assert_int_equal(statement_payload(&read, "beef", &behind, &e), 0);
+    assert_string_equal(buf_str(&before), buf_str(&behind));
+}
+
 static void bytes(void **state)
 {
     const struct signing all = whole();
@@ -79,6 +94,8 @@ static void bytes(void **state)
         s.signature = without & 16 ? "" : s.signature;
         s.src = without & 32 ? "" : s.src;
         same(&s, &c);
+        if (s.statement)
+            same_statement(&s, &c);
     }
     c = (struct chain){.next_seq = 9007199254740990, .time = NOW + 5};
     memset(c.prev, 'a', SHA256_HEX - 1);

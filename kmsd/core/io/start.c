@@ -1,7 +1,6 @@
 /* Folds the log at start. */
 #include "kmsd/core/io/start.h"
 
-#include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -196,17 +195,10 @@ int start_read(const struct settings *settings, const struct anchor *anchor, str
 void start_measure(const struct settings *settings, uint64_t snapshot, uint64_t *log_bytes, int64_t *snapshot_us)
 {
     char path[PATH_MAX], name[SNAPSHOT_NAME];
-    DIR *dir = opendir(settings->audit_dir);
-    const struct dirent *entry;
     struct stat st;
 
-    *log_bytes = 0;
+    *log_bytes = segments_bytes(settings->audit_dir);
     *snapshot_us = 0;
-    while (dir && (entry = readdir(dir)))
-        if (logdir_is_segment(entry->d_name) && !fstatat(dirfd(dir), entry->d_name, &st, 0))
-            *log_bytes += (uint64_t)st.st_size;
-    if (dir)
-        closedir(dir);
     if (!snapshot)
         return;
     snapshot_name(snapshot, name);
