@@ -122,6 +122,19 @@ int file_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
+int file_holds_key(const char *path)
+{
+    static const char mark[] = "PRIVATE KEY-----";
+    BUF_AUTO text = BUF_INIT(64u << 10);
+    struct err e = {0};
+    int found;
+
+    (void)!file_read(path, &text, &e);
+    found = text.len && memmem(text.data, text.len, mark, sizeof mark - 1);
+    buf_wipe(&text);
+    return found;
+}
+
 int dir_make(const char *path, mode_t mode, struct err *e)
 {
     struct stat st;

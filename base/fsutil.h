@@ -16,6 +16,8 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 /* The same for a file that is there, which keeps its owner and mode. */
 int file_replace(const char *path, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));
 int file_exists(const char *path);
+/* Does the file hold a private key in PEM (in its first 64 KiB)? Then nothing else takes its place. */
+int file_holds_key(const char *path);
 /* mkdir unless it is there already (then it must be a directory). */
 int dir_make(const char *path, mode_t mode, struct err *e) __attribute__((warn_unused_result));
 int dir_sync(const char *path, struct err *e) __attribute__((warn_unused_result));

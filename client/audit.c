@@ -65,7 +65,7 @@ int audit_page(struct context *c, const char *query, struct audit_page *out)
     out->items = json_object_get(out->answer.json, "items");
     next = json_object_get(out->answer.json, "next");
     indexed = json_object_get(out->answer.json, "indexed");
-    if (!json_is_array(out->items) || !json_is_integer(indexed) || !(json_is_integer(next) || json_is_null(next)))
+    if (!json_is_array(out->items) || !json_is_integer(indexed) || !(json_is_null(next) || (json_is_integer(next) && json_integer_value(next) >= 0)))
         return kms_fail_text(&c->error, KMS_REFUSED, "the service's answer is no page of its log");
     out->next = json_is_integer(next) ? json_integer_value(next) : -1;
     out->indexed = json_integer_value(indexed);

@@ -85,7 +85,9 @@ static int exchange(struct many *m, struct kms_error *e)
     if (buf_ok(&m->body))
         return kms_fail_text(e, KMS_REFUSED, "out of memory");
     call.body = buf_span(&m->body);
-    return kms_call(m->k, &call, &a, e) || take_items(m, a.json, e) ? -1 : 0;
+    if (kms_call(m->k, &call, &a, e))
+        return -1;
+    return a.http == 202 ? kms_fail_pending(&a, e) : take_items(m, a.json, e);
 }
 
 /* Those that are left again, as a batch of their own. */

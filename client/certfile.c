@@ -11,17 +11,6 @@
 
 #define PEM_MAX (64u << 10)
 
-/* Some keep the key and the certificate in one file: the certificate alone in its place would be the end of the key. */
-static bool holds_key(const char *path)
-{
-    BUF_AUTO text = BUF_INIT(PEM_MAX);
-    struct err why = {0};
-    bool found = !file_read(path, &text, &why) && text.len && memmem(text.data, text.len, "PRIVATE KEY-----", 16);
-
-    buf_wipe(&text);
-    return found;
-}
-
 int certfile_check(struct context *c, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -36,7 +25,8 @@ int certfile_check(struct context *c, const char *path)
     }
     if (access(dir, W_OK | X_OK))
         return kms_fail_text(&c->error, KMS_USAGE, "the certificate cannot be written to %s: %s; name another file with --cert-out", path, strerror(errno));
-    if (holds_key(path))
+    /* Some keep the key and the certificate in one file: the certificate alone in its place would be the end of the key. */
+    if (file_holds_key(path))
         return kms_fail_text(&c->error, KMS_USAGE, "%s holds a private key, and the certificate would take its place: name another file with --cert-out",
                              path);
     return 0;

@@ -48,7 +48,7 @@ static int collect(struct context *c, const char *filters, uint64_t limit, json_
             return kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
         if (page.next < 0)
             return 0;
-        if (page.next == after)
+        if (!first && (c->args.value[OPT_OLDEST] ? page.next <= after : page.next >= after)) /* each page leads on, or it would go round */
             return too_many(c);
         after = page.next;
     }
@@ -162,6 +162,8 @@ static int look(struct context *c, struct following *f)
     }
     if (page.next < 0 && page.indexed - 1 < f->after)
         return 0; /* the index is being made anew, and is not yet as far as it was */
+    if (page.next >= 0 && page.next <= f->after)
+        return too_many(c);
     f->after = page.next >= 0 ? page.next : page.indexed - 1;
     return page.next >= 0;
 }

@@ -10,6 +10,7 @@
 
 #define LINE_MAX_BYTES (64u << 20)
 #define COLUMNS_MAX 8
+#define WIDTH_MAX 128 /* a cell that is wider moves its own line alone */
 
 static void print_escaped(FILE *to, const char *text, enum escape_mode mode)
 {
@@ -153,7 +154,7 @@ static void cell(struct buf *out, const json_t *item, const char *member)
 static void measure(const json_t *items, const struct column *columns, size_t width[static COLUMNS_MAX])
 {
     const json_t *item;
-    size_t i;
+    size_t i, shown;
 
     for (size_t k = 0; k < COLUMNS_MAX && columns[k].title; k++)
         width[k] = strlen(columns[k].title);
@@ -163,8 +164,9 @@ static void measure(const json_t *items, const struct column *columns, size_t wi
             BUF_AUTO text = BUF_INIT(1 << 20);
 
             cell(&text, item, columns[k].member);
-            if (escape_width(buf_span(&text)) > width[k])
-                width[k] = escape_width(buf_span(&text));
+            shown = escape_width(buf_span(&text));
+            if (shown > width[k] && shown <= WIDTH_MAX)
+                width[k] = shown;
         }
     }
 }

@@ -1,4 +1,5 @@
 /* Private keys in files, for the development server's own clients. */
+#include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -7,9 +8,10 @@
 
 #include "kmsd/supervisor/instance.h"
 
+/* A file of its own: one that is there already has the mode, and perhaps the other names, that somebody gave it. */
 static FILE *create(const char *path, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    int fd = unlink(path) && errno != ENOENT ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 
     if (!f && fd >= 0)

@@ -207,3 +207,62 @@ def test_pub_verifies_bare_signatures(ctl, fake, pki, tmp_path):
         fake.script = [lambda rq, sig=sig, scheme=scheme: fs.answer(200, digest_answer(rq, sig, scheme=scheme))]
         done = ctl("sign", "app.zip", "--version", "1.0.0", "--pub", pki("release.pem"))
         assert done.returncode == code and (tmp_path / "app.zip.sig").exists() == (not code), done
+
+
+def test_a_batch_that_waits(ctl, fake, tmp_path):
+    """As for one: 4, and the request that it waits for."""
+    fake.script = [fs.answer(202, {"request_id": "req-9"}, Location="/v1/requests/req-9")]
+    done = ctl("sign", *files(tmp_path, 2), "--version", "1.0.0")
+    assert done.returncode == 4 and "waits for approval" in done.stderr and "2 of 2 files were not signed" in done.stderr, done
+    assert [json.loads(line)["error"]["request_id"] for line in done.stdout.splitlines()] == ["req-9"] * 2
+
+
+@pytest.mark.parametrize("people", ["full", "folder", "link"])
+def test_a_handle_that_cannot_be_kept(ctl, fake, pki, tmp_path, people):
+    """Told with the handle, and with why; the file of people is no way to another file."""
+    fs.run("openssl", "req", "-new", "-key", pki("client.key"), "-subj", "/", "-out", tmp_path / "ada.csr")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    fake.script = [fs.answer(201, {"identity": {"name": "h-0123456789abcdef"}, "record": {"seq": 1, "hash": "aa"}})]
+    name = "/dev/full" if people == "full" else people
+    done = ctl("identity", "create", "Ada", "--kind", "human", "--csr", "ada.csr", "--ssh", pki("id.pub"), "--people", name)
+    if people == "full":
+        assert done.returncode == 1 and "h-0123456789abcdef was created" in done.stderr and "No space left" in done.stderr, done
+    else:
+        assert done.returncode == 2 and not fake.requests and not (tmp_path / "other").exists()
+
+
+# Lists
+
+def page(following, *seqs):
+    items = [{"record": {"seq": seq, "event": "daemon.start"}, "hash": "ab" * 32} for seq in seqs]
+    return fs.answer(200, {"items": items, "next": following, "indexed": 100})
+
+
+@pytest.mark.parametrize("words, following", [([], (50, 40, 60)), ([], (50, 40, 50)), (["--oldest-first"], (10, 20, 15)), ([], (50, 200))])
+def test_pages_that_go_back(ctl, fake, words, following):
+    """Pages that lead round and round would be asked for without end."""
+    fake.script = [page(n) for n in following] + [fs.answer(500, {})] * 3
+    done = ctl("audit", "search", *words)
+    assert done.returncode == 1 and "does not come to an end" in done.stderr and len(fake.requests) == len(following), done.stderr
+
+
+def test_a_page_before_the_first(ctl, fake):
+    fake.script = [page(50), page(-5)]
+    done = ctl("audit", "search")
+    assert done.returncode == 1 and "no page of its log" in done.stderr
+
+
+def test_following_pages_that_go_back(ctl, fake):
+    fake.script = [page(n) for n in (50, 60, 55)] + [fs.answer(500, {})]
+    done = ctl("audit", "follow", "--after", "10")
+    assert done.returncode == 1 and "does not come to an end" in done.stderr and len(fake.requests) == 3, done.stderr
+
+
+def test_one_long_cell_does_not_widen_the_others(ctl, fake):
+    keys = [{"name": f"k{n}", "version": 1, "state": "active"} for n in range(200)]
+    keys[7]["algorithm"] = "x" * 100000
+    fake.script = [fs.answer(200, {"items": keys, "next": None})]
+    done = ctl("key", "list", "--output", "table")
+    assert done.returncode == 0 and "x" * 100000 in done.stdout and len(done.stdout) < 200000
+    assert len({line.index("active") for line in done.stdout.splitlines() if "active" in line and "xxx" not in line}) == 1

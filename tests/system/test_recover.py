@@ -148,3 +148,11 @@ def test_only_the_owner(stopped):
     run("chown", "nobody", kms.dir / "audit")
     done = recover(kms, csr, ssh, check=False)
     assert done.returncode == 1 and b"run this command as that user" in done.stderr
+
+
+def test_the_key_is_not_written_over(stopped):
+    """--admin-out with the name of the key by mistake."""
+    key, csr, ssh = files(stopped)
+    before, log = open(key).read(), stopped.lines()
+    done = recover(stopped, csr, ssh, "--admin-out", key, check=False)
+    assert done.returncode == 1 and b"private key" in done.stderr and open(key).read() == before and stopped.lines() == log

@@ -29,3 +29,4 @@ UNIT_OBJS_test_p256edges := $(call obj,kmsd/token/p256verify.c tests/unit/p256.c
 UNIT_OBJS_test_index := $(filter-out $(B)/obj/kmsd/reader/main.o,$(READER)) $(call obj,$(call src,kmsd/sandbox)) $(SETTINGS) $(B)/obj/tests/longlog/records.o
 UNIT_LIBS_test_index := -lsqlite3 -lseccomp
 UNIT_OBJS_test_pubkey := $(B)/obj/audit/verify/pubkey.o
+UNIT_OBJS_test_keyfile := $(B)/obj/kmsd/supervisor/keyfile.o

@@ -105,6 +105,21 @@ static void a_failed_write_leaves_the_old_file(void **state)
     assert_string_equal(buf_str(&text), "old");
 }
 
+static void keys_are_known(void **state)
+{
+    struct err e = {0};
+    static const char key[] = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n", cert[] = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+
+    (void)state;
+    (void)unlink(path);
+    assert_false(file_holds_key(path));
+    assert_int_equal(file_write_atomic(path, cert, sizeof cert - 1, 0600, &e), 0);
+    assert_false(file_holds_key(path));
+    assert_int_equal(file_write_atomic(path, key, sizeof key - 1, 0600, &e), 0);
+    assert_true(file_holds_key(path));
+    assert_false(file_holds_key(dir));
+}
+
 /* Owner and mode stay; what is not there is not made. */
 static void replacing(void **state)
 {
@@ -231,7 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(write_and_read), cmocka_unit_test(read_errors), cmocka_unit_test(a_failed_write_leaves_the_old_file),
-        cmocka_unit_test(replacing), cmocka_unit_test(directories),
+        cmocka_unit_test(replacing), cmocka_unit_test(keys_are_known), cmocka_unit_test(directories),
         cmocka_unit_test(joining),        cmocka_unit_test(one_holder),  cmocka_unit_test(clocks_and_random),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
