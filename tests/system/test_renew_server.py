@@ -7,17 +7,9 @@ import time
 import pytest
 
 import auditlog
-from kms import BIN, Instance, run
+from kms import BIN, run
 from test_audit import check, keys, log, original  # noqa: F401 (fixtures)
 from test_renewal import audit, shown
-
-
-@pytest.fixture
-def stopped(tmp_path):
-    kms = Instance(tmp_path / "dir")
-    with kms:
-        assert kms.sign("1.0.0").status == 200
-    return kms
 
 
 def renew(kms):
