@@ -151,52 +151,95 @@ int json_begin(struct json_reader *r, const json_t *object, const char *where, s
     return json_is_object(object) ? 0 : err_set(e, ERR_BAD_REQUEST, "%s must be an object", *where ? where : "the document");
 }
 
-/* The member, or NULL when absent; from now on it is a known one. */
-static json_t *take(struct json_reader *r, const char *name)
+void json_begin_flat(struct json_reader *r, const struct json_flat *flat)
+{
+    *r = (struct json_reader){.flat = flat, .where = ""};
+}
+
+/* A member of a tree, or of an object that was read where it stands. */
+struct value {
+    bool there;
+    json_type type;
+    const char *text;
+    size_t len;
+    int64_t number;
+    const json_t *tree;
+    unsigned within;
+};
+
+static struct value from_tree(const json_t *v)
+{
+    return (struct value){.there = v != NULL, .type = v ? json_typeof(v) : JSON_NULL, .text = json_string_value(v), .len = json_string_length(v),
+                          .number = json_integer_value(v), .tree = v};
+}
+
+static struct value from_flat(const struct json_flat *f, unsigned within, const char *name)
+{
+    for (unsigned n = 0; n < f->n; n++) {
+        const struct json_flat_member *m = &f->member[n];
+
+        if (m->within == within && !strcmp(m->name, name))
+            return (struct value){.there = true, .type = m->type, .text = m->text, .len = m->len, .number = m->number, .within = n + 1};
+    }
+    return (struct value){.there = false};
+}
+
+static struct value look(const struct json_reader *r, const char *name)
+{
+    return r->flat ? from_flat(r->flat, r->within, name) : from_tree(json_object_get(r->object, name));
+}
+
+/* From now on the member is a known one. */
+static struct value take(struct json_reader *r, const char *name)
 {
     assert(r->n_seen < sizeof r->seen / sizeof r->seen[0]);
     r->seen[r->n_seen++] = name;
-    return json_object_get(r->object, name);
+    return look(r, name);
 }
 
-static int require(const struct json_reader *r, const char *name, const json_t *v, struct err *e)
+bool json_has(const struct json_reader *r, const char *name)
 {
-    return v ? 0 : err_set(e, ERR_BAD_REQUEST, "%s%s%s is missing", r->where, *r->where ? "." : "", name);
+    return look(r, name).there;
 }
 
-static int as_str(const struct json_reader *r, const char *name, const json_t *v, size_t max_len, const char **out, struct err *e)
+static int require(const struct json_reader *r, const char *name, bool there, struct err *e)
 {
-    if (!json_is_string(v))
+    return there ? 0 : err_set(e, ERR_BAD_REQUEST, "%s%s%s is missing", r->where, *r->where ? "." : "", name);
+}
+
+static int as_str(const struct json_reader *r, const char *name, const struct value *v, size_t max_len, const char **out, struct err *e)
+{
+    if (v->type != JSON_STRING)
         return must_be(r, name, "a string", e);
-    if (json_string_length(v) > max_len)
-        return err_set(e, ERR_BAD_REQUEST, "%s%s%s has %zu bytes, the limit is %zu", r->where, *r->where ? "." : "", name, json_string_length(v),
-                       max_len);
-    *out = json_string_value(v);
+    if (v->len > max_len)
+        return err_set(e, ERR_BAD_REQUEST, "%s%s%s has %zu bytes, the limit is %zu", r->where, *r->where ? "." : "", name, v->len, max_len);
+    *out = v->text;
     return 0;
 }
 
 int json_get_str(struct json_reader *r, const char *name, size_t max_len, const char **out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    return require(r, name, v, e) ? -1 : as_str(r, name, v, max_len, out, e);
+    return require(r, name, v.there, e) ? -1 : as_str(r, name, &v, max_len, out, e);
 }
 
 int json_opt_str(struct json_reader *r, const char *name, size_t max_len, const char **out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    if (v)
-        return as_str(r, name, v, max_len, out, e);
+    if (v.there)
+        return as_str(r, name, &v, max_len, out, e);
     *out = NULL;
     return 0;
 }
 
-static int as_int(const struct json_reader *r, const char *name, const json_t *v, int64_t min, int64_t max, int64_t *out, struct err *e)
+static int as_int(const struct json_reader *r, const char *name, const struct value *v, int64_t min, int64_t max, int64_t *out, struct err *e)
 {
-    if (!json_is_integer(v))
+    int64_t n = v->number;
+
+    if (v->type != JSON_INTEGER)
         return must_be(r, name, "a whole number", e);
-    int64_t n = json_integer_value(v);
     if (n < min || n > max)
         return err_set(e, ERR_BAD_REQUEST, "%s%s%s must be from %lld to %lld", r->where, *r->where ? "." : "", name, (long long)min, (long long)max);
     *out = n;
@@ -205,38 +248,39 @@ static int as_int(const struct json_reader *r, const char *name, const json_t *v
 
 int json_get_int(struct json_reader *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    return require(r, name, v, e) ? -1 : as_int(r, name, v, min, max, out, e);
+    return require(r, name, v.there, e) ? -1 : as_int(r, name, &v, min, max, out, e);
 }
 
 int json_opt_int(struct json_reader *r, const char *name, int64_t min, int64_t max, int64_t dflt, int64_t *out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    if (v)
-        return as_int(r, name, v, min, max, out, e);
+    if (v.there)
+        return as_int(r, name, &v, min, max, out, e);
     *out = dflt;
     return 0;
 }
 
 int json_opt_bool(struct json_reader *r, const char *name, bool dflt, bool *out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    if (v && !json_is_boolean(v))
+    if (v.there && v.type != JSON_TRUE && v.type != JSON_FALSE)
         return must_be(r, name, "true or false", e);
-    *out = v ? json_is_true(v) : dflt;
+    *out = v.there ? v.type == JSON_TRUE : dflt;
     return 0;
 }
 
 int json_opt_object(struct json_reader *r, const char *name, const json_t **out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    if (v && !json_is_object(v))
+    assert(!r->flat);
+    if (v.there && v.type != JSON_OBJECT)
         return must_be(r, name, "an object", e);
-    *out = v;
+    *out = v.tree;
     return 0;
 }
 
@@ -244,22 +288,34 @@ int json_get_object(struct json_reader *r, const char *name, const json_t **out,
 {
     const json_t *v = NULL;
 
-    if (json_opt_object(r, name, &v, e) || require(r, name, v, e))
+    if (json_opt_object(r, name, &v, e) || require(r, name, v != NULL, e))
         return -1;
     *out = v;
     return 0;
 }
 
+int json_get_within(struct json_reader *r, const char *name, struct json_reader *in, struct err *e)
+{
+    const struct value v = take(r, name);
+
+    if (require(r, name, v.there, e))
+        return -1;
+    if (v.type != JSON_OBJECT)
+        return must_be(r, name, "an object", e);
+    *in = (struct json_reader){.object = v.tree, .flat = r->flat, .within = v.within, .where = name};
+    return 0;
+}
+
 int json_opt_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e)
 {
-    const json_t *v = take(r, name);
+    const struct value v = take(r, name);
 
-    if (v && !json_is_array(v))
+    if (v.there && v.type != JSON_ARRAY)
         return must_be(r, name, "an array", e);
-    if (json_array_size(v) > max_items)
-        return err_set(e, ERR_BAD_REQUEST, "%s%s%s has %zu items, the limit is %zu", r->where, *r->where ? "." : "", name, json_array_size(v),
+    if (json_array_size(v.tree) > max_items)
+        return err_set(e, ERR_BAD_REQUEST, "%s%s%s has %zu items, the limit is %zu", r->where, *r->where ? "." : "", name, json_array_size(v.tree),
                        max_items);
-    *out = v;
+    *out = v.tree;
     return 0;
 }
 
@@ -267,7 +323,7 @@ int json_get_array(struct json_reader *r, const char *name, size_t max_items, co
 {
     const json_t *v = NULL;
 
-    if (json_opt_array(r, name, max_items, &v, e) || require(r, name, v, e))
+    if (json_opt_array(r, name, max_items, &v, e) || require(r, name, v != NULL, e))
         return -1;
     *out = v;
     return 0;
@@ -281,15 +337,21 @@ static bool was_seen(const struct json_reader *r, const char *name)
     return false;
 }
 
+static int unknown(const struct json_reader *r, const char *name, struct err *e)
+{
+    return err_set(e, ERR_UNKNOWN_MEMBER, "%s%s%.*s is not a member this service knows", r->where, *r->where ? "." : "", NAME_SHOWN, name);
+}
+
 int json_done(const struct json_reader *r, struct err *e)
 {
     /* jansson's iterators take a non-const object only because they can also replace values. */
     json_t *object = (json_t *)(uintptr_t)r->object;
 
-    for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
-        const char *name = json_object_iter_key(it);
-        if (!was_seen(r, name))
-            return err_set(e, ERR_UNKNOWN_MEMBER, "%s%s%.*s is not a member this service knows", r->where, *r->where ? "." : "", NAME_SHOWN, name);
-    }
+    for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it))
+        if (!was_seen(r, json_object_iter_key(it)))
+            return unknown(r, json_object_iter_key(it), e);
+    for (unsigned n = 0; r->flat && n < r->flat->n; n++)
+        if (r->flat->member[n].within == r->within && !was_seen(r, r->flat->member[n].name))
+            return unknown(r, r->flat->member[n].name, e);
     return 0;
 }

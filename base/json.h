@@ -19,8 +19,11 @@ json_t *json_read_object(const void *data, size_t len, size_t max_len, struct er
 /* Reading members out of an object one by one; json_done refuses what is left over (ERR_UNKNOWN_MEMBER, names it).
  * `where` is the path for messages, e.g. "" or "digest". Each getter: -1 with ERR_BAD_REQUEST that names the member. The opt_ forms set *out to NULL/dflt when absent.
  * Strings are borrowed from the object. Reader keeps count of what was read: every member asked for once. */
+struct json_flat;
 struct json_reader {
     const json_t *object;
+    const struct json_flat *flat;  /* instead, and which of its objects */
+    unsigned within;
     const char *where;
     const char *seen[32];
     size_t n_seen;
@@ -33,9 +36,29 @@ int json_opt_int(struct json_reader *r, const char *name, int64_t min, int64_t m
 int json_opt_bool(struct json_reader *r, const char *name, bool dflt, bool *out, struct err *e) __attribute__((warn_unused_result));
 int json_get_object(struct json_reader *r, const char *name, const json_t **out, struct err *e) __attribute__((warn_unused_result));
 int json_opt_object(struct json_reader *r, const char *name, const json_t **out, struct err *e) __attribute__((warn_unused_result));
+/* Is there such a member, of whatever kind? Does not count as read. */
+bool json_has(const struct json_reader *r, const char *name);
+/* Begins to read a member that must be there and be an object. */
+int json_get_within(struct json_reader *r, const char *name, struct json_reader *in, struct err *e) __attribute__((warn_unused_result));
 int json_get_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e) __attribute__((warn_unused_result));
 int json_opt_array(struct json_reader *r, const char *name, size_t max_items, const json_t **out, struct err *e) __attribute__((warn_unused_result));
 int json_done(const struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
+
+/* A small object read where it stands, without asking for memory: strings without escapes, whole numbers from 0, true, false, and objects of those. */
+#define JSON_FLAT_MAX 24
+struct json_flat {
+    unsigned n;
+    struct json_flat_member {
+        unsigned within;           /* 0 = the object itself, else 1 + the index of the member that is the object */
+        json_type type;
+        char *name, *text;         /* text: of a string */
+        size_t name_len, len;
+        int64_t number;
+    } member[JSON_FLAT_MAX];
+};
+/* Ends names and strings with a NUL in the text itself. -1 = not that easy, or wrong, and the text is as it was: json_read_object tells. */
+int json_flat_read(char *text, size_t len, struct json_flat *out) __attribute__((warn_unused_result));
+void json_begin_flat(struct json_reader *r, const struct json_flat *flat);
 
 /* RFC 8785 serialisation of a value without reals (members sorted by UTF-16 code units, minimal escapes). Appends; fails the buffer on a real or an integer beyond 2^53-1. */
 void json_canonical(struct buf *out, const json_t *value);

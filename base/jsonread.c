@@ -1,10 +1,11 @@
 /* Builds jansson's values from JSON text that has been looked through before (UTF-8 without NUL, whole numbers in range, depth). jansson's own reader takes each
  * byte through several calls, and reading is most of the work of a start and of the index. This one gives up at the first thing it does not like: then jansson
- * reads the text too, and says what is wrong and where. */
+ * reads the text too, and says what is wrong and where. Small objects without lists, as most requests are, it reads where they stand, without any values. */
 #include <string.h>
 
 #include "base/json.h"
 #include "base/jsonread.h"
+#include "base/num.h"
 #include "base/plain.h"
 
 struct text {
@@ -141,4 +142,96 @@ json_t *json_read_plain(const char *data, size_t len)
 
     (void)skip_space(&t);
     return object && t.p != t.end ? give_up(object) : object;
+}
+
+static bool stands_there(const struct json_flat *f, unsigned within, const char *name, size_t len)
+{
+    for (unsigned n = 0; n < f->n; n++)
+        if (f->member[n].within == within && f->member[n].name_len == len && !memcmp(f->member[n].name, name, len))
+            return true;
+    return false;
+}
+
+/* Digits; what else a number may have is left to jansson. */
+static int take_digits(struct text *t, int64_t *out)
+{
+    const char *start = t->p;
+    uint64_t n;
+
+    while (t->p < t->end && *t->p >= '0' && *t->p <= '9')
+        t->p++;
+    if (num_parse_u64(start, (size_t)(t->p - start), 0, JSON_INT_MAX, &n))
+        return -1;
+    *out = (int64_t)n;
+    return 0;
+}
+
+static int take_bool(struct text *t, json_type *out)
+{
+    *out = *t->p == 't' ? JSON_TRUE : JSON_FALSE;
+    return take_word(t, *t->p == 't' ? "true" : "false", json_true()) ? 0 : -1;
+}
+
+static int take_flat(struct text *t, char *base, unsigned within, struct json_flat *out);
+
+static int take_flat_value(struct text *t, char *base, unsigned index, struct json_flat *out)
+{
+    struct json_flat_member *m = &out->member[index];
+    const char *text;
+
+    switch (skip_space(t)) {
+    case '"':
+        m->type = JSON_STRING;
+        if (take_plain(t, &text, &m->len))
+            return -1;
+        m->text = base + (text - base);
+        return 0;
+    case '{':
+        m->type = JSON_OBJECT;
+        return m->within ? -1 : take_flat(t, base, index + 1, out);
+    case 't':
+    case 'f':
+        return take_bool(t, &m->type);
+    default:
+        m->type = JSON_INTEGER;
+        return take_digits(t, &m->number);
+    }
+}
+
+static int take_flat(struct text *t, char *base, unsigned within, struct json_flat *out)
+{
+    if (take(t, '{'))
+        return -1;
+    if (!take(t, '}'))
+        return 0;
+    do {
+        struct json_flat_member *m = &out->member[out->n];
+        const char *name;
+        size_t len;
+
+        if (out->n == JSON_FLAT_MAX || take_plain(t, &name, &len) || stands_there(out, within, name, len) || take(t, ':'))
+            return -1;
+        *m = (struct json_flat_member){.within = within, .name = base + (name - base), .name_len = len};
+        if (take_flat_value(t, base, out->n++, out))
+            return -1;
+    } while (!take(t, ','));
+    return take(t, '}');
+}
+
+int json_flat_read(char *text, size_t len, struct json_flat *out)
+{
+    struct text t = {text, text + len};
+
+    out->n = 0;
+    if (utf8_check(text, len) || take_flat(&t, text, 0, out))
+        return -1;
+    (void)skip_space(&t);
+    if (t.p != t.end)
+        return -1;
+    for (unsigned n = 0; n < out->n; n++) {
+        out->member[n].name[out->member[n].name_len] = '\0';
+        if (out->member[n].text)
+            out->member[n].text[out->member[n].len] = '\0';
+    }
+    return 0;
 }

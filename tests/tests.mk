@@ -76,6 +76,7 @@ FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
+FUZZ_SRC_fuzz_row := kmsd/reader/row.c
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c

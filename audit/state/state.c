@@ -163,8 +163,10 @@ void state_each_key(const struct state *s, const char *after, bool (*each)(void 
 
 void idem_id(const char *principal, const char *method, const char *path, const char *key, char out[static SHA256_HEX])
 {
+    const char *const parts[] = {principal, "\n", method, "\n", path, "\n", key};
     BUF_AUTO b = BUF_INIT(8192);
 
-    buf_printf(&b, "%s\n%s\n%s\n%s", principal, method, path, key);
+    for (size_t n = 0; n < sizeof parts / sizeof *parts; n++)
+        buf_puts(&b, parts[n]);
     sha256_hex(b.data, b.len, out);
 }

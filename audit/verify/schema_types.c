@@ -114,6 +114,24 @@ int field_check(const struct field *f, const json_t *value, struct err *e)
     return fields_check(f->sub, value, e) ? err_context(e, "%s", f->name ? f->name : "(item)") : 0;
 }
 
+static bool is_known(const struct field *list, const char *name)
+{
+    while (list->type != TYPE_END && strcmp(list->name, name))
+        list++;
+    return list->type != TYPE_END;
+}
+
+static int unknown_member(const struct field *list, const json_t *object, struct err *e)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)object, name, value)
+        if (!is_known(list, name))
+            return err_set(e, ERR_UNKNOWN_MEMBER, "member %.40s is not one of format version 1", name);
+    return 0;
+}
+
 int fields_check(const struct field *list, const json_t *object, struct err *e)
 {
     size_t found = 0;
@@ -129,5 +147,5 @@ int fields_check(const struct field *list, const json_t *object, struct err *e)
             return -1;
         found += v != NULL;
     }
-    return found == json_object_size(object) ? 0 : err_set(e, ERR_UNKNOWN_MEMBER, "it has a member that is not one of format version 1");
+    return found == json_object_size(object) ? 0 : unknown_member(list, object, e);
 }

@@ -21,8 +21,10 @@ const char VERIFY_HELP[] =
     "  --output table|json  findings as text (default) or as one JSON object\n"
     "\n"
     "Checked: names and joins of segments; every line's bytes, canonical form, members, size, number, predecessor and time; every release\n"
-    "signature with its recorded public key; that the policy of that point decides so, by the rule that is named; every person's signed request, its key, nonce and body, and that the record does what it asks;\n"
-    "the bodies in blobs/; that creations of keys begin and end once; that versions of a channel never go down and no name has two digests.\n"
+    "signature with its recorded public key; that the policy of that point decides so, by the rule that is named; every person's signed request,\n"
+    "its key, nonce and body, and that the record does what it asks; the bodies in blobs/; how keys came to be and what became of them, and that no\n"
+    "stopped one signs, under whatever name; whose each certificate is, and that it was not over; that versions of a channel never go down and\n"
+    "no name is signed twice. It takes all processors, and 40 bytes of memory a record.\n"
     "Every damaged range is listed, not only the first. An unfinished line at the very end (a crash) is a note.\n"
     "\n"
     "exit: 0 sound, 1 tampered, 2 evidence missing or unusable, 64 wrong usage\n";

@@ -118,6 +118,7 @@ static int set_body(struct request *item, const struct batch *b, unsigned n, str
 static void begin_item(struct core *c, struct batch *b, unsigned n)
 {
     struct request *item = request_item(c, b->rq, n);
+    struct json_reader r;
     struct err e = {0};
 
     if (!item)
@@ -129,7 +130,7 @@ static void begin_item(struct core *c, struct batch *b, unsigned n)
         err_set(&e, ERR_BUSY, "the service is stopping");
     else if (!json_is_object(item->json))
         err_set(&e, ERR_BAD_REQUEST, "items[%u] must be an object", n);
-    else if (!set_body(item, b, n, &e) && !sign_request_parse(item->json, &item->sign, &e) &&
+    else if (!set_body(item, b, n, &e) && !json_begin(&r, item->json, "", &e) && !sign_request_parse(&r, &item->sign, &e) &&
              !authorise(c, item, item->sign.key, item->sign.app, item->sign.channel, &e)) { /* who has no right there keeps nobody waiting */
         wait_turn(c, item);
         return;
@@ -180,12 +181,11 @@ void batch_answer(struct core *c, struct request *item, unsigned status, struct 
     fill(c, b);
 }
 
-static int check(const struct core *c, struct request *rq, const json_t **items, struct err *e)
+static int check(const struct core *c, struct request *rq, struct json_reader *r, const json_t **items, struct err *e)
 {
-    struct json_reader r;
     size_t n;
 
-    if (json_begin(&r, rq->json, "", e) || json_get_array(&r, "items", BATCH_ITEMS_MAX, items, e) || json_done(&r, e))
+    if (json_get_array(r, "items", BATCH_ITEMS_MAX, items, e) || json_done(r, e))
         return -1;
     n = json_array_size(*items);
     if (!n)
@@ -199,12 +199,12 @@ static int check(const struct core *c, struct request *rq, const json_t **items,
     return 0;
 }
 
-int batch_begin(struct core *c, struct request *rq, struct err *e)
+int batch_begin(struct core *c, struct request *rq, struct json_reader *r, struct err *e)
 {
     const json_t *items;
     struct batch *b;
 
-    if (check(c, rq, &items, e))
+    if (check(c, rq, r, &items, e))
         return -1;
     b = calloc(1, sizeof *b + json_array_size(items) * sizeof *b->answer);
     if (!b)

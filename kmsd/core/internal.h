@@ -36,7 +36,7 @@ struct batch;
 struct lane_op;
 struct known_cert;
 
-/* A sign request, parsed. Texts point into the request's own JSON tree. */
+/* A sign request, parsed (key then is not NULL). Texts point into the request's own JSON tree, or into its body. */
 struct sign_request {
     const char *key, *app, *channel, *version, *name, *source;
     const char *alg, *digest; /* name of the hash, hexadecimal text */
@@ -562,12 +562,12 @@ int releases_withdraw(struct core *c, struct request *rq, struct err *e);
 int time_confirm(struct core *c, struct request *rq, struct err *e);
 int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
-/* batch.c: rq's JSON has `items`. Takes rq over when it returns 0. */
-int batch_begin(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
+/* batch.c: rq's JSON, which r reads, has `items`. Takes rq over when it returns 0. */
+int batch_begin(struct core *c, struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
 void batch_answer(struct core *c, struct request *item, unsigned status, struct span body); /* frees item */
 unsigned batch_size(const struct batch *b); /* NULL: 0 */
 void batch_free(struct core *c, struct batch *b);
 /* sign_request.c */
-int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
+int sign_request_parse(struct json_reader *r, struct sign_request *out, struct err *e) __attribute__((warn_unused_result));
 
 #endif

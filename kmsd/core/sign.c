@@ -225,18 +225,29 @@ static int consider(struct core *c, struct request *rq, struct err *e)
     return send_to_lane(c, rq, state_key(c->state, rq->sign.key), e);
 }
 
+/* Most bodies are read where they stand, in the request's own copy. */
+static int read_body(struct request *rq, struct json_flat *flat, struct json_reader *r, struct err *e)
+{
+    char *text = (char *)rq->brought.data + (rq->body.data - rq->brought.data);
+
+    if (rq->body.len > SIGN_BODY_MAX || json_flat_read(text, rq->body.len, flat))
+        return request_json(rq, r, e);
+    json_begin_flat(r, flat);
+    return 0;
+}
+
 int sign_handle(struct core *c, struct request *rq, struct err *e)
 {
-    if (!rq->json) {
-        rq->json = json_read_object(rq->body.data, rq->body.len, BATCH_BODY_MAX, e);
-        if (!rq->json)
-            return -1;
-        if (json_object_get(rq->json, "items"))
-            return batch_begin(c, rq, e);
-        if (rq->body.len > SIGN_BODY_MAX)
-            return err_set(e, ERR_TOO_LARGE, "the body has %zu bytes, a sign request may have %u", rq->body.len, SIGN_BODY_MAX);
-        if (sign_request_parse(rq->json, &rq->sign, e))
-            return -1;
-    }
-    return consider(c, rq, e);
+    struct json_flat flat;
+    struct json_reader r;
+
+    if (rq->sign.key)
+        return consider(c, rq, e); /* it waited */
+    if (read_body(rq, &flat, &r, e))
+        return -1;
+    if (json_has(&r, "items"))
+        return batch_begin(c, rq, &r, e);
+    if (rq->body.len > SIGN_BODY_MAX)
+        return err_set(e, ERR_TOO_LARGE, "the body has %zu bytes, a sign request may have %u", rq->body.len, SIGN_BODY_MAX);
+    return sign_request_parse(&r, &rq->sign, e) ? -1 : consider(c, rq, e);
 }

@@ -8,14 +8,13 @@
 
 #define SOURCE_MAX 512
 
-static int parse_digest(const json_t *digest, struct sign_request *out, struct err *e)
+static int parse_digest(struct json_reader *r, struct sign_request *out, struct err *e)
 {
-    struct json_reader r;
     const char *alg, *hex;
     uint8_t bytes[SCHEME_DIGEST_MAX];
     size_t len;
 
-    if (json_begin(&r, digest, "digest", e) || json_get_str(&r, "alg", 32, &alg, e) || json_get_str(&r, "hex", 1024, &hex, e) || json_done(&r, e))
+    if (json_get_str(r, "alg", 32, &alg, e) || json_get_str(r, "hex", 1024, &hex, e) || json_done(r, e))
         return -1;
     len = hash_length(alg);
     if (!len)
@@ -40,24 +39,23 @@ static int check(const struct sign_request *s, struct err *e)
     return 0;
 }
 
-int sign_request_parse(const json_t *json, struct sign_request *out, struct err *e)
+int sign_request_parse(struct json_reader *r, struct sign_request *out, struct err *e)
 {
-    struct json_reader r;
+    struct json_reader digest;
     struct sign_request s = {.size = -1};
-    const json_t *digest;
     bool receipt;
 
-    if (json_begin(&r, json, "", e) || json_get_str(&r, "key", 1024, &s.key, e) || json_get_str(&r, "app", 1024, &s.app, e) ||
-        json_get_str(&r, "channel", 1024, &s.channel, e) || json_get_str(&r, "version", 1024, &s.version, e) ||
-        json_get_object(&r, "digest", &digest, e) || json_opt_str(&r, "name", 1024, &s.name, e) ||
-        json_opt_int(&r, "size", 0, JSON_INT_MAX, -1, &s.size, e) || json_opt_str(&r, "source", SOURCE_MAX, &s.source, e) ||
-        json_opt_bool(&r, "receipt", false, &receipt, e) || json_opt_bool(&r, "dry_run", false, &s.dry_run, e) || json_done(&r, e))
+    if (json_get_str(r, "key", 1024, &s.key, e) || json_get_str(r, "app", 1024, &s.app, e) ||
+        json_get_str(r, "channel", 1024, &s.channel, e) || json_get_str(r, "version", 1024, &s.version, e) ||
+        json_get_within(r, "digest", &digest, e) || json_opt_str(r, "name", 1024, &s.name, e) ||
+        json_opt_int(r, "size", 0, JSON_INT_MAX, -1, &s.size, e) || json_opt_str(r, "source", SOURCE_MAX, &s.source, e) ||
+        json_opt_bool(r, "receipt", false, &receipt, e) || json_opt_bool(r, "dry_run", false, &s.dry_run, e) || json_done(r, e))
         return -1;
     if (receipt)
         return err_set(e, ERR_BAD_REQUEST, "receipt: this service has no checkpoints yet; leave the member out, the answer's record {seq, hash} is the evidence");
     if (!s.name)
         s.name = s.app;
-    if (parse_digest(digest, &s, e) || check(&s, e))
+    if (parse_digest(&digest, &s, e) || check(&s, e))
         return -1;
     *out = s;
     return 0;

@@ -5,6 +5,7 @@
 #include "audit/logscan.h"
 #include "base/enc.h"
 #include "base/fsutil.h"
+#include "base/log.h"
 #include "kmsd/reader/reader.h"
 
 #define CATCH_UP_US INT64_C(500000)
@@ -49,29 +50,57 @@ struct page {
     unsigned n;
 };
 
-/* 1 = the page has no room for it. */
-static int add_record(struct page *p, const struct place *place, struct err *e)
+/* What becomes of a record of a page, and of the page, besides 0 and INDEX_ codes. */
+enum {
+    PAGE_FULL = 1,
+    PAGE_ALTERED = -10,            /* the line is not in the log any more, and the index is what it was */
+    PAGE_LATER = -11               /* there was no memory */
+};
+
+/* The index and the log do not agree. Only the first record of a page is judged: the page before it ends there. */
+static int no_line(struct page *p, const struct place *place, struct err *e)
 {
-    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    int result = p->n ? PAGE_FULL : index_confirm(p->r->index, place->seq, e);
+
+    if (result)
+        return result;
+    err_set(e, ERR_INTERNAL, "record %llu of the log is not what it was; `kms-audit verify` judges the log, `kmsd rebuild-index` makes the index anew",
+            (unsigned long long)place->seq);
+    return PAGE_ALTERED;
+}
+
+static void put_record(struct page *p, const struct place *place, const struct buf *line)
+{
     char hash[SHA256_HEX];
 
-    if (place_read(p->r->settings->audit_dir, place, &line, e))
-        return -1;
-    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
-    if (!record || rec_int(record, "seq") != place->seq || !search_matches(p->s, record))
-        return err_set(e, ERR_INTERNAL, "record %llu is not what the index says", (unsigned long long)place->seq);
-    if (p->n && p->body.len + line.len + 256 > READER_BODY_MAX)
-        return 1;
     if (p->s->lines) {
-        buf_put(&p->body, line.data, line.len);
+        buf_put(&p->body, line->data, line->len);
         buf_putc(&p->body, '\n');
     } else {
         hex_encode(place->hash, SHA256_LEN, hash);
         buf_printf(&p->body, "%s{\"hash\":\"%s\",\"record\":", p->n ? "," : "", hash);
-        buf_put(&p->body, line.data, line.len);
+        buf_put(&p->body, line->data, line->len);
         buf_putc(&p->body, '}');
     }
     p->n++;
+}
+
+static int add_record(struct page *p, const struct place *place, struct err *e)
+{
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+
+    if (place_read(p->r->settings->audit_dir, place, &line, e))
+        return no_line(p, place, e);
+    JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
+    if (!record && e->code == ERR_BUSY)
+        return PAGE_LATER;
+    if (!record || rec_int(record, "seq") != place->seq || !search_matches(p->s, record)) {
+        err_set(e, ERR_INTERNAL, "record %llu is not what the index says", (unsigned long long)place->seq);
+        return INDEX_SPOILT;
+    }
+    if (p->n && p->body.len + line.len + 256 > READER_BODY_MAX)
+        return PAGE_FULL;
+    put_record(p, place, &line);
     return 0;
 }
 
@@ -84,18 +113,16 @@ static int write_page(struct page *p, struct index_page *found, struct err *e)
     for (unsigned n = 0; n < found->n && !result; n++)
         result = add_record(p, &found->place[n], e);
     if (result < 0)
-        return -1;
-    if (result) {
+        return result;
+    if (result == PAGE_FULL) {
         found->more = true;
         found->upto = found->place[p->n - 1].seq;
     }
-    if (p->s->lines)
-        return buf_ok(&p->body);
-    if (found->more)
+    if (!p->s->lines && found->more)
         buf_printf(&p->body, "],\"next\":%llu}", (unsigned long long)found->upto);
-    else
+    else if (!p->s->lines)
         buf_puts(&p->body, "],\"next\":null}");
-    return buf_ok(&p->body);
+    return buf_ok(&p->body) ? PAGE_LATER : 0;
 }
 
 static void search(struct reader *r, uint64_t id, const struct search *s)
@@ -106,13 +133,17 @@ static void search(struct reader *r, uint64_t id, const struct search *s)
     struct err e = {0};
     int result = index_find(r->index, s, clock_boot_us() + PAGE_TIME_US, &at, &e);
 
-    if (!result && write_page(&page, &at, &e))
-        result = INDEX_SPOILT;
+    if (!result)
+        result = write_page(&page, &at, &e);
     if (!result)
         found(r, id, s->lines ? "application/jsonl" : "application/json", buf_span(&page.body), at.more ? &at.upto : NULL);
+    else if (result == PAGE_ALTERED)
+        missed(r, id, ERR_INTERNAL, e.detail);
     else
-        missed(r, id, ERR_BUSY, "the index of the audit log cannot be used now");
+        missed(r, id, ERR_BUSY, result == PAGE_LATER ? "there is no memory for a page of the audit log now" : "the index of the audit log cannot be used now");
     buf_free(&page.body);
+    if (result == PAGE_ALTERED)
+        log_line(LOG_LEVEL_ERROR, "log", "text=\"%s\"", e.detail);
     if (result == INDEX_SPOILT || result == INDEX_FAILED)
         work_spoilt(r, e.detail);
 }

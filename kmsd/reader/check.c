@@ -157,3 +157,8 @@ int index_scrub(struct index *x, uint64_t block, struct err *e)
     }
     return store_result(x, rc, e);
 }
+
+int index_confirm(struct index *x, uint64_t seq, struct err *e)
+{
+    return seq / BLOCK_RECORDS < x->blocks ? index_scrub(x, seq / BLOCK_RECORDS, e) : 0;
+}

@@ -31,6 +31,8 @@ int index_add(struct index *x, const struct row *row, struct err *e) __attribute
 
 /* Is that block in the file as it was written? */
 int index_scrub(struct index *x, uint64_t block, struct err *e) __attribute__((warn_unused_result));
+/* Is what the index has of that record what was written? */
+int index_confirm(struct index *x, uint64_t seq, struct err *e) __attribute__((warn_unused_result));
 
 /* One page of a search, in order. */
 struct index_page {

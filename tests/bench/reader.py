@@ -3,6 +3,7 @@
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 import kms  # noqa: E402
+from readerprocess import Reader  # noqa: E402
 
 LONGLOG = kms.BUILD / "tests" / "longlog" / "longlog"
 LOAD = kms.BUILD / "tests" / "bench" / "load"
@@ -99,6 +101,20 @@ def processor_time():
     return used.ru_utime + used.ru_stime
 
 
+def following_cost(instance, records):
+    """Microseconds of processor time a record, of a reader alone that hears of a thousand more each time, as it does of ten thousand a second."""
+    head, end = records // 2, records // 2 + records // 10
+    with Reader(instance.dir) as reader:
+        def used():
+            return int(Path(f"/proc/{reader.process.pid}/schedstat").read_text().split()[0]) / 1000
+
+        reader.head(head, 600)
+        before = used()
+        for step in range(head + 1000, end + 1, 1000):
+            reader.head(step)
+        return round((used() - before) / (end - head), 2)
+
+
 def measure(directory, records, seconds):
     instance, report = kms.Instance(Path(directory) / "instance"), {"records": records}
     instance.start()
@@ -109,6 +125,9 @@ def measure(directory, records, seconds):
     report["rebuild_s"], report["rebuild_cpu_s"] = round(time.monotonic() - began, 1), round(processor_time() - used, 1)
     report["index_bytes"] = (instance.dir / "index/state.db").stat().st_size
     print(f"{records:,} records: index of {report['index_bytes'] / 1e6:.0f} MB made in {report['rebuild_s']} s, {report['rebuild_cpu_s']} s of processor time", flush=True)
+    shutil.rmtree(instance.dir / "index")
+    report["follow_us"] = following_cost(instance, records)
+    print(f"the index of a log that grows: {report['follow_us']} us of processor time a record", flush=True)
     with instance:
         following(instance)
         report["first_page"] = first_pages(instance)

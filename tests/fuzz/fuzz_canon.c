@@ -34,20 +34,25 @@ static bool is_reproduced(const uint8_t *data, size_t size)
 }
 
 /* What the scan finds of a member is what reading finds. */
-static void same_member(const uint8_t *data, size_t size)
+static void same_members(const uint8_t *data, size_t size)
 {
-    struct json_wanted seq = {.name = "seq"};
+    static const char *const names[][2] = {{"a", NULL}, {"a", "a"}, {"a", "b"}, {"b", "a"}, {"seq", NULL}, {"seq", "a"}};
+    struct json_wanted wanted[] = {{.name = "a"}, {.name = "a.a"}, {.name = "a.b"}, {.name = "b.a"}, {.name = "seq"}, {.name = "seq.a"}};
     JSON_AUTO *j = json_read_object(data, size, size, NULL);
-    const json_t *v = json_object_get(j, "seq");
-    BUF_AUTO text = BUF_INIT(64);
 
-    if (json_scan_canonical(data, size, &seq, 1))
+    if (json_scan_canonical(data, size, wanted, sizeof wanted / sizeof *wanted))
         return;
-    if ((seq.text.data != NULL) != (v != NULL))
-        abort();
-    if (json_is_integer(v)) {
-        buf_printf(&text, "%lld", (long long)json_integer_value(v));
-        if (!span_eq(buf_span(&text), seq.text))
+    for (size_t n = 0; n < sizeof wanted / sizeof *wanted; n++) {
+        const json_t *v = json_object_get(j, names[n][0]);
+        BUF_AUTO text = BUF_INIT(8 * size + 64);
+
+        if (names[n][1])
+            v = json_object_get(v, names[n][1]);
+        if (json_is_object(v) || json_is_array(v))
+            v = NULL;
+        if (v)
+            json_canonical(&text, v);
+        if ((wanted[n].text.data != NULL) != (v != NULL) || !span_eq(buf_span(&text), wanted[n].text))
             abort();
     }
 }
@@ -58,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if ((fast != NULL) != !json_is_canonical(data, size) || (fast && !json_equal(fast, slow)))
         abort(); /* both readers build the same tree */
-    same_member(data, size);
+    same_members(data, size);
     if ((json_is_canonical(data, size) == 0) != is_reproduced(data, size))
         abort();
     return 0;

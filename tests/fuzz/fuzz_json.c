@@ -30,12 +30,44 @@ static void use_reader(const json_t *object)
     require(utf8_check(e.detail, strlen(e.detail)) == 0);
 }
 
+static json_t *tree_of(const struct json_flat *f, unsigned within)
+{
+    json_t *object = json_object();
+
+    for (unsigned n = 0; n < f->n; n++) {
+        const struct json_flat_member *m = &f->member[n];
+
+        if (m->within == within)
+            json_object_set_new(object, m->name, m->type == JSON_OBJECT ? tree_of(f, n + 1) : m->type == JSON_STRING ? json_stringn(m->text, m->len)
+                                                 : m->type == JSON_INTEGER ? json_integer(m->number) : json_boolean(m->type == JSON_TRUE));
+    }
+    return object;
+}
+
+/* Read where it stands it is the same, or it is left as it was. */
+static void read_flat(const uint8_t *data, size_t size, const json_t *tree)
+{
+    BUF_AUTO text = BUF_INIT(INPUT_MAX);
+    struct json_flat flat;
+
+    buf_put(&text, data, size);
+    if (!text.data || buf_ok(&text))
+        return;
+    if (json_flat_read((char *)text.data, text.len, &flat)) {
+        require(span_eq(buf_span(&text), span_of(data, size)));
+        return;
+    }
+    JSON_AUTO *same = tree_of(&flat, 0);
+    require(tree && json_equal(same, tree));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err e = {0};
     JSON_AUTO *j = json_read_object(data, size, INPUT_MAX, &e);
 
     require((j == NULL) == (e.code != ERR_NONE));
+    read_flat(data, size, j);
     if (!j)
         return 0;
     use_reader(j);

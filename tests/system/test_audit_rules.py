@@ -109,6 +109,18 @@ def test_a_statement_as_old_as_what_it_binds(log, tmp_path):  # noqa: F811
     assert found(log, tmp_path) == []
 
 
+@pytest.mark.parametrize("change, words", [
+    (lambda r: r["detail"].update(colour="red"), "detail: member colour is not one of"), (lambda r: r.update(colour="red"), "member colour is not one of"),
+    (lambda r: r["detail"]["log_head"].pop("seq"), "detail: log_head: member seq is missing"), (lambda r: r["key"].update(version="1"), "key: member version has"),
+    (lambda r: r["actor"].update(mood="good"), "actor: member mood is not one of")])
+def test_a_wrong_member_is_named(log, tmp_path, change, words):  # noqa: F811
+    record = log.sign("3.0.0")
+    change(record)
+    log.rechain(record["seq"])
+    kind, seq, reason = only(found(log, tmp_path))
+    assert (kind, seq) == ("altered", record["seq"]) and words in reason, reason
+
+
 # Identities
 
 

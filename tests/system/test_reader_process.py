@@ -2,10 +2,8 @@
 import json
 import os
 import random
-import secrets
 import shutil
 import socket
-import subprocess
 import time
 from types import SimpleNamespace
 
@@ -13,57 +11,9 @@ import pytest
 
 import lane
 from kms import BIN, BUILD, Instance, run, sha256
+from readerprocess import Reader
 
 RECORDS, BLOCK = 40000, 16384
-
-
-class Reader(lane.Lane):
-    """One kmsd-reader process with our end of its socket pair."""
-
-    def __init__(self, directory):
-        self.ours, theirs = socket.socketpair()
-        self.stderr = open(directory / f"reader-{secrets.token_hex(4)}.stderr", "w+", encoding="utf-8")
-        argv = [lane.BUILD / "libexec/kmsd/kmsd-reader", "--settings", str(directory / "kmsd.yaml"), "--parent", str(os.getpid())]
-        self.process = subprocess.Popen(argv, close_fds=False, preexec_fn=lambda: os.dup2(theirs.fileno(), 3), stderr=self.stderr,
-                                        stdin=subprocess.DEVNULL)
-        theirs.close()
-        self.ours.settimeout(lane.ANSWER_SECONDS)
-        self.buffer, self.next_id, self.state = b"", 1, ("", 0)
-        assert self.read()["type"] == "HELLO"
-
-    def answer(self, number=None):
-        """The next frame that is not about its state, which is noted; number None: the next of any kind."""
-        while (frame := self.read()) is not None:
-            if frame["type"] == "HEAD":
-                self.state = frame["REASON"].decode(), int.from_bytes(frame["HEAD"], "big")
-            if number in (None, frame["id"]) and (number is None or frame["type"] != "HEAD"):
-                return frame
-        return None
-
-    def head(self, head, seconds=60, until=("following",)):
-        self.ours.sendall(lane.frame("HEAD", 0, {"HEAD": head}))
-        end = time.monotonic() + seconds
-        while True:
-            assert self.answer() and time.monotonic() < end, self.state
-            if self.state[0] in until and (self.state[0] != "following" or self.state[1] >= head):
-                return self
-
-    def search(self, head, query=""):
-        return self.answer(self.send("SEARCH", QUERY=query, HEAD=head))
-
-    def pages(self, head, query="", step=0):
-        """[(seq, hash)] of all pages; the log grows by step records between them."""
-        found, after = [], None
-        while True:
-            page = self.search(head, query + ("" if after is None else f"&after={after}"))
-            assert page["type"] == "FOUND", page
-            body = json.loads(page["BODY"])
-            assert body["indexed"] == head and body["next"] != after
-            found += [(item["record"]["seq"], item["hash"]) for item in body["items"]]
-            assert (body["next"] is None) == ("SEQ" not in page)
-            if body["next"] is None:
-                return found
-            after, head = body["next"], min(head + step, RECORDS)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +51,7 @@ def test_nothing_behind_the_head(own):
 def test_pages_while_the_log_grows(own):
     with Reader(own.dir) as reader:
         reader.head(1)
-        assert reader.pages(BLOCK - 3, "limit=1000", step=777) == own.hashes
+        assert reader.pages(BLOCK - 3, "limit=1000", step=777, end=RECORDS) == own.hashes
         assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
         assert reader.pages(RECORDS, "limit=900&outcome=denied&order=desc") == [own.hashes[n] for n in own.denied][::-1]
 
@@ -146,16 +96,23 @@ def test_a_log_that_became_shorter(own):
 
 @pytest.mark.parametrize("seq", [7, BLOCK - 1, RECORDS - 2])
 def test_a_line_of_the_log_altered(own, seq):
-    """In the file or among those in memory: a page with it is refused, and so are all that follow."""
+    """In the file or among those in memory: it is in no page, what comes before and behind it is, and who asks for it hears which one it is."""
     with Reader(own.dir) as reader:
         reader.head(RECORDS)
         text = own.segment.read_bytes()
-        own.segment.write_bytes(text.replace(own.lines[seq], own.lines[seq].replace(b'"src":"192', b'"src":"193').replace(b'"v":1}', b'"v":2}')))
-        assert reader.search(RECORDS, f"after={seq - 1}&limit=1")["type"] == "MISSED"
-        for query in ("", "order=desc", f"after={seq - 1}"):
-            page = reader.search(RECORDS, query)
-            assert page["type"] == "MISSED" or b'"v":2}' not in page["BODY"]
-        assert reader.process.poll() is None
+        own.segment.write_bytes(text.replace(own.lines[seq], own.lines[seq].replace(b'"v":1}', b'"v":2}')))
+        for _ in range(3):
+            refused = reader.search(RECORDS, f"after={seq - 1}&limit=1")
+            assert refused["type"] == "MISSED" and f"record {seq} of the log".encode() in refused["REASON"], refused
+        before = json.loads(reader.search(RECORDS, f"after={max(seq - 5, 0)}&limit=1000")["BODY"])
+        assert [item["record"]["seq"] for item in before["items"]] == list(range(max(seq - 5, 0) + 1, seq)) and before["next"] == seq - 1
+        behind = json.loads(reader.search(RECORDS, f"after={seq}&limit=10")["BODY"])
+        assert [(item["record"]["seq"], item["hash"]) for item in behind["items"]] == own.hashes[seq + 1:seq + 11]
+        own.segment.write_bytes(text)
+        assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
+        reader.stderr.seek(0)
+        said = reader.stderr.read()
+        assert "rebuilt" not in said and said.count(f"record {seq} of the log") == 3
 
 
 def fifo(path):
