@@ -71,6 +71,8 @@ static int run(struct context *c)
         failed = -1;
     if (!failed)
         return KMS_DONE;
+    if (c->error.status == KMS_DONE) /* whatever failed without a word must not look like success */
+        kms_fail_text(&c->error, KMS_REFUSED, "out of memory");
     if (c->error.status == KMS_USAGE)
         return usage(c);
     output_error(c);

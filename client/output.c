@@ -20,12 +20,15 @@ static void print_escaped(FILE *to, const char *text, enum escape_mode mode)
     fputs(buf_str(&safe), to);
 }
 
+static bool lost; /* a result could not be put together: without memory there is nothing to print */
+
 static void print_json(const json_t *value)
 {
     BUF_AUTO text = BUF_INIT(LINE_MAX_BYTES), safe = BUF_INIT(LINE_MAX_BYTES);
 
     json_canonical(&text, value);
     escape_text(&safe, buf_span(&text), ESCAPE_JSON);
+    lost |= !value || buf_ok(&text) || buf_ok(&safe);
     puts(buf_str(&safe));
 }
 
@@ -128,9 +131,11 @@ static void print_members(const json_t *object, const char *prefix)
 
 void output_object(const struct context *c, const json_t *object)
 {
-    if (c->json && object)
+    if (!object)
+        lost = true;
+    else if (c->json)
         print_json(object);
-    else if (object)
+    else
         print_members(object, "");
 }
 
@@ -274,6 +279,8 @@ void output_error(const struct context *c)
 
 int output_finish(struct context *c)
 {
+    if (lost)
+        return kms_fail_text(&c->error, KMS_REFUSED, "out of memory: the result could not be printed");
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
     return kms_fail_text(&c->error, KMS_REFUSED, "standard output: %s", strerror(errno));

@@ -148,7 +148,7 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     struct record_line line;
 
-    if (!result || !frame_has(result, TAG_OUTPUT) || record_signature(c, rq, result, &line, &payload, e)) {
+    if (!result || !result->field[TAG_OUTPUT].len || record_signature(c, rq, result, &line, &payload, e)) {
         request_refuse(c, rq, e);
         return;
     }
