@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 
@@ -161,13 +162,39 @@ int objects_read(struct token *t, struct object_index *index, struct fault *f)
     return described(t, index, search(t, NULL, 0, index, f), f);
 }
 
+/* Appends the private and the public ones; n: 1 = all, 2 = those that the token says it made itself. */
+static int search_keys(struct token *t, CK_ULONG n, struct object_index *hits, struct fault *f)
+{
+    static const CK_OBJECT_CLASS classes[] = {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY};
+    CK_BBOOL yes = CK_TRUE;
+    int bad = 0;
+
+    for (size_t k = 0; k < sizeof classes / sizeof *classes && !bad; k++) {
+        CK_OBJECT_CLASS class = classes[k];
+        CK_ATTRIBUTE want[] = {{CKA_CLASS, &class, sizeof class}, {CKA_LOCAL, &yes, sizeof yes}};
+
+        bad = search(t, want, n, hits, f);
+    }
+    return bad;
+}
+
+/* CKA_LOCAL is what SoftHSM writes last of a key. Among keys without it may be one that is being made: they get a moment before anybody looks at them. */
+static int let_finish(struct token *t, size_t all, struct fault *f)
+{
+    static const struct timespec moment = {.tv_nsec = 100000000};
+    struct object_index made = {0};
+    int bad = search_keys(t, 2, &made, f);
+
+    if (!bad && made.n < all)
+        (void)nanosleep(&moment, NULL);
+    free(made.list);
+    return bad;
+}
+
 int objects_read_keys(struct token *t, struct object_index *index, struct fault *f)
 {
-    CK_OBJECT_CLASS private = CKO_PRIVATE_KEY, public = CKO_PUBLIC_KEY;
-    CK_ATTRIBUTE first = {CKA_CLASS, &private, sizeof private}, second = {CKA_CLASS, &public, sizeof public};
-
     start_anew(t, index);
-    return described(t, index, search(t, &first, 1, index, f) || search(t, &second, 1, index, f), f);
+    return described(t, index, search_keys(t, 1, index, f) || let_finish(t, index->n, f), f);
 }
 
 static bool matches(const struct object *o, CK_OBJECT_CLASS class, CK_KEY_TYPE type, struct span id)

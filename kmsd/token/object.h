@@ -27,7 +27,7 @@ void objects_free(struct object_index *index);
 /* Replaces what the index holds by what is on the token now. */
 int objects_read(struct token *t, struct object_index *index, struct fault *f) __attribute__((warn_unused_result));
 /* Its keys alone. SoftHSM gives an object whose attributes are asked for while another process makes it the defaults of those that it has not yet, in its
- * file: a lane that starts must not ask for the anchor, which the administrative lane may be replacing. */
+ * file: a lane that starts must not ask for the anchor, which the administrative lane may be replacing, and not at once for a key that is being made. */
 int objects_read_keys(struct token *t, struct object_index *index, struct fault *f) __attribute__((warn_unused_result));
 /* Exactly one object of that class, key type and CKA_ID: the index first, then, for one made since, the token. LANE_KEY otherwise.
  * Copied out, for the index moves. */
