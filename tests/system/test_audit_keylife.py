@@ -115,13 +115,19 @@ def test_a_destruction_at_another_moment_than_signed(log, tmp_path, asked, delay
     assert found(log, tmp_path) == [("invalid", at, at)]
 
 
-def test_days_ahead_outside_development(keys, tmp_path):  # noqa: F811
+def suspended_in_production(keys):  # noqa: F811
+    """A log outside development whose release key is suspended."""
     log = auditlog.Log(keys)  # noqa: F811
     log.genesis()
     log.records[0]["detail"]["mode"] = "production"
     log.rechain(0)
     log.key_result(log.key_intent("release", "01" * 16), keys.spki["release"])
     log.life("suspend", "suspended")
+    return log
+
+
+def test_days_ahead_outside_development(keys, tmp_path):  # noqa: F811
+    log = suspended_in_production(keys)
     log.life("destroy", "destroying", asked=ORDER, delay=10)
     assert found(log, tmp_path) == [("invalid", 4, 4)]
 
@@ -185,12 +191,7 @@ def test_a_removal_by_somebody(log, tmp_path):  # noqa: F811
 @pytest.mark.parametrize("minutes, sound", [(4, False), (12, True)])
 def test_a_removal_right_after_a_start(keys, tmp_path, minutes, sound):  # noqa: F811
     """Outside development a start waits ten minutes, of which a step of the clock that is too small to be one may hide five."""
-    log = auditlog.Log(keys)  # noqa: F811
-    log.genesis()
-    log.records[0]["detail"]["mode"] = "production"
-    log.rechain(0)
-    log.key_result(log.key_intent("release", "01" * 16), keys.spki["release"])
-    log.life("suspend", "suspended")
+    log = suspended_in_production(keys)
     log.life("destroy", "destroying", delay=DAY)
     log.start()
     log.records[-1]["time"] = "2026-03-06T08:00:00.000000Z"
