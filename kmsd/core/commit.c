@@ -4,6 +4,8 @@
 
 #include "kmsd/core/internal.h"
 
+#define GATHER_MAX_US 2000
+
 /* A policy that a record of this group names is at hand before the disk has it. */
 static int blob_at_hand(void *ctx, const char *sha256, struct buf *out, struct err *e)
 {
@@ -205,7 +207,8 @@ void commit_done(struct core *c)
     c->metrics.groups++;
     c->metrics.records += c->writing_end - c->durable;
     c->metrics.bytes += c->writing.len;
-    prom_observe(&c->metrics.sync, c->clock.boot - c->metrics.handed);
+    c->sync_us = c->clock.boot - c->metrics.handed;
+    prom_observe(&c->metrics.sync, c->sync_us);
     c->durable = c->writing_end;
     memcpy(c->durable_hash, c->writing_hash, SHA256_HEX);
     c->durable_time = c->writing_time;
@@ -216,12 +219,28 @@ void commit_done(struct core *c)
     run_due(c);
 }
 
-void core_turn(struct core *c)
+/* How long a group still waits for others while the lanes have more in hand than is in it: two turns of the disk at most, which is what a record that misses
+ * the group waits. A record that no lane works beside waits for nothing. */
+static int64_t gather(struct core *c, int64_t boot_us)
+{
+    int64_t most = 2 * c->sync_us < GATHER_MAX_US ? 2 * c->sync_us : GATHER_MAX_US;
+
+    if (!c->gathering)
+        c->gathering = boot_us;
+    return c->state->chain.next_seq - c->pending_first < lanes_outstanding(c) ? c->gathering + most - boot_us : 0;
+}
+
+int64_t core_turn(struct core *c, int64_t boot_us)
 {
     struct buf lines = c->writing;
+    int64_t left;
 
     if (c->disk_busy || !c->pending.len)
-        return;
+        return -1;
+    left = gather(c, boot_us);
+    if (left > 0)
+        return left;
+    c->gathering = 0;
     c->writing = c->pending;
     c->pending = lines;
     c->writing_end = c->state->chain.next_seq;
@@ -231,8 +250,9 @@ void core_turn(struct core *c)
     c->n_writing_blobs = c->n_blobs;
     c->n_blobs = 0;
     c->disk_busy = true;
-    c->metrics.handed = c->clock.boot;
+    c->metrics.handed = boot_us;
     c->io.append(c->io.ctx, &(struct core_group){&c->writing, c->pending_first, c->writing_blob, c->n_writing_blobs});
+    return -1;
 }
 
 void commit_free(struct core *c)

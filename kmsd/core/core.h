@@ -77,8 +77,9 @@ void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */
  * clock that was set shows. */
 void core_on_clock(struct core *c, int64_t wall_us, int64_t boot_us);
 void core_on_stop(struct core *c, const char *reason, int64_t now_us);
-/* End of a turn of the host's loop: hands over the next group if there is one and none is under way. */
-void core_turn(struct core *c);
+/* End of a turn of the host's loop, at that time of CLOCK_BOOTTIME: hands over the next group if there is one, none is under way, and more of it need not be
+ * waited for. Microseconds until it wants another turn at the latest; -1 = it waits for events only. */
+int64_t core_turn(struct core *c, int64_t boot_us);
 bool core_ready(const struct core *c);    /* daemon.start is durable, every front said HELLO and every lane works */
 /* What keeps an otherwise serving core from being ready and will not pass by itself; NULL = nothing of the kind. */
 const char *core_lacks(const struct core *c);

@@ -247,6 +247,8 @@ struct core {
     struct core_blob blob[CORE_BLOBS_MAX], writing_blob[CORE_BLOBS_MAX];
     unsigned n_blobs, n_writing_blobs;
     bool disk_busy;
+    int64_t gathering;             /* since when the group at hand could be with the disk, 0 = it could not */
+    int64_t sync_us;               /* what the last group took there */
     struct core_room room;         /* as the disk said last; what was sealed since is in pending */
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
@@ -442,6 +444,7 @@ void lanes_free(struct core *c);
 void anchor_step(struct core *c);                        /* end of an event: asks the lane for what is due */
 void anchor_stop(struct core *c);                        /* the last record is durable: the copy must name it */
 bool anchor_settled(const struct core *c);
+unsigned lanes_outstanding(const struct core *c); /* what the signing lanes have in hand */
 bool lanes_hopeless(const struct core *c, enum child_role role); /* no work for that role can be done, and waiting will not help by itself */
 int anchor_check(const struct core *c, struct err *e) __attribute__((warn_unused_result)); /* may a signature be made yet? */
 /* lanelife.c: the lanes themselves */

@@ -150,6 +150,15 @@ static struct lane *pick(struct core *c, enum child_role role)
     return best;
 }
 
+unsigned lanes_outstanding(const struct core *c)
+{
+    unsigned sum = 0;
+
+    for (unsigned n = 0; n < c->n_lanes; n++)
+        sum += c->lane[n].role == CHILD_LANE_SIGN ? c->lane[n].outstanding : 0;
+    return sum;
+}
+
 /* Nothing to wait for: no lane works, and those that run know that their token is away, or wait for a person. */
 static const char *hopeless(const struct core *c, enum child_role role)
 {

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -20,6 +21,7 @@
 #define TELL_US 1000      /* signatures wait for each other so long, */
 #define TELL_SHARE 8      /* or until they are that part of what waits behind them: who has many slow ones before him does not notice a few more, */
 #define TELL_MAX_US 20000 /* and never longer */
+#define NICENESS 10       /* of a signing lane: who brings it work and takes its answers away goes first, or the other lanes stand idle */
 #define EXIT_BROKEN 1
 
 /* Two processes that log in at the same moment can miss the token: lanes start one after another. A refused PIN sets the latch before the lock is let
@@ -225,6 +227,8 @@ int lane_run(const struct settings *s, bool admin, unsigned index, char **argv)
     struct fault f = {0};
     int code;
 
+    if (!admin)
+        (void)setpriority(PRIO_PROCESS, 0, NICENESS);
     l.locked = process_lock_memory(); /* before there is a PIN: libp11 and modules keep copies of it */
     stream_init(&l.stream, LANE_FD);
     if (open_locked(&l, &f)) {

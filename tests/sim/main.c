@@ -39,7 +39,7 @@ static void pause(struct sim *s)
 
 static void turn(struct sim *s)
 {
-    core_turn(s->core);
+    (void)core_turn(s->core, s->now - s->set);
 }
 
 /* What happens next, in thousandths. */

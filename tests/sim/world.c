@@ -287,7 +287,7 @@ void sim_disk_step(struct sim *s)
 {
     if (s->steps % 3 == 0)
         sim_snapshot_step(s);
-    core_turn(s->core);
+    (void)core_turn(s->core, s->now - s->set);
     if (!s->syncing)
         return;
     keep_blobs(s, true);

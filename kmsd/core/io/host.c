@@ -15,6 +15,7 @@
 /* What an epoll entry means: a child's slot, or one of these. */
 enum { TAG_CONTROL = HOST_CHILDREN_MAX, TAG_DISK, TAG_TIMER, TAG_SNAPSHOT };
 #define TICK_NS 100000000L
+#define EVENTS_MAX 32
 
 static int watch(struct host *h, int op, int fd, uint32_t events, uint64_t tag)
 {
@@ -317,16 +318,26 @@ static int dispatch(struct host *h, uint64_t tag, struct err *e)
     return 0;
 }
 
+/* Not longer than that, where it is not negative; kernels before 5.11 count in milliseconds. */
+static int wait_for_events(struct host *h, struct epoll_event events[static EVENTS_MAX], int64_t us)
+{
+    const struct timespec most = {us / 1000000, us % 1000000 * 1000};
+    int n = us < 0 ? epoll_wait(h->epoll, events, EVENTS_MAX, -1) : epoll_pwait2(h->epoll, events, EVENTS_MAX, &most, NULL);
+
+    return n < 0 && errno == ENOSYS ? epoll_wait(h->epoll, events, EVENTS_MAX, (int)(us / 1000) + 1) : n;
+}
+
 int host_run(struct host *h, struct err *e)
 {
-    struct epoll_event events[32];
+    struct epoll_event events[EVENTS_MAX];
     int64_t wall, boot;
 
     while (!core_finished(h->core)) {
-        core_turn(h->core);
+        int64_t again = core_turn(h->core, clock_boot_us());
+
         say_ready(h);
         flush_all(h);
-        int n = epoll_wait(h->epoll, events, 32, -1);
+        int n = wait_for_events(h, events, again);
 
         if (n < 0 && errno != EINTR)
             return err_errno(e, ERR_INTERNAL, errno, "epoll");

@@ -39,7 +39,8 @@ static int tls_open(struct load *l, struct err *e)
         SSL_CTX_use_certificate_chain_file(l->tls, o->cert) != 1 || SSL_CTX_use_PrivateKey_file(l->tls, o->key, SSL_FILETYPE_PEM) != 1)
         return err_set(e, ERR_BAD_REQUEST, "the certificates %s, %s, %s cannot be used", o->ca, o->cert, o->key);
     SSL_CTX_set_verify(l->tls, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_mode(l->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(l->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(l->tls, 1); /* one system call an answer, not one for its first five bytes and one for the rest */
     return 0;
 }
 
