@@ -18,8 +18,8 @@
 #define AWAY_TRIES "KMSD_AWAY_TRIES" /* how often this process has looked before, in the environment of the next image */
 #define AWAY_QUIET 240               /* told once a minute */
 #define AWAY_REASON_MAX 150
-#define TELL_US 1000      /* signatures wait for each other so long, */
-#define TELL_SHARE 8      /* or until they are that part of what waits behind them: who has many slow ones before him does not notice a few more, */
+#define TELL_US 2000      /* signatures wait for each other so long, */
+#define TELL_SHARE 4      /* or until they are that part of what waits behind them: who has many slow ones before him does not notice a few more, */
 #define TELL_MAX_US 20000 /* and never longer */
 #define NICENESS 10       /* of a signing lane: who brings it work and takes its answers away goes first, or the other lanes stand idle */
 #define EXIT_BROKEN 1
