@@ -159,6 +159,7 @@ struct lane {
     unsigned index;
     enum lane_state state;
     bool killed;                   /* its end was asked for: what it still says is ignored */
+    bool leaving;                  /* it said why it ends, and is still there */
     unsigned silent;               /* ticks since it said anything, or since it was given something to do */
     unsigned loaded, not_loaded;   /* keys, since its HELLO */
     char sandbox[SANDBOX_TEXT];    /* what confines it, since its HELLO */
