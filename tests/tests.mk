@@ -75,6 +75,8 @@ FUZZ_SRC_fuzz_children := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
 FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c renewca.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
+FUZZ_SRC_fuzz_lane := tests/fuzz/lanetoken.c $(FUZZ_SRC_fuzz_p11) kmsd/token/verbs.c kmsd/token/settle.c
+FUZZ_LIBS_fuzz_lane := -lp11 -lp11-kit -ldl
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
 FUZZ_SRC_fuzz_row := kmsd/reader/row.c
@@ -83,7 +85,7 @@ $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c
 	$(call say,FUZZCC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) $(if $(filter kmsd/token/%,$<),$(P11INC)) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) $(if $(filter kmsd/token/% tests/fuzz/%,$<),$(P11INC)) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 $(FUZZ_LIB): $(call FUZZ_OBJ,$(FUZZ_SRC)) ; $(archive)
 $(B)/fuzz/%: tests/fuzz/%.c $$(call FUZZ_OBJ,$$(FUZZ_SRC_$$*)) $(FUZZ_LIB)
 	$(call say,FUZZ,$@)
