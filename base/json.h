@@ -59,6 +59,11 @@ struct json_flat {
 /* Ends names and strings with a NUL in the text itself. -1 = not that easy, or wrong, and the text is as it was: json_read_object tells. */
 int json_flat_read(char *text, size_t len, struct json_flat *out) __attribute__((warn_unused_result));
 void json_begin_flat(struct json_reader *r, const struct json_flat *flat);
+/* {"NAME":[…]} of 1 to max such objects, whose members have names in ASCII: where each of them stands, so that json_flat_read takes it. The text stays as it is.
+ * -1 = not that easy, or wrong. */
+int json_flat_list(char *text, size_t len, const char *name, struct span *out, size_t max, size_t *n) __attribute__((warn_unused_result));
+/* json_canonical of an object of such a list, once it was read. */
+void json_flat_canonical(struct buf *out, const struct json_flat *flat);
 
 /* RFC 8785 serialisation of a value without reals (members sorted by UTF-16 code units, minimal escapes). Appends; fails the buffer on a real or an integer beyond 2^53-1. */
 void json_canonical(struct buf *out, const json_t *value);

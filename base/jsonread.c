@@ -1,6 +1,7 @@
 /* Builds jansson's values from JSON text that has been looked through before (UTF-8 without NUL, whole numbers in range, depth). jansson's own reader takes each
  * byte through several calls, and reading is most of the work of a start and of the index. This one gives up at the first thing it does not like: then jansson
- * reads the text too, and says what is wrong and where. Small objects without lists, as most requests are, it reads where they stand, without any values. */
+ * reads the text too, and says what is wrong and where. Small objects without lists, as most requests are, and a list of such, it reads where they stand,
+ * without any values. */
 #include <string.h>
 
 #include "base/json.h"
@@ -234,4 +235,93 @@ int json_flat_read(char *text, size_t len, struct json_flat *out)
             out->member[n].text[out->member[n].len] = '\0';
     }
     return 0;
+}
+
+static bool plain_names(const struct json_flat *f)
+{
+    for (unsigned n = 0; n < f->n; n++)
+        for (size_t k = 0; k < f->member[n].name_len; k++)
+            if ((unsigned char)f->member[n].name[k] >= 0x80)
+                return false;
+    return true;
+}
+
+int json_flat_list(char *text, size_t len, const char *name, struct span *out, size_t max, size_t *n)
+{
+    struct text t = {text, text + len};
+    struct json_flat item;
+    const char *found;
+    size_t found_len;
+
+    *n = 0;
+    if (take(&t, '{') || take_plain(&t, &found, &found_len) || found_len != strlen(name) || memcmp(found, name, found_len) != 0 || take(&t, ':') ||
+        take(&t, '[') || utf8_check(text, len))
+        return -1;
+    do {
+        const char *start = (skip_space(&t), t.p);
+
+        item.n = 0;
+        if (*n == max || take_flat(&t, text, 0, &item) || !plain_names(&item))
+            return -1;
+        out[(*n)++] = span_of(start, (size_t)(t.p - start));
+    } while (!take(&t, ','));
+    if (take(&t, ']') || take(&t, '}'))
+        return -1;
+    (void)skip_space(&t);
+    return t.p == t.end ? 0 : -1;
+}
+
+static bool goes_before(const struct json_flat_member *a, const struct json_flat_member *b)
+{
+    int order = memcmp(a->name, b->name, a->name_len < b->name_len ? a->name_len : b->name_len);
+
+    return order ? order < 0 : a->name_len < b->name_len;
+}
+
+static void put_members(struct buf *out, const struct json_flat *f, unsigned within);
+
+/* No string in it has an escape, and so none needs one. */
+static void put_value(struct buf *out, const struct json_flat *f, unsigned index)
+{
+    const struct json_flat_member *m = &f->member[index];
+
+    switch ((int)m->type) {
+    case JSON_STRING:
+        buf_putc(out, '"');
+        buf_put(out, m->text, m->len);
+        buf_putc(out, '"');
+        break;
+    case JSON_OBJECT: put_members(out, f, index + 1); break;
+    case JSON_INTEGER: buf_decimal(out, (uint64_t)m->number); break;
+    default: buf_puts(out, m->type == JSON_TRUE ? "true" : "false");
+    }
+}
+
+static void put_members(struct buf *out, const struct json_flat *f, unsigned within)
+{
+    unsigned order[JSON_FLAT_MAX], count = 0;
+
+    for (unsigned n = 0; n < f->n; n++) {
+        unsigned at = count;
+
+        if (f->member[n].within != within)
+            continue;
+        for (; at && goes_before(&f->member[n], &f->member[order[at - 1]]); at--)
+            order[at] = order[at - 1];
+        order[at] = n;
+        count++;
+    }
+    buf_putc(out, '{');
+    for (unsigned n = 0; n < count; n++) {
+        buf_puts(out, n ? ",\"" : "\"");
+        buf_put(out, f->member[order[n]].name, f->member[order[n]].name_len);
+        buf_puts(out, "\":");
+        put_value(out, f, order[n]);
+    }
+    buf_putc(out, '}');
+}
+
+void json_flat_canonical(struct buf *out, const struct json_flat *flat)
+{
+    put_members(out, flat, 0);
 }

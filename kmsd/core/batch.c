@@ -19,7 +19,8 @@ struct batch_answer {
 };
 struct batch {
     struct request *rq;            /* brought the items; answered when the last of them is */
-    const json_t *items;           /* in rq's JSON tree */
+    const json_t *items;           /* in rq's JSON tree, or */
+    struct span *plain;            /* in its text */
     unsigned n, begun, live, failed, window;
     uint64_t compromises;          /* of the core, when it began */
     bool filling;
@@ -38,6 +39,7 @@ void batch_free(struct core *c, struct batch *b)
     c->n_items -= b->n;
     for (unsigned n = 0; n < b->n; n++)
         free(b->answer[n].text);
+    free(b->plain);
     free(b);
 }
 
@@ -71,11 +73,15 @@ static void finish(struct core *c, struct batch *b)
 {
     BUF_AUTO text = BUF_INIT(FRAME_MAX);
     struct err e = {0};
+    size_t len = 64;
 
     for (unsigned n = 0; c->compromises != b->compromises && n < b->n; n++)
         withhold(c, b, &b->answer[n]);
-    for (unsigned n = 0; n < b->n; n++)
+    for (unsigned n = 0; n < b->n; n++) {
         b->failed += !b->answer[n].text;
+        len += b->answer[n].len + 1;
+    }
+    buf_expect(&text, len);
     buf_printf(&text, "{\"failed\":%u,\"items\":[", b->failed);
     for (unsigned n = 0; n < b->n; n++) {
         const struct batch_answer *a = &b->answer[n];
@@ -96,16 +102,15 @@ static void finish(struct core *c, struct batch *b)
 }
 
 /* What the item would be as the body of a request: its RFC 8785 form, and KEY:index where the batch has the Idempotency-Key KEY. */
-static int set_body(struct request *item, const struct batch *b, unsigned n, struct err *e)
+static int set_body(struct request *item, const struct batch *b, unsigned n, const struct buf *text, struct err *e)
 {
-    BUF_AUTO text = BUF_INIT(BATCH_BODY_MAX), key = BUF_INIT(IDEM_MAX);
+    BUF_AUTO key = BUF_INIT(IDEM_MAX);
 
-    json_canonical(&text, item->json);
-    if (buf_ok(&text))
+    if (buf_ok(text))
         return err_set(e, ERR_BAD_REQUEST, "the item has no canonical form");
-    if (text.len > SIGN_BODY_MAX)
-        return err_set(e, ERR_TOO_LARGE, "the item has %zu bytes, a sign request may have %u", text.len, SIGN_BODY_MAX);
-    sha256_hex(text.data, text.len, item->body_sha256);
+    if (text->len > SIGN_BODY_MAX)
+        return err_set(e, ERR_TOO_LARGE, "the item has %zu bytes, a sign request may have %u", text->len, SIGN_BODY_MAX);
+    sha256_hex(text->data, text->len, item->body_sha256);
     if (!b->rq->idem[0])
         return 0;
     buf_printf(&key, "%s:%u", b->rq->idem, n);
@@ -115,9 +120,33 @@ static int set_body(struct request *item, const struct batch *b, unsigned n, str
     return 0;
 }
 
+static int read_plain(struct request *item, struct batch *b, unsigned n, struct json_flat *flat, struct json_reader *r, struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(BATCH_BODY_MAX);
+
+    if (json_flat_read(request_text(b->rq) + (b->plain[n].data - b->rq->body.data), b->plain[n].len, flat))
+        return err_set(e, ERR_INTERNAL, "items[%u] cannot be read again", n);
+    buf_expect(&text, b->plain[n].len);
+    json_flat_canonical(&text, flat);
+    json_begin_flat(r, flat);
+    return set_body(item, b, n, &text, e);
+}
+
+static int read_tree(struct request *item, struct batch *b, unsigned n, struct json_reader *r, struct err *e)
+{
+    BUF_AUTO text = BUF_INIT(BATCH_BODY_MAX);
+
+    item->json = json_incref(json_array_get(b->items, n));
+    if (!json_is_object(item->json))
+        return err_set(e, ERR_BAD_REQUEST, "items[%u] must be an object", n);
+    json_canonical(&text, item->json);
+    return set_body(item, b, n, &text, e) || json_begin(r, item->json, "", e) ? -1 : 0;
+}
+
 static void begin_item(struct core *c, struct batch *b, unsigned n)
 {
     struct request *item = request_item(c, b->rq, n);
+    struct json_flat flat;
     struct json_reader r;
     struct err e = {0};
 
@@ -125,12 +154,9 @@ static void begin_item(struct core *c, struct batch *b, unsigned n)
         return; /* its place says so */
     b->live++;
     item->arrived = c->clock.boot;
-    item->json = json_incref(json_array_get(b->items, n));
     if (c->stopping)
         err_set(&e, ERR_BUSY, "the service is stopping");
-    else if (!json_is_object(item->json))
-        err_set(&e, ERR_BAD_REQUEST, "items[%u] must be an object", n);
-    else if (!set_body(item, b, n, &e) && !json_begin(&r, item->json, "", &e) && !sign_request_parse(&r, &item->sign, &e) &&
+    else if (!(b->plain ? read_plain(item, b, n, &flat, &r, &e) : read_tree(item, b, n, &r, &e)) && !sign_request_parse(&r, &item->sign, &e) &&
              !authorise(c, item, item->sign.key, item->sign.app, item->sign.channel, &e)) { /* who has no right there keeps nobody waiting */
         wait_turn(c, item);
         return;
@@ -169,6 +195,7 @@ void batch_answer(struct core *c, struct request *item, unsigned status, struct 
     BUF_AUTO text = BUF_INIT(FRAME_MAX);
     bool good = status / 100 == 2;
 
+    buf_expect(&text, body.len + sizeof "{\"problem\":}");
     buf_puts(&text, good ? "" : "{\"problem\":");
     buf_put(&text, body.data, body.len);
     buf_puts(&text, good ? "" : "}");
@@ -181,13 +208,8 @@ void batch_answer(struct core *c, struct request *item, unsigned status, struct 
     fill(c, b);
 }
 
-static int check(const struct core *c, struct request *rq, struct json_reader *r, const json_t **items, struct err *e)
+static int check(const struct core *c, struct request *rq, size_t n, struct err *e)
 {
-    size_t n;
-
-    if (json_get_array(r, "items", BATCH_ITEMS_MAX, items, e) || json_done(r, e))
-        return -1;
-    n = json_array_size(*items);
     if (!n)
         return err_set(e, ERR_BAD_REQUEST, "items is empty");
     if (strlen(rq->idem) > IDEM_MAX - 4)
@@ -199,23 +221,46 @@ static int check(const struct core *c, struct request *rq, struct json_reader *r
     return 0;
 }
 
-int batch_begin(struct core *c, struct request *rq, struct json_reader *r, struct err *e)
+/* n items, of which one of the two tells. */
+static int begin(struct core *c, struct request *rq, size_t n, const json_t *items, const struct span *plain, struct err *e)
 {
-    const json_t *items;
     struct batch *b;
 
-    if (check(c, rq, r, &items, e))
+    if (check(c, rq, n, e))
         return -1;
-    b = calloc(1, sizeof *b + json_array_size(items) * sizeof *b->answer);
+    b = calloc(1, sizeof *b + n * sizeof *b->answer);
+    if (b && plain && !(b->plain = malloc(n * sizeof *plain))) {
+        free(b);
+        b = NULL;
+    }
     if (!b)
         return err_set(e, ERR_BUSY, "the service is out of memory");
+    if (plain)
+        memcpy(b->plain, plain, n * sizeof *plain);
     b->rq = rq;
     b->items = items;
     b->window = WINDOW_FIRST;
     b->compromises = c->compromises;
-    b->n = (unsigned)json_array_size(items);
+    b->n = (unsigned)n;
     rq->items = b;
     c->n_items += b->n;
     fill(c, b);
     return 0;
+}
+
+int batch_begin(struct core *c, struct request *rq, struct json_reader *r, struct err *e)
+{
+    const json_t *items;
+
+    return json_get_array(r, "items", BATCH_ITEMS_MAX, &items, e) || json_done(r, e) || begin(c, rq, json_array_size(items), items, NULL, e) ? -1 : 0;
+}
+
+int batch_begin_plain(struct core *c, struct request *rq, struct err *e)
+{
+    struct span plain[BATCH_ITEMS_MAX];
+    size_t n;
+
+    if (rq->body.len > rq->route->body_max || json_flat_list(request_text(rq), rq->body.len, "items", plain, BATCH_ITEMS_MAX, &n))
+        return 1;
+    return begin(c, rq, n, NULL, plain, e);
 }

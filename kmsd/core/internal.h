@@ -330,6 +330,7 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
 /* The body as a JSON object, to be taken member by member. It is read once, however often the handler runs. */
+char *request_text(const struct request *rq); /* its body, to be changed where it stands */
 int request_json(struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
 int query_check(const struct request *rq, const char *const *known, struct err *e) __attribute__((warn_unused_result));
@@ -568,6 +569,8 @@ int status_show(struct core *c, struct request *rq, struct err *e);
 int whoami_show(struct core *c, struct request *rq, struct err *e);
 /* batch.c: rq's JSON, which r reads, has `items`. Takes rq over when it returns 0. */
 int batch_begin(struct core *c, struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
+/* A batch of small, plain items is read where it stands. 1 = the body is none; the text is as it was. */
+int batch_begin_plain(struct core *c, struct request *rq, struct err *e) __attribute__((warn_unused_result));
 void batch_answer(struct core *c, struct request *item, unsigned status, struct span body); /* frees item */
 unsigned batch_size(const struct batch *b); /* NULL: 0 */
 void batch_free(struct core *c, struct batch *b);

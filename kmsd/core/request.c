@@ -154,6 +154,11 @@ static const char *query_next(const char **at, size_t *name_len, size_t *len)
     return start;
 }
 
+char *request_text(const struct request *rq)
+{
+    return (char *)rq->brought.data + (rq->body.len ? rq->body.data - rq->brought.data : 0);
+}
+
 int request_json(struct request *rq, struct json_reader *r, struct err *e)
 {
     if (!rq->json)

@@ -228,9 +228,7 @@ static int consider(struct core *c, struct request *rq, struct err *e)
 /* Most bodies are read where they stand, in the request's own copy. */
 static int read_body(struct request *rq, struct json_flat *flat, struct json_reader *r, struct err *e)
 {
-    char *text = (char *)rq->brought.data + (rq->body.data - rq->brought.data);
-
-    if (rq->body.len > SIGN_BODY_MAX || json_flat_read(text, rq->body.len, flat))
+    if (rq->body.len > SIGN_BODY_MAX || json_flat_read(request_text(rq), rq->body.len, flat))
         return request_json(rq, r, e);
     json_begin_flat(r, flat);
     return 0;
@@ -240,9 +238,13 @@ int sign_handle(struct core *c, struct request *rq, struct err *e)
 {
     struct json_flat flat;
     struct json_reader r;
+    int plain;
 
     if (rq->sign.key)
         return consider(c, rq, e); /* it waited */
+    plain = batch_begin_plain(c, rq, e);
+    if (plain <= 0)
+        return plain;
     if (read_body(rq, &flat, &r, e))
         return -1;
     if (json_has(&r, "items"))

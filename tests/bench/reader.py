@@ -18,6 +18,7 @@ from readerprocess import Reader  # noqa: E402
 LONGLOG = kms.BUILD / "tests" / "longlog" / "longlog"
 LOAD = kms.BUILD / "tests" / "bench" / "load"
 ROUNDS = 7
+PAUSE = 0.01  # seconds between two questions of the searcher
 
 
 def questions(instance):
@@ -76,22 +77,44 @@ def search_for_ever(directory):
         while True:
             for query in asked:
                 connection.request("GET", f"/v1/audit/records?{query}")
-                time.sleep(0.01)
+                time.sleep(PAUSE)
+
+
+def busy(share):
+    """A process that asks nothing of anybody and wants that share of a processor, in the searcher's rhythm."""
+    text = (f"import time\nbusy = {PAUSE} * {share} / (1 - {share})\nwhile True:\n    until = time.process_time() + busy\n"
+            f"    while time.process_time() < until: pass\n    time.sleep({PAUSE})\n")
+    return subprocess.Popen([sys.executable, "-c", text])
+
+
+def processor_share(process, since=(0, 0)):
+    """(seconds of processor time, seconds) since; of a process that runs."""
+    return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9 - since[0], time.monotonic() - since[1]
+
+
+def beside(instance, other, connections, seconds):
+    """The load generator's p99 while another process runs, and that one's part of a processor."""
+    try:
+        time.sleep(2)
+        since = processor_share(other)
+        p99 = sign(instance, connections, seconds)["p99_us"]
+        used, passed = processor_share(other, since)
+    finally:
+        other.kill()
+        other.wait()
+    return p99, used / passed
 
 
 def beside_signing(instance, connections, seconds):
     rows = []
     for _ in range(ROUNDS):
-        alone = sign(instance, connections, seconds)
-        other = searcher(instance.dir)
-        time.sleep(2)
-        try:
-            beside = sign(instance, connections, seconds)
-        finally:
-            other.kill()
-            other.wait()
-        rows.append({"p99_alone_us": alone["p99_us"], "p99_searching_us": beside["p99_us"], "ratio": round(beside["p99_us"] / alone["p99_us"], 3)})
-        print(f"  {connections} connections: p99 {alone['p99_us']} us alone, {beside['p99_us']} us while searches run: {rows[-1]['ratio']:.2f}", flush=True)
+        alone = sign(instance, connections, seconds)["p99_us"]
+        searching, share = beside(instance, searcher(instance.dir), connections, seconds)
+        control, _ = beside(instance, busy(share), connections, seconds)
+        rows.append({"p99_alone_us": alone, "p99_searching_us": searching, "p99_busy_us": control, "searcher_share": round(share, 3),
+                     "ratio": round(searching / alone, 3), "ratio_of_busy": round(searching / control, 3)})
+        print(f"  {connections} connections: p99 {alone} us alone, {searching} us while searches run, {control} us beside a process as busy that does not search: "
+              f"{rows[-1]['ratio']:.2f}, {rows[-1]['ratio_of_busy']:.2f}", flush=True)
     return rows
 
 
@@ -132,8 +155,9 @@ def measure(directory, records, seconds):
         following(instance)
         report["first_page"] = first_pages(instance)
         report["signing"] = [row for connections in (1, 8) for row in beside_signing(instance, connections, seconds)]
-        report["p99_ratio"] = statistics.median(row["ratio"] for row in report["signing"])
-        print(f"  median of the ratios {report['p99_ratio']:.2f}", flush=True)
+        for name in ("ratio", "ratio_of_busy"):
+            report[f"p99_{name}"] = statistics.median(row[name] for row in report["signing"])
+        print(f"  medians of the ratios: {report['p99_ratio']:.2f} of signing alone, {report['p99_ratio_of_busy']:.2f} of signing beside the other process", flush=True)
     return report
 
 

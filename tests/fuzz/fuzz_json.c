@@ -61,6 +61,34 @@ static void read_flat(const uint8_t *data, size_t size, const json_t *tree)
     require(tree && json_equal(same, tree));
 }
 
+#define LIST_MAX 64
+
+/* A list of such objects holds what the tree holds, and each of them has one canonical form, whichever way it was read. */
+static void read_list(const uint8_t *data, size_t size, const json_t *tree)
+{
+    BUF_AUTO text = BUF_INIT(INPUT_MAX);
+    struct span item[LIST_MAX];
+    const json_t *list = json_object_get(tree, "items");
+    size_t n = 0;
+
+    buf_put(&text, data, size);
+    if (!text.data || buf_ok(&text) || json_flat_list((char *)text.data, text.len, "items", item, LIST_MAX, &n)) {
+        require(!text.len || span_eq(buf_span(&text), span_of(data, text.len)));
+        return;
+    }
+    require(n && json_object_size(tree) == 1 && json_array_size(list) == n);
+    for (size_t k = 0; k < n; k++) {
+        BUF_AUTO quick = BUF_INIT(INPUT_MAX), slow = BUF_INIT(INPUT_MAX);
+        struct json_flat flat;
+
+        require(item[k].data >= text.data && item[k].data + item[k].len <= text.data + text.len);
+        require(!json_flat_read((char *)text.data + (item[k].data - text.data), item[k].len, &flat));
+        json_flat_canonical(&quick, &flat);
+        json_canonical(&slow, json_array_get(list, k));
+        require(!buf_ok(&quick) && !buf_ok(&slow) && span_eq(buf_span(&quick), buf_span(&slow)));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err e = {0};
@@ -68,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     require((j == NULL) == (e.code != ERR_NONE));
     read_flat(data, size, j);
+    read_list(data, size, j);
     if (!j)
         return 0;
     use_reader(j);

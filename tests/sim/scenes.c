@@ -308,11 +308,58 @@ static void destroyed_in_production(struct sim *s)
     expect(s, "k0", "destroyed");
 }
 
+static int64_t turn(struct sim *s)
+{
+    return core_turn(s->core, s->now - s->set);
+}
+
+/* Asks for that many signatures at once and lets the lanes answer some of them; how long the core would wait for the rest then. */
+static int64_t ask_and_answer(struct sim *s, unsigned from, unsigned asked, unsigned answered)
+{
+    uint64_t wanted = core_state(s->core)->chain.next_seq + answered;
+
+    for (unsigned n = from; n < from + asked; n++)
+        sim_ask_sign(s, 0, 1, n, n);
+    for (unsigned n = 0; n < 1000 && core_state(s->core)->chain.next_seq < wanted; n++)
+        sim_lane_step(s);
+    if (core_state(s->core)->chain.next_seq != wanted)
+        sim_fail(s, "%u of %u signatures are not recorded", answered, asked);
+    return turn(s);
+}
+
+/* A record waits for the signatures that lanes have in hand, two turns of the disk at most; for nothing where there are none, or where most are there. */
+static void groups_wait_for_signatures(struct sim *s)
+{
+    const int64_t sync = 300;
+
+    sim_lanes_heal(s);
+    settle(s);
+    for (unsigned n = 0; n < 2; n++) {
+        if (ask_and_answer(s, n, 1, 1) != -1 || !s->syncing)
+            sim_fail(s, "a lone record waits for others");
+        sim_pass(s, sync);
+        sim_disk_step(s);
+    }
+    if (ask_and_answer(s, 2, 3, 1) != 2 * sync || s->syncing)
+        sim_fail(s, "the first of three records does not wait two turns of the disk");
+    sim_pass(s, 2 * sync - 1);
+    if (turn(s) != 1)
+        sim_fail(s, "a record does not know how long it has waited");
+    sim_pass(s, 1);
+    if (turn(s) != -1 || !s->syncing)
+        sim_fail(s, "a record waits longer than two turns of the disk");
+    settle(s);
+    if (ask_and_answer(s, 5, 3, 2) != -1 || !s->syncing)
+        sim_fail(s, "two records wait for the third");
+    settle(s);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
     bool production;
 } SCENES[] = {{"many wait for one signature", many_wait, false}, {"refused from everywhere", refused_from_everywhere, false},
+              {"groups wait for signatures", groups_wait_for_signatures, false},
               {"stopped while many wait", stopped_while_many_wait, false},
               {"large batches", large_batches, false},
               {"a key is stopped while many sign", stopped_while_many_sign, false},

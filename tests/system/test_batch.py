@@ -242,6 +242,25 @@ def test_whole_batch_again(kms):
     assert alone.status == 200 and alone.json == first.json["items"][7]
 
 
+def test_however_it_is_written(kms):
+    """Order, spaces and escapes make no other batch of it. What is wrong in the JSON of one item is wrong for all; a member nobody knows for its item alone."""
+    app = new_app()
+    items = [item(kms, app, f"file-{n}", size=n, source="from hére/") for n in range(5)]
+    first = batch(kms, items, key="written")
+    assert slugs(first) == ["ok"] * 5
+    check_items(kms, items, first)
+    turned = [dict(reversed(one.items())) for one in items]
+    spaced = json.dumps({"items": turned}, indent=3, ensure_ascii=False).encode()
+    for body in (spaced, json.dumps({"items": items}).encode(), spaced.replace(b'"size"', b'"\\u0073ize"')):
+        again = kms.request("ci", "POST", "/v1/sign", body, {"Idempotency-Key": "written"})
+        assert again.status == 200 and again.body == first.body, again
+    for wrong in (spaced.replace(b'"size": 3', b'"size": 3, "size": 3'), spaced.replace(b'"size": 3', b'"size": 3.0'), spaced[:-1], spaced + b"{}"):
+        refused = kms.request("ci", "POST", "/v1/sign", wrong, source=new_source())
+        assert refused.status == 400 and refused.json["type"] == "urn:kmsd:problem:bad-request", refused
+    strange = spaced.replace(b'"size": 3', b'"sizes": 3')
+    assert slugs(kms.request("ci", "POST", "/v1/sign", strange, source=new_source())) == ["ok"] * 3 + ["unknown-member", "ok"]
+
+
 def test_old_answers_outlive_newer_versions(kms):
     """Without the key the first version would be refused by now."""
     app = new_app()

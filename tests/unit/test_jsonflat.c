@@ -197,10 +197,48 @@ static void refused_alike(void **state)
     end(&b);
 }
 
+/* A list is taken where every item is easy; each has the canonical form that the tree gives it. */
+static void lists(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t easy;
+    } rows[] = {
+        {"{\"items\":[{}]}", 1}, {" { \"items\" : [ {\"b\":1,\"a\":{\"z\":true,\"y\":\"\xc3\xa4/\x7f\"}} , {} , {\"aa\":0,\"a\":9007199254740991,\"\":false} ] } ", 3},
+        {"{\"items\":[{},{},{},{}]}", 0}, {"{\"items\":[]}", 0}, {"{\"items\":[{},]}", 0}, {"{\"items\":[{}]", 0}, {"{\"items\":[{}}", 0}, {"{\"items\":{}}", 0},
+        {"{\"items\":[{}],\"x\":1}", 0}, {"{\"items\":[{}]}x", 0}, {"{\"items\":[1]}", 0}, {"{\"items\":[{\"a\":[]}]}", 0}, {"{\"items\":[{} {}]}", 0},
+        {"{\"item\":[{}]}", 0}, {"{\"itemsx\":[{}]}", 0}, {"{\"items\":[{\"\xc3\xa4\":1}]}", 0}, {"{\"items\":[{\"a\":\"\xff\"}]}", 0},
+        {"{\"items\":[{\"a\":\"\\n\"}]}", 0}, {"{\"items\":[{\"a\":1,\"a\":1}]}", 0}, {"[{}]", 0}, {"{}", 0}, {"{", 0}, {"", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t len = strlen(rows[i].text), n = 0;
+        char *text = copy_of(rows[i].text, len);
+        JSON_AUTO *tree = json_read_object(rows[i].text, len, len, NULL);
+        struct span item[3];
+        bool easy = !json_flat_list(text, len, "items", item, 3, &n);
+
+        assert_memory_equal(text, rows[i].text, len);
+        if (easy != (rows[i].easy != 0) || (easy && n != rows[i].easy))
+            fail_msg("%s", rows[i].text);
+        for (size_t k = 0; easy && k < n; k++) {
+            BUF_AUTO quick = BUF_INIT(4096), slow = BUF_INIT(4096);
+            struct json_flat flat;
+
+            assert_int_equal(json_flat_read(text + ((const char *)item[k].data - text), item[k].len, &flat), 0);
+            json_flat_canonical(&quick, &flat);
+            json_canonical(&slow, json_array_get(json_object_get(tree, "items"), k));
+            assert_string_equal(buf_str(&quick), buf_str(&slow));
+        }
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_the_tree), cmocka_unit_test(cut_anywhere), cmocka_unit_test(read_alike),
-                                       cmocka_unit_test(refused_alike)};
+                                       cmocka_unit_test(refused_alike), cmocka_unit_test(lists)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
