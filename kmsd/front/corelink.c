@@ -92,6 +92,7 @@ static int on_reply(const struct frame *f)
     take_text(f, TAG_REQUEST_ID, rq->reply.request_id, sizeof rq->reply.request_id);
     take_text(f, TAG_LOCATION, rq->reply.location, sizeof rq->reply.location);
     take_text(f, TAG_LINK, rq->reply.link, sizeof rq->reply.link);
+    take_text(f, TAG_ALLOW, rq->reply.allow, sizeof rq->reply.allow);
     rq->reply.body = BUF_INIT(FRAME_MAX);
     buf_put(&rq->reply.body, f->field[TAG_BODY].data, f->field[TAG_BODY].len);
     http_hold(rq, rq->reply.body.len);
