@@ -95,6 +95,7 @@ struct request {
     bool credential_known;
     char cred_not_after[32];
     const struct route *route;
+    char allow[32];                /* methods of the path, for an answer that this one is not among them */
     char rule[ERR_RULE_MAX], policy[SHA256_HEX];
     json_t *json;                  /* the body, where it is JSON */
     json_t *evidence;              /* record member `request` */
@@ -392,7 +393,7 @@ json_t *record_for(struct core *c, const struct request *rq, const char *event, 
 /* reply.c */
 struct reply_head {
     unsigned status;
-    const char *content_type, *location, *link;
+    const char *content_type, *location, *link, *allow;
     unsigned retry_after;
 };
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */

@@ -12,7 +12,7 @@ static const struct {
     enum frame_type type;
     unsigned ticks;
 } PATIENCE[] = {
-    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
     {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100

@@ -149,9 +149,7 @@ static int recover(struct recovery *r, struct err *e)
     if (!r->out && path_join(out, sizeof out, r->settings.dir, "recovered-admin.pem"))
         return err_set(e, ERR_BAD_REQUEST, "the path of the directory is too long");
     r->out = r->out ? r->out : out;
-    if (file_holds_key(r->out))
-        return err_set(e, ERR_BAD_REQUEST, "%s holds a private key, and the certificate would take its place: name another file with --admin-out", r->out);
-    if (offline_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
+    if (file_yields(r->out, "name another file with --admin-out", e) || offline_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
         offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || admin_handle(r->handle, e) || check_state(r, e) || issue(r, e) ||
         keep(r, &seq, hash, e))
         return -1;
@@ -167,6 +165,7 @@ static int arguments(int argc, char **argv, struct recovery *r, char file[static
         {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'},       {"admin-csr", required_argument, NULL, 'c'},
         {"admin-ssh", required_argument, NULL, 'k'}, {"reason", required_argument, NULL, 'r'},   {"admin-out", required_argument, NULL, 'o'},
         {"policy", required_argument, NULL, 'p'},   {"help", no_argument, NULL, 'h'},            {0}};
+    const char *why;
     int opt;
 
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -174,16 +173,18 @@ static int arguments(int argc, char **argv, struct recovery *r, char file[static
         case 's':
         case 'd':
             if (path_join(file, PATH_MAX, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-                return 2;
+                return offline_usage(argv, USAGE, "the path is too long");
             break;
         case 'c': r->csr_file = optarg; break;
         case 'k': r->ssh_file = optarg; break;
         case 'r': r->reason = optarg; break;
         case 'o': r->out = optarg; break;
         case 'p': r->policy_file = optarg; break;
-        default: return opt == 'h' ? 0 : 2;
+        default: return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, NULL);
         }
-    return file[0] && r->csr_file && r->ssh_file && r->reason && optind == argc ? -1 : 2;
+    why = optind != argc ? "there is an argument that is no option" : !file[0] ? "which instance? --dir or --settings is missing" :
+          !r->csr_file ? "--admin-csr is missing" : !r->ssh_file ? "--admin-ssh is missing" : !r->reason ? "--reason is missing" : NULL;
+    return why ? offline_usage(argv, USAGE, why) : -1;
 }
 
 int command_recover_admin(int argc, char **argv)
@@ -194,7 +195,7 @@ int command_recover_admin(int argc, char **argv)
     int code = arguments(argc, argv, &r, file);
 
     if (code >= 0)
-        return fputs(USAGE, code ? stderr : stdout), code;
+        return code;
     code = settings_load(file, &r.settings, &e) || recover(&r, &e) ? 1 : 0;
     if (code)
         fprintf(stderr, "kmsd recover-admin: %s\n", e.detail);

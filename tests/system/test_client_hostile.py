@@ -1,6 +1,7 @@
 """kmsctl against a service that lies: what it does not say must not become a result."""
 import base64
 import json
+import os
 
 import pytest
 
@@ -89,15 +90,16 @@ def test_renew_does_not_write_over_a_key(own, fake, tmp_path):
 def test_what_is_issued_has_a_place(own, fake, pki, tmp_path):
     """A file that cannot be written is told before the identity is made; where the disk fails later the certificate is in the output."""
     create = ["identity", "create", "build", "--kind", "ci", "--csr", pki("client.csr"), "--cert-out"]
-    for out in ("nowhere/build.pem", "client.key"):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for out in ("nowhere/build.pem", "client.key", "folder", "pipe"):
         done = own(*create, out)
         assert done.returncode == 2 and out in done.stderr and not fake.requests
-    assert "PRIVATE KEY" in (tmp_path / "client.key").read_text()
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/x").touch()
+    assert "PRIVATE KEY" in (tmp_path / "client.key").read_text() and (tmp_path / "pipe").is_fifo()
+    long = "x" * 250 # leaves no room for the name that a file has before it is whole
     for script, words in (([], create), ([who()], ["renew", "--cert-out"])):
         fake.script = [*script, issued((tmp_path / "client.pem").read_text())]
-        done = own(*words, "folder")
+        done = own(*words, long)
         assert done.returncode == 1 and "it is in the output" in done.stderr, done.stderr
         assert json.loads(done.stdout)["certificate"] == (tmp_path / "client.pem").read_text()
 
@@ -151,6 +153,18 @@ def test_files_that_cannot_be_written(ctl, fake, tmp_path):
         assert done.returncode == 1 and f"{name}.dsse.json" in done.stderr, done
     assert "3 of 3 files were not signed" in done.stderr and {json.loads(line)["error"]["slug"] for line in done.stdout.splitlines()} == {"local"}
     assert ctl("sign", names[0], "--version", "1.0.0").returncode == 1
+
+
+def test_what_is_no_file_stays_what_it_is(ctl, fake, tmp_path):
+    """As root, an envelope in the place of a device would be the end of the device."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for out in ("pipe", "null"):
+        done = ctl("sign", "app.zip", "--version", "1.0.0", "--output-file", out)
+        assert done.returncode == 1 and f"{out} is no regular file" in done.stderr, done
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "null").is_symlink()
+    done = ctl("sign", "app.zip", "--version", "1.0.0", "--output-file", "nowhere/out")
+    assert done.returncode == 1 and "writing nowhere/out: No such file" in done.stderr
 
 
 def test_the_envelope_does_not_take_the_place_of_the_artifact(ctl, fake, tmp_path):
@@ -222,6 +236,7 @@ def test_a_handle_that_cannot_be_kept(ctl, fake, pki, tmp_path, people):
     """Told with the handle, and with why; the file of people is no way to another file."""
     fs.run("openssl", "req", "-new", "-key", pki("client.key"), "-subj", "/", "-out", tmp_path / "ada.csr")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "other")
     fake.script = [fs.answer(201, {"identity": {"name": "h-0123456789abcdef"}, "record": {"seq": 1, "hash": "aa"}})]
     name = "/dev/full" if people == "full" else people

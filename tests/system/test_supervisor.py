@@ -294,6 +294,27 @@ def test_refused_pin_seals_until_unsealed(instance):
     assert daemon.wait(10) == 0
 
 
+@pytest.mark.parametrize("kind", ["text", "long", "link", "hard link", "dangling", "pipe"])
+def test_unseal_shows_nothing_but_what_a_token_said(instance, tmp_path, kind):
+    """The latch lies where the account of the tokens may write, and the operator is often root."""
+    latch, secret = instance.dir / "tokens/sealed", tmp_path / "secret"
+    latch.parent.mkdir(exist_ok=True)
+    secret.write_text("of root alone\n")
+    if kind == "link":
+        latch.symlink_to(secret)
+    elif kind == "dangling":
+        latch.symlink_to("/nowhere")
+    elif kind == "hard link":
+        os.link(secret, latch)
+    elif kind == "pipe":
+        os.mkfifo(latch)
+    else:
+        latch.write_text("refused \x1b]0;evil\x07 \u202e\n\x1b[2J" if kind == "text" else "x" * 5000)
+    told = unseal(instance.dir)
+    assert told.startswith("unsealed") and told.endswith("\n") and told[:-1].isascii() and told[:-1].isprintable() and "alone" not in told
+    assert ("refused ?]0;evil?" in told) == (kind == "text") and not os.path.lexists(latch) and secret.read_text() == "of root alone\n"
+
+
 def test_refused_pin_later_latches_the_lane(running):
     running.wish("lane-sign.exit", "77")
     running.kill("lane-sign")
@@ -336,7 +357,16 @@ def test_restart_waits_for_the_one_that_ends(running):
 def test_development_directory_is_refused(tmp_path):
     made = Directory(tmp_path, mode="dev")
     done = subprocess.run([KMSD, "run", "--settings", made.dir / "kmsd.yaml"], capture_output=True, text=True, timeout=20)
-    assert done.returncode == 1 and "kmsd dev" in done.stderr
+    assert done.returncode == 78 and "kmsd dev" in done.stderr
+
+
+@pytest.mark.parametrize("spoil, words", [(None, "kmsd.yaml cannot be read"), ("version: 1\n", "is missing"), ("- a\n", "kmsd.yaml")])
+def test_settings_that_are_refused_are_not_tried_again(tmp_path, spoil, words):
+    """78, which the unit does not restart after: the file says the same the next time."""
+    if spoil:
+        (tmp_path / "kmsd.yaml").write_text(spoil)
+    done = kmsd("run", "--dir", tmp_path)
+    assert done.returncode == 78 and words in done.stderr, done
 
 
 def kmsd(*args, **more):
@@ -355,7 +385,14 @@ def test_usage():
     assert kmsd().returncode == 2
     done = kmsd("bogus")
     assert done.returncode == 2 and "bogus" in done.stderr
-    assert kmsd("run").returncode == 2 and kmsd("check").returncode == 2
+    init = ["init", "--dir", "x", "--origin", "y", "--admin-ssh", "z"]
+    for argv, why in ((["run"], "--dir or --settings"), (["check"], "--dir or --settings"), (["unseal", "--dir", "x", "y"], "an argument"), (["dev"], "--dir is"),
+                      (["init"], "--dir is"), (init[:3], "--origin is"), (init[:5], "--admin-ssh is"), (init, "--admin-csr is"),
+                      ([*init, "--admin-csr", "a", "--admin-cert", "b"], "not both"), (["change-pin", "--dir", "x"], "keys or checkpoint"),
+                      (["change-pin", "keys"], "--dir or --settings"), (["anchor", "--dir", "x", "--accept"], "needs --reason"),
+                      (["anchor", "--dir", "x", "--yes"], "go with --accept"), (["recover-admin", "--dir", "x"], "--admin-csr is")):
+        done = kmsd(*argv)
+        assert done.returncode == 2 and done.stderr.startswith(f"kmsd {argv[0]}: ") and why in done.stderr.splitlines()[0], done
     assert kmsd("run", "--settings", "x", "more").returncode == 2
 
 
