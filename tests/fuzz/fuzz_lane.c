@@ -109,8 +109,6 @@ static void put_fields(struct buf *frame, enum frame_type type, struct span *res
         if (v.data)
             frame_put(frame, tags[n], v);
     }
-    if (frame_requires(type, TAG_COUNT))
-        frame_put_u64(frame, TAG_COUNT, (uint64_t)byte(rest) * byte(rest));
 }
 
 /* Whatever was answered can be read; a certificate is no CA's. */
@@ -139,8 +137,8 @@ static void read_answers(struct lane *l)
 
 static void ask(struct lane *l, uint64_t id, struct span *rest)
 {
-    static const enum frame_type types[] = {FRAME_LOAD, FRAME_SIGN, FRAME_UNLOAD, FRAME_PUBLIC, FRAME_RANDOM, FRAME_PROBE, FRAME_GENERATE, FRAME_DESTROY,
-                                            FRAME_LIST, FRAME_ISSUE, FRAME_ANCHOR, FRAME_HEAD};
+    static const enum frame_type types[] = {FRAME_LOAD, FRAME_SIGN, FRAME_UNLOAD, FRAME_PROBE, FRAME_GENERATE, FRAME_DESTROY, FRAME_LIST,
+                                            FRAME_ISSUE, FRAME_ANCHOR, FRAME_HEAD};
     enum frame_type type = types[byte(rest) % (sizeof types / sizeof *types)];
     BUF_AUTO frame = BUF_INIT(FRAME_MAX);
     size_t mark = frame_begin(&frame, type, id);
