@@ -72,7 +72,7 @@ def test_a_good_client_among_a_thousand_slow_ones(own_kms, descriptors, capsys):
     assert busy < 5 * max(quiet, FLOOR)
     assert spent < 0.3, "peers that say nothing cost next to nothing"
     kms.wait(lambda: len(os.listdir(f"/proc/{door}/fd")) <= before[0] + 2, 10, "their descriptors")
-    assert resident(door) < before[1] + 96 * 1024
+    assert resident(door) < before[1] + (1024 if "ASAN_OPTIONS" in os.environ else 96) * 1024  # a sanitizer keeps freed memory
     assert kms.child("kmsd-front", door="ci") == door
 
 

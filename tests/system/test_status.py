@@ -1,5 +1,6 @@
 """kmsctl status: what it says is so, and what needs somebody is said with what to do."""
 import json
+import os
 import re
 import time
 
@@ -16,12 +17,18 @@ def kms(tmp_path_factory):
         yield instance
 
 
+# An instrumented build has no sandbox, and says so.
+UNCONFINED = "a process is not confined" if "ASAN_OPTIONS" in os.environ else None
+
+
 def document(kms):
-    return json.loads(kms.kmsctl("status", "-o", "json", env=kms.env).stdout)
+    status = json.loads(kms.kmsctl("status", "-o", "json", env=kms.env).stdout)
+    return dict(status, warnings=[warning for warning in status["warnings"] if warning["what"] != UNCONFINED])
 
 
 def table(kms, env=None):
-    return kms.kmsctl("status", "-o", "table", env=env or kms.env).stdout.decode()
+    said = kms.kmsctl("status", "-o", "table", env=env or kms.env).stdout.decode()
+    return re.sub(rf"\n*warning: {UNCONFINED}\n +set .*\n", "\n", said) if UNCONFINED else said
 
 
 def test_the_document(kms):
