@@ -33,7 +33,7 @@
     X(POLICY_LOCKOUT,       409, "policy-lockout",       "Under that policy nobody could change the policy",  "Give at least one enabled human the action policy.apply.") \
     X(LENGTH_REQUIRED,      411, "length-required",      "A body needs a Content-Length",                     "Send Content-Length; transfer codings are not accepted.") \
     X(TOO_LARGE,            413, "too-large",            "The request is too large",                          "Stay within the limit that the detail names.") \
-    X(UNSUPPORTED_MEDIA,    415, "unsupported-media-type", "The body has a type this route does not take",    "Send the Content-Type that the detail names.") \
+    X(UNSUPPORTED_MEDIA,    415, "unsupported-media-type", "The body has a type this route does not take",    "Send the body in the form that the detail names.") \
     X(RATE_LIMITED,         429, "rate-limited",         "Too many requests",                                 "Wait as Retry-After says.") \
     X(HEADER_TOO_LARGE,     431, "header-too-large",     "The request head is too large",                     "Send fewer and shorter header fields.") \
     X(INTERNAL,             500, "internal",             "The service failed",                                "Report the request id to the operator.") \

@@ -49,6 +49,7 @@
     X(HEAD, 42)         /* u64: so many records, from the first, are on disk (core) or can be searched (reader) */ \
     X(HASH, 43)         /* SHA-256, lower-case hexadecimal */ \
     X(LINK, 44)         /* Link header value */ \
+    X(ALLOW, 45)        /* Allow header value */ \
     X(METRICS, 48)      /* counters and gauges in Prometheus' text format */
 #define FRAME_TAG_LIMIT 64
 
@@ -60,7 +61,7 @@
     X(TLS_REFUSED, 2, T(TAG_COUNT) | T(TAG_REASON), 0)          /* TLS failures since the last one, by reason */ \
     X(HTTP_REFUSED, 3, T(TAG_SOURCE) | T(TAG_CODE), T(TAG_CERT) | T(TAG_REASON)) /* the front refused a request by itself */ \
     /* core -> front */ \
-    X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION) | T(TAG_LINK)) \
+    X(REPLY, 4, T(TAG_STATUS) | T(TAG_REQUEST_ID), T(TAG_CONTENT_TYPE) | T(TAG_BODY) | T(TAG_RETRY_AFTER) | T(TAG_LOCATION) | T(TAG_LINK) | T(TAG_ALLOW)) \
     /* any child -> core, once, when it is ready */ \
     X(HELLO, 5, 0, T(TAG_TOKEN) | T(TAG_SANDBOX) | T(TAG_CERT)) /* CERT: the one that a door shows */ \
     /* lane -> core, before its HELLO: it waits for its token, looking every 250 ms */ \

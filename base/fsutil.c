@@ -78,20 +78,24 @@ static int sync_parent(const char *path, struct err *e)
 static int write_fresh(const char *path, const void *data, size_t len, mode_t mode, const struct stat *like, struct err *e)
 {
     BUF_AUTO fresh = BUF_INIT(4096);
+    struct stat there;
     int fd, saved;
 
     buf_printf(&fresh, "%s.new-%d", path, (int)getpid());
     if (buf_ok(&fresh))
         return err_set(e, ERR_INTERNAL, "the path %s is too long", path);
+    /* A device, a pipe or a link to one (/dev/stdout) would be gone for everybody. */
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode))
+        return err_set(e, ERR_BAD_REQUEST, "%s is no regular file: a file in its place would be the end of it; name another", path);
     (void)unlink(buf_str(&fresh));
     fd = open(buf_str(&fresh), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
-        return err_errno(e, ERR_INTERNAL, errno, "%s", buf_str(&fresh));
+        return err_errno(e, ERR_INTERNAL, errno, "writing %s", path);
     if ((like && like->st_uid != geteuid() && fchown(fd, like->st_uid, like->st_gid)) || fchmod(fd, mode) || fd_write(fd, data, len) || fsync(fd)) {
         saved = errno;
         close(fd);
         (void)unlink(buf_str(&fresh));
-        return err_errno(e, ERR_INTERNAL, saved, "%s", buf_str(&fresh));
+        return err_errno(e, ERR_INTERNAL, saved, "writing %s", path);
     }
     if (close(fd) || rename(buf_str(&fresh), path)) {
         saved = errno;

@@ -11,7 +11,7 @@
 int file_read(const char *path, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* All of it. -1 = errno says why not. */
 int fd_write(int fd, const void *data, size_t len) __attribute__((warn_unused_result));
-/* Temporary file beside it, fsync, rename, fsync of the directory. */
+/* Temporary file beside it, fsync, rename, fsync of the directory. Refused where something other than a file stands (a device, a pipe). */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e) __attribute__((warn_unused_result));
 /* The same for a file that is there, which keeps its owner and mode. */
 int file_replace(const char *path, const void *data, size_t len, struct err *e) __attribute__((warn_unused_result));

@@ -87,10 +87,13 @@ int args_common(struct context *c, int argc, char **argv, int *used)
 static int check_count(struct context *c)
 {
     const struct command *cmd = c->command;
+    const char *lacking = cmd->words;
     int n = c->args.n_words;
 
+    for (int i = 0; i < n && strchr(lacking, ' '); i++)
+        lacking = strchr(lacking, ' ') + 1;
     if (n < cmd->min_words)
-        return kms_fail_text(&c->error, KMS_USAGE, "%s is missing", n == 0 ? cmd->words : "an argument");
+        return kms_fail_text(&c->error, KMS_USAGE, "%s is missing", lacking);
     if (cmd->max_words >= 0 && n > cmd->max_words)
         return kms_fail_text(&c->error, KMS_USAGE, "unexpected argument '%s'", c->args.word[cmd->max_words]);
     return 0;

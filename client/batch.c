@@ -38,7 +38,7 @@ static bool add_item(struct many *m, size_t i, struct kms_error *e)
     if (json)
         json_canonical(&text, json);
     if (!json || buf_ok(&text)) {
-        kms_fail_text(&m->out[i].error, KMS_USAGE, "the request cannot be written as JSON (not UTF-8, or too long)");
+        (void)sign_unsendable(&m->rq[i], &m->out[i].error);
         *e = m->out[i].error;
         return true;
     }

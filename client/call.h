@@ -57,6 +57,8 @@ int64_t kms_deadline(const struct kms *k, unsigned items);
 
 /* sign.c */
 json_t *sign_body(const struct kms_sign_request *rq);
+/* Says why a request cannot be written down; returns -1. */
+int sign_unsendable(const struct kms_sign_request *rq, struct kms_error *e);
 /* What an answer 200 says, which must be what was asked for. */
 int sign_take(const struct kms_sign_request *rq, const json_t *answer, const char *request_id, struct kms_signature *out, struct kms_error *e)
     __attribute__((warn_unused_result));

@@ -172,12 +172,15 @@ static int resume(struct copy *y, const char *name)
 static int prepare(struct copy *y)
 {
     struct dirent **names = NULL;
-    char blobs[PATH_MAX];
+    char blobs[PATH_MAX], audit[PATH_MAX];
     struct err why = {0};
     int n, failed;
 
-    if (place(y, "blobs", blobs))
+    if (place(y, "blobs", blobs) || place(y, "audit", audit))
         return -1;
+    /* A data directory, or one of something else: kms-audit would look at audit/ and never see the copy. */
+    if (file_exists(audit))
+        return kms_fail_text(&y->c->error, KMS_REFUSED, "%s exists, where kms-audit would look instead of at the copy: name a directory of its own", audit);
     if (dir_make(y->dir, 0750, &why) || dir_make(blobs, 0750, &why))
         return fail(y, &why);
     n = scandir(y->dir, &names, only_segments, alphasort);

@@ -43,8 +43,10 @@ int cmd_verify(struct context *c)
     if (digest_file(c->args.word[0], "sha256", sha256, &x.size, &why))
         return refuse(c, &why);
     expectations(c, &x);
-    if (verify_envelope(buf_span(&envelope), buf_span(&spki), &x, &r, &why))
+    if (verify_envelope(buf_span(&envelope), buf_span(&spki), &x, &r, &why)) {
+        err_context(&why, "%s", c->args.word[1]);
         return refuse(c, &why);
+    }
     JSON_AUTO *j = release_to_json(&r);
     if (j)
         json_object_set_new(j, "verified", json_true());
@@ -59,7 +61,10 @@ static int load(struct context *c, struct dsse *d)
 
     if (api_file(c, c->args.word[0], DSSE_ENVELOPE_MAX, &text))
         return -1;
-    return dsse_parse(buf_span(&text), d, &why) ? refuse(c, &why) : 0;
+    if (!dsse_parse(buf_span(&text), d, &why))
+        return 0;
+    err_context(&why, "%s", c->args.word[0]);
+    return refuse(c, &why);
 }
 
 int cmd_statement_pae(struct context *c)

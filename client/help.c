@@ -14,7 +14,7 @@ static void full_name(const struct command *cmd, char *out, size_t size)
 
 void help_overview(FILE *to, const char *noun)
 {
-    fprintf(to, "Usage: kmsctl %s [OPTION]...\n\nCommands:\n", noun ? noun : "COMMAND");
+    fprintf(to, "Usage: kmsctl %s%sCOMMAND [OPTION]...\n\nCommands:\n", noun ? noun : "", noun ? " " : "");
     for (size_t i = 0; i < command_count; i++) {
         char name[2 * WORD_MAX];
 
@@ -85,7 +85,8 @@ static unsigned distance(const char *a, const char *b)
 const struct command *help_nearest(const char *noun, const char *verb)
 {
     const struct command *best = NULL;
-    unsigned least = 4; /* farther is no typing error */
+    size_t len = strlen(noun) + (verb ? strlen(verb) : 0);
+    unsigned least = len < 4 ? (unsigned)len : 4; /* farther is no typing error; nor is a word of which no letter is right */
 
     for (size_t i = 0; i < command_count; i++) {
         const struct command *cmd = &command_table[i];

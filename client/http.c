@@ -157,6 +157,14 @@ static enum http_result fail(CURLcode code, const struct http *h, const struct h
         err_set(e, ERR_INTERNAL, "%s refused the client certificate (%s)", rq->base, why);
     else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING)
         err_set(e, ERR_INTERNAL, "%s: the connection was lost (%s); when that persists, the service may refuse the client certificate", rq->base, why);
+    else if (code == CURLE_SSL_CERTPROBLEM)
+        err_set(e, ERR_BAD_CERTIFICATE, "the client's certificate and key cannot be used (%s): both must be PEM files, the key without a passphrase and "
+                                        "the one of the certificate", why);
+    else if (code == CURLE_SSL_CACERT_BADFILE)
+        err_set(e, ERR_BAD_CERTIFICATE, "the certificates of the service's CA cannot be used (%s): they must be a PEM file", why);
+    else if (code == CURLE_PEER_FAILED_VERIFICATION)
+        err_set(e, ERR_BAD_CERTIFICATE, "%s: %s; the CA's certificate must be the one of that service, and the address a name or number in its certificate",
+                rq->base, why);
     else
         err_set(e, ERR_INTERNAL, "%s: %s", rq->base, why);
     return classify(code, why);

@@ -100,7 +100,7 @@ int kms_administer(struct kms *k, const char *admin_addr, const char *ssh_key, s
 
 void kms_close(struct kms **k)
 {
-    if (!*k)
+    if (!k || !*k)
         return;
     http_free((*k)->http);
     free(*k);

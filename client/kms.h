@@ -1,8 +1,8 @@
 /* libkms: a connection to kmsd, signing releases, and checking offline what an envelope vouches for.
  *
  * Functions return 0, or -1 with *e filled. One struct kms serves one thread at a time; several may be open. Nothing is printed, no signal is raised.
- * Texts given to a function are copied or used before it returns unless something else is said. Structures are part of the binary interface: one that
- * changes gives the library a new soname. See libkms(3). */
+ * Pointers must not be NULL unless something else is said; what closes or frees takes NULL. Texts given to a function are copied or used before it returns
+ * unless something else is said. Structures are part of the binary interface: one that changes gives the library a new soname. See libkms(3). */
 #ifndef KMS_H
 #define KMS_H
 
@@ -73,7 +73,7 @@ struct kms_options {
 #define KMS_OPTIONS_INIT {.timeout = KMS_TIMEOUT_DEFAULT, .retries = KMS_RETRIES_DEFAULT}
 /* Checks the options and prepares; connects at the first call. NULL with *e filled otherwise. Free with kms_close. */
 struct kms *kms_open(const struct kms_options *o, struct kms_error *e);
-/* Closes *k and makes it NULL; does nothing to a NULL. */
+/* Closes *k and makes it NULL; does nothing where k or *k is NULL. */
 void kms_close(struct kms **k);
 
 /* Digest and length of a file of any size; hash is "sha256" or "sha384". */
@@ -95,7 +95,7 @@ struct kms_release {
 
 /* Start from KMS_SIGN_REQUEST_INIT. */
 struct kms_sign_request {
-    const char *key, *app, *channel, *version;
+    const char *key, *app, *channel, *version; /* needed, as is digest */
     const char *name;             /* of the artifact; NULL = the app */
     const char *hash;             /* "sha256", which statements bind, or "sha384" for the digests of p384 keys; NULL = sha256 */
     const char *digest;           /* of the artifact, lower-case hexadecimal */

@@ -53,13 +53,22 @@ static int unknown(char **word, int n)
     return KMS_USAGE;
 }
 
+/* Help that nobody could read is no success either. */
+static int printed(struct context *c)
+{
+    if (!output_finish(c))
+        return KMS_DONE;
+    output_error(c);
+    return (int)c->error.status;
+}
+
 /* "kmsctl key" and "kmsctl key --help". */
-static int noun_alone(char **word, int n)
+static int noun_alone(struct context *c, char **word, int n)
 {
     bool asked = n > 1 && (strcmp(word[1], "--help") == 0 || strcmp(word[1], "-h") == 0);
 
     help_overview(asked ? stdout : stderr, word[0]);
-    return asked ? KMS_DONE : KMS_USAGE;
+    return asked ? printed(c) : KMS_USAGE;
 }
 
 static int run(struct context *c)
@@ -90,7 +99,7 @@ static int dispatch(struct context *c, char **word, int n)
     }
     c->command = find(word, n, &used);
     if (!c->command && is_noun(word[0]) && (n < 2 || word[1][0] == '-'))
-        return noun_alone(word, n);
+        return noun_alone(c, word, n);
     if (!c->command)
         return unknown(word, n);
     if (args_command(c, n - used + 1, word + used - 1))
@@ -98,13 +107,13 @@ static int dispatch(struct context *c, char **word, int n)
     if (!c->args.value[OPT_HELP])
         return run(c);
     help_command(stdout, c->command);
-    return KMS_DONE;
+    return printed(c);
 }
 
-static int whole_help(void)
+static int whole_help(struct context *c)
 {
     help_overview(stdout, NULL);
-    return KMS_DONE;
+    return printed(c);
 }
 
 int main(int argc, char **argv)
@@ -116,15 +125,15 @@ int main(int argc, char **argv)
     process_harden();
     sigaction(SIGPIPE, &ignore, NULL);
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
-        return printf("kmsctl %s\n", KMSD_VERSION) < 0;
+        return printf("kmsctl %s\n", KMSD_VERSION), printed(&c);
     if (argc == 2 && strcmp(argv[1], "--complete") == 0)
-        return help_complete(stdout), 0;
+        return help_complete(stdout), printed(&c);
     if (args_common(&c, argc, argv, &first))
         return usage(&c);
     if (first < argc && !c.args.value[OPT_HELP] && strcmp(argv[first], "help") == 0 && first + 1 == argc)
-        return whole_help();
+        return whole_help(&c);
     if (first == argc && c.args.value[OPT_HELP])
-        return whole_help();
+        return whole_help(&c);
     if (first == argc)
         return help_overview(stderr, NULL), KMS_USAGE;
     return dispatch(&c, argv + first, argc - first);

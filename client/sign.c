@@ -13,6 +13,8 @@
 
 void kms_signature_free(struct kms_signature *s)
 {
+    if (!s)
+        return;
     free(s->envelope);
     memset(s, 0, sizeof(*s));
 }
@@ -36,6 +38,16 @@ json_t *sign_body(const struct kms_sign_request *rq)
     if (j && rq->dry_run)
         json_object_set_new(j, "dry_run", json_true());
     return j;
+}
+
+int sign_unsendable(const struct kms_sign_request *rq, struct kms_error *e)
+{
+    const char *const needed[][2] = {{rq->key, "key"}, {rq->app, "app"}, {rq->channel, "channel"}, {rq->version, "version"}, {rq->digest, "digest"}};
+
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!needed[i][0])
+            return kms_fail_text(e, KMS_USAGE, "the request has no %s", needed[i][1]);
+    return kms_fail_text(e, KMS_USAGE, "the request cannot be written as JSON (not UTF-8, or too long)");
 }
 
 static int same(const char *asked, const char *got, const char *what, struct err *e)
@@ -188,7 +200,7 @@ int kms_sign(struct kms *k, const struct kms_sign_request *rq, struct kms_signat
     if (json)
         json_canonical(&body, json);
     if (!json || buf_ok(&body))
-        return kms_fail_text(e, KMS_USAGE, "the request cannot be written as JSON (not UTF-8, or too long)");
+        return sign_unsendable(rq, e);
     struct kms_request call = {.method = "POST", .target = "/v1/sign", .door = KMS_DOOR_CI, .body = buf_span(&body),
                                .idempotency_key = rq->idempotency_key};
     if (kms_call(k, &call, &a, e))

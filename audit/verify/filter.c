@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "audit/verify/schema.h"
 #include "audit/verify/state.h"
 #include "base/num.h"
 #include "base/timefmt.h"
@@ -25,6 +26,24 @@ static bool same_event(const char *wanted, const char *ev)
     size_t n = wanted ? strlen(wanted) : 0;
 
     return !wanted || !strcmp(wanted, ev) || (!strchr(wanted, '.') && !strncmp(wanted, ev, n) && ev[n] == '.');
+}
+
+bool filter_outcome_exists(const char *outcome)
+{
+    static const char *const all[] = {"ok", "denied", "error", "intent"};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i], outcome))
+            return true;
+    return false;
+}
+
+bool filter_event_known(const char *wanted)
+{
+    for (int i = 0; i < EVENT_COUNT; i++)
+        if (same_event(wanted, event_name((enum event)i)))
+            return true;
+    return false;
 }
 
 bool filter_match(const struct filter *f, const json_t *record)

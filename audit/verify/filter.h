@@ -11,6 +11,9 @@ struct filter {
 };
 extern const struct filter FILTER_ALL;
 bool filter_match(const struct filter *f, const json_t *record);
+/* Whether there can be records with that outcome, and whether this program knows such an event or area: a log of a newer service may have others. */
+bool filter_outcome_exists(const char *outcome);
+bool filter_event_known(const char *wanted);
 /* "A-B", "A-", "-B" or "A". */
 int filter_seq(struct filter *f, const char *text) __attribute__((warn_unused_result));
 /* "2026-03-03", "2026-03-03T08:09:10Z" or with six decimals; UTC. until: a date means up to its end. */

@@ -43,11 +43,26 @@ static const struct {
     {"help", help_main},     {"--help", help_main}, {"-h", help_main},
 };
 
+/* What could not be printed was not shown: that is no success, whatever was found. */
+static int printed(int code)
+{
+    if (!fflush(stdout) && !ferror(stdout))
+        return code;
+    fputs("kms-audit: standard output cannot be written\n", stderr);
+    return code ? code : EXIT_UNUSABLE;
+}
+
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
-        if (!strcmp(argv[1], COMMANDS[i].name))
-            return COMMANDS[i].run(argc - 1, argv + 1);
+    static char name[64]; /* as getopt_long names the program */
+
+    for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++) {
+        if (strcmp(argv[1], COMMANDS[i].name))
+            continue;
+        (void)snprintf(name, sizeof name, "kms-audit %s", argv[1]);
+        argv[1] = name;
+        return printed(COMMANDS[i].run(argc - 1, argv + 1));
+    }
     if (argc > 1)
         fprintf(stderr, "kms-audit: there is no command %s\n\n", argv[1]);
     fputs(HELP, stderr);

@@ -26,7 +26,7 @@ static const char HELP[] =
     "  --seq A-B            records A to B; also A, A- and -B\n"
     "  --raw                the bytes of the lines, for other programs; without it, characters that could deceive a reader are escaped\n"
     "\n"
-    "exit: 0 done, 2 the log cannot be read or holds lines that are no records, 64 wrong usage\n";
+    "exit: 0 done, 2 the log cannot be read, holds lines that are no records, or cannot be printed; 64 wrong usage\n";
 
 struct options {
     const char *dir;
@@ -36,7 +36,9 @@ struct options {
 
 static int usage(const char *what, const char *value)
 {
-    fprintf(stderr, "kms-audit show: %s%s\nkms-audit show --help says more.\n", what, value);
+    if (*what) /* else getopt_long has said it */
+        fprintf(stderr, "kms-audit show: %s%s\n", what, value);
+    fputs("kms-audit show --help says more.\n", stderr);
     return EXIT_USAGE;
 }
 
@@ -46,6 +48,8 @@ static int set(struct options *o, int opt, const char *value)
     const char **text = opt == 'e' ? &f->event : opt == 'k' ? &f->key : opt == 'a' ? &f->actor : opt == 'p' ? &f->app : opt == 'c' ? &f->channel :
                         opt == 'v' ? &f->version : opt == 'o' ? &f->outcome : NULL;
 
+    if (opt == 'o' && !filter_outcome_exists(value))
+        return usage("--outcome takes ok, denied, error or intent, not ", value);
     if (text)
         *text = value;
     else if (opt == 'r')
@@ -55,7 +59,7 @@ static int set(struct options *o, int opt, const char *value)
     else if (opt == 'n')
         return filter_seq(f, value) ? usage("--seq takes A-B, A, A- or -B, not ", value) : 0;
     else
-        return usage("unknown option", "");
+        return usage("", "");
     return 0;
 }
 
@@ -174,7 +178,9 @@ int show_main(int argc, char **argv)
         fprintf(stderr, "kms-audit show: %s holds no log\n", s.dir);
     else if (bad)
         fprintf(stderr, "kms-audit show: %" PRIu64 " lines are no records; kms-audit verify says which\n", bad);
-    got = got < 0 || bad || !s.n || fflush(stdout) ? EXIT_UNUSABLE : EXIT_SOUND;
+    if (!filter_event_known(o.filter.event))
+        fprintf(stderr, "kms-audit show: this version knows no event or area %s: is it misspelled?\n", o.filter.event);
+    got = got < 0 || bad || !s.n ? EXIT_UNUSABLE : EXIT_SOUND;
     segments_free(&s);
     return got;
 }

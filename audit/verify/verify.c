@@ -38,7 +38,9 @@ struct options {
 
 static int usage(const char *what, const char *value)
 {
-    fprintf(stderr, "kms-audit verify: %s%s\nkms-audit verify --help says more.\n", what, value);
+    if (*what) /* else getopt_long has said it */
+        fprintf(stderr, "kms-audit verify: %s%s\n", what, value);
+    fputs("kms-audit verify --help says more.\n", stderr);
     return EXIT_USAGE;
 }
 
@@ -66,7 +68,7 @@ static int parse(int argc, char **argv, struct options *o)
         else if (opt == 'H' && head_parse(optarg, &o->heads[o->n_heads++]))
             return usage("--head takes SEQ:HASH, a number and 64 hexadecimal digits in lower case, not ", optarg);
         else if (opt == '?')
-            return usage("unknown option", "");
+            return usage("", "");
     }
     if (optind + 1 != argc)
         return usage(optind == argc ? "which directory?" : "one directory at a time", "");
@@ -144,8 +146,6 @@ int verify_main(int argc, char **argv)
         report_other(&r, FINDING_UNUSABLE, "%s", e.detail);
     print(&o, &c, &k);
     code = report_exit(&r);
-    if (fflush(stdout) || ferror(stdout))
-        code = code ? code : EXIT_UNUSABLE;
     check_free(&k);
     report_free(&r);
     chain_free(&c);

@@ -95,6 +95,7 @@ struct request {
     bool credential_known;
     char cred_not_after[32];
     const struct route *route;
+    char allow[32];                /* methods of the path, for an answer that this one is not among them */
     char rule[ERR_RULE_MAX], policy[SHA256_HEX];
     json_t *json;                  /* the body, where it is JSON */
     json_t *evidence;              /* record member `request` */
@@ -159,6 +160,7 @@ struct lane {
     unsigned index;
     enum lane_state state;
     bool killed;                   /* its end was asked for: what it still says is ignored */
+    bool leaving;                  /* it said why it ends, and is still there */
     unsigned silent;               /* ticks since it said anything, or since it was given something to do */
     unsigned loaded, not_loaded;   /* keys, since its HELLO */
     char sandbox[SANDBOX_TEXT];    /* what confines it, since its HELLO */
@@ -391,7 +393,7 @@ json_t *record_for(struct core *c, const struct request *rq, const char *event, 
 /* reply.c */
 struct reply_head {
     unsigned status;
-    const char *content_type, *location, *link;
+    const char *content_type, *location, *link, *allow;
     unsigned retry_after;
 };
 void reply(struct core *c, struct request *rq, const struct reply_head *head, struct span body); /* frees rq */
@@ -516,6 +518,9 @@ void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
 /* jwks.c: a set of this one key */
 int jwks_put(const struct key *k, struct buf *out, struct err *e) __attribute__((warn_unused_result));
+/* shown.c: what a lane says of a key that it made, or of what it removed. NULL = not in the form that a record has for it. */
+json_t *shown_birth(struct span text, struct err *e) __attribute__((warn_unused_result));
+json_t *shown_proof(struct span text, struct err *e) __attribute__((warn_unused_result));
 /* erase.c: removes from the token what is due */
 void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */

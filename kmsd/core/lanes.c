@@ -293,8 +293,10 @@ int lane_answer(struct core *c, struct lane *l, const struct frame *f)
     if (!op)
         return -1;
     l->silent = 0;
-    if (class == LANE_TOKEN || class == LANE_HUMAN)
+    if (class == LANE_TOKEN || class == LANE_HUMAN) {
         l->state = LANE_DOWN; /* it exits after this answer */
+        l->leaving = true;
+    }
     if (op->type == FRAME_PROBE || op->type == FRAME_LOAD) {
         (op->type == FRAME_PROBE ? lane_probed : lane_loaded)(c, l, !class);
         op_free(op);

@@ -22,6 +22,8 @@ static void send(struct core *c, struct request *rq, const struct reply_head *he
         frame_put_str(&frame, TAG_LOCATION, head->location);
     if (head->link)
         frame_put_str(&frame, TAG_LINK, head->link);
+    if (head->allow)
+        frame_put_str(&frame, TAG_ALLOW, head->allow);
     if (head->retry_after)
         frame_put_u64(&frame, TAG_RETRY_AFTER, head->retry_after);
     frame_put(&frame, TAG_BODY, body);
@@ -100,7 +102,8 @@ void reply_problem(struct core *c, struct request *rq, const struct err *e)
 
     c->metrics.refusals[e->code < ERR_COUNT ? e->code : ERR_INTERNAL]++;
     json_canonical(&text, problem);
-    reply(c, rq, &(struct reply_head){.status = err_status(e->code), .content_type = "application/problem+json", .retry_after = retry}, buf_span(&text));
+    reply(c, rq, &(struct reply_head){.status = err_status(e->code), .content_type = "application/problem+json", .retry_after = retry,
+                                      .allow = e->code == ERR_METHOD_NOT_ALLOWED && rq->allow[0] ? rq->allow : NULL}, buf_span(&text));
 }
 
 void reply_line(struct core *c, struct request *rq, const struct record_line *line, struct span payload)

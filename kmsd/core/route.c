@@ -1,4 +1,5 @@
 /* The routes: one table, and the steps that every request takes before its handler. */
+#include <stdio.h>
 #include <string.h>
 
 #include "kmsd/core/internal.h"
@@ -69,10 +70,16 @@ static bool fits(const char *pattern, const char *path, char param[static NAME_M
     return true;
 }
 
+static void add_method(char *list, size_t size, const char *method)
+{
+    size_t n = strlen(list);
+
+    (void)snprintf(list + n, size - n, "%s%s", n ? ", " : "", method);
+}
+
 static int find_route(struct request *rq, struct err *e)
 {
     unsigned door = rq->door == CHILD_FRONT_CI ? DOOR_CI : DOOR_ADMIN, other = 0;
-    bool path_known = false;
 
     for (size_t n = 0; n < N_ROUTES; n++) {
         if (!fits(ROUTES[n].pattern, rq->path, rq->param))
@@ -81,15 +88,15 @@ static int find_route(struct request *rq, struct err *e)
             other = ROUTES[n].doors;
             continue;
         }
-        path_known = true;
+        add_method(rq->allow, sizeof rq->allow, ROUTES[n].method);
         if (!strcmp(ROUTES[n].method, rq->method)) {
             rq->route = &ROUTES[n];
             return 0;
         }
     }
     rq->param[0] = '\0';
-    if (path_known)
-        return err_set(e, ERR_METHOD_NOT_ALLOWED, "%s is not a method of %s", rq->method, rq->path);
+    if (rq->allow[0])
+        return err_set(e, ERR_METHOD_NOT_ALLOWED, "%s is not a method of %s, which has %s", rq->method, rq->path, rq->allow);
     return err_set(e, ERR_NOT_FOUND, "this door has no %s%s", rq->path, other ? "; the other door has it" : "");
 }
 

@@ -16,9 +16,9 @@ static unsigned refusals_this_second;
 
 static int by_id(const void *a, const void *b)
 {
-    const struct http_request *x = a, *y = b;
+    const uint64_t *x = a, *y = b; /* the first member of a request, or the id that is looked for */
 
-    return (x->id > y->id) - (x->id < y->id);
+    return (*x > *y) - (*x < *y);
 }
 
 /* As the head reader understood it, not the library. */
@@ -78,8 +78,7 @@ static void take_text(const struct frame *f, enum frame_tag tag, char *out, size
 
 static int on_reply(const struct frame *f)
 {
-    struct http_request key = {.id = f->id};
-    void *const *found = tfind(&key, &waiting, by_id);
+    void *const *found = tfind(&f->id, &waiting, by_id);
     struct http_request *rq = found ? *found : NULL;
 
     /* The reply to a client that left is dropped; one to a request that never was is nonsense. */
@@ -92,6 +91,7 @@ static int on_reply(const struct frame *f)
     take_text(f, TAG_REQUEST_ID, rq->reply.request_id, sizeof rq->reply.request_id);
     take_text(f, TAG_LOCATION, rq->reply.location, sizeof rq->reply.location);
     take_text(f, TAG_LINK, rq->reply.link, sizeof rq->reply.link);
+    take_text(f, TAG_ALLOW, rq->reply.allow, sizeof rq->reply.allow);
     rq->reply.body = BUF_INIT(FRAME_MAX);
     buf_put(&rq->reply.body, f->field[TAG_BODY].data, f->field[TAG_BODY].len);
     http_hold(rq, rq->reply.body.len);

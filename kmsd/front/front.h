@@ -59,7 +59,7 @@ struct conn {
 struct reply {
     unsigned status;
     struct buf body;
-    char content_type[64], request_id[64], location[256], link[2304];
+    char content_type[64], request_id[64], location[256], link[2304], allow[32];
     uint64_t retry_after;
 };
 /* One HTTP request. */

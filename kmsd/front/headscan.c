@@ -171,6 +171,8 @@ static int check_field(struct headscan *s, struct span line)
         return bad(s, ERR_LENGTH_REQUIRED, "Transfer-Encoding is not accepted");
     if (is(name, "upgrade") || is(name, "trailer"))
         return bad(s, ERR_BAD_REQUEST, "Upgrade and Trailer are not accepted");
+    if (is(name, "content-encoding") && !is(value, "identity"))
+        return bad(s, ERR_UNSUPPORTED_MEDIA, "Content-Encoding is not accepted: send the body as it is");
     if (is(name, "content-length") && num_parse_u64((const char *)value.data, value.len, 0, BODY_LENGTH_MAX, &s->content_length))
         return bad(s, ERR_BAD_REQUEST, "Content-Length must be one decimal number");
     return 0;

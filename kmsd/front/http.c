@@ -1,4 +1,5 @@
 /* HTTP requests: collected, handed to the core, answered with what it says. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ static enum MHD_Result respond(struct http_request *rq, struct reply *r, bool cl
         MHD_add_response_header(response, "Location", r->location);
     if (r->link[0])
         MHD_add_response_header(response, "Link", r->link);
+    if (r->allow[0])
+        MHD_add_response_header(response, "Allow", r->allow);
     if (r->retry_after) {
         BUF_AUTO seconds = BUF_INIT(32);
 
@@ -133,8 +136,12 @@ static enum MHD_Result begin(struct http_request *rq, const char *method)
     s = &rq->conn->scan;
     if (s->state == HEADSCAN_BAD)
         return refuse(rq, s->verdict, s->why);
-    if (s->content_length > body_max())
-        return refuse(rq, ERR_TOO_LARGE, "the body is longer than this door takes");
+    if (s->content_length > body_max()) {
+        char why[96];
+
+        (void)snprintf(why, sizeof why, "the body has %llu bytes, this door takes %zu", (unsigned long long)s->content_length, body_max());
+        return refuse(rq, ERR_TOO_LARGE, why);
+    }
     return MHD_YES;
 }
 

@@ -160,6 +160,7 @@ int command_anchor(int argc, char **argv)
     struct accept a = {0};
     char file[PATH_MAX] = "";
     struct err e = {0};
+    const char *why;
     bool bad = false;
     int opt;
 
@@ -175,9 +176,12 @@ int command_anchor(int argc, char **argv)
         else if (opt == 'y')
             a.yes = true;
         else
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+            return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, NULL);
     }
-    if (bad || !file[0] || optind != argc || a.accept != (a.reason != NULL) || (!a.accept && (a.token || a.yes)))
-        return fputs(USAGE, stderr), 2;
+    why = bad ? "the path is too long, or --token is not SEQ:HASH" : optind != argc ? "there is an argument that is no option" :
+          !file[0] ? "which instance? --dir or --settings is missing" : a.accept && !a.reason ? "--accept needs --reason TEXT" :
+          !a.accept && (a.reason || a.token || a.yes) ? "--reason, --token and --yes go with --accept" : NULL;
+    if (why)
+        return offline_usage(argv, USAGE, why);
     return settings_load(file, &a.settings, &e) ? fail(&e) : run(&a);
 }

@@ -59,12 +59,16 @@ static int arguments(int argc, char **argv, struct change *c, char file[static P
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (opt == 'w')
             c->write = optarg;
-        else if ((opt != 's' && opt != 'd') || path_join(file, PATH_MAX, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-            return opt == 'h' ? 0 : 2;
+        else if (opt != 's' && opt != 'd')
+            return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, NULL);
+        else if (path_join(file, PATH_MAX, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
+            return offline_usage(argv, USAGE, "the path is too long");
     }
     c->which = optind + 1 == argc ? argv[optind] : "";
     c->token = !strcmp(c->which, "keys") ? &c->settings.keys : &c->settings.checkpoint;
-    return file[0] && (!strcmp(c->which, "keys") || !strcmp(c->which, "checkpoint")) ? -1 : 2;
+    if (strcmp(c->which, "keys") != 0 && strcmp(c->which, "checkpoint") != 0)
+        return offline_usage(argv, USAGE, "which token? keys or checkpoint");
+    return file[0] ? -1 : offline_usage(argv, USAGE, "which instance? --dir or --settings is missing");
 }
 
 int command_change_pin(int argc, char **argv)
@@ -75,7 +79,7 @@ int command_change_pin(int argc, char **argv)
     int code = arguments(argc, argv, &c, file);
 
     if (code >= 0)
-        return fputs(USAGE, code ? stderr : stdout), code;
+        return code;
     if (settings_load(file, &c.settings, &e) || change(&c, &e)) {
         fprintf(stderr, "kmsd change-pin: %s\n", e.detail);
         return 1;

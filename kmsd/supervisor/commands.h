@@ -1,4 +1,4 @@
-/* The subcommands of kmsd. Each gets argc and argv from its own name on and returns an exit code: 0 done, 1 refused, 2 usage. */
+/* The subcommands of kmsd. Each gets argc and argv from its own name ("kmsd run") on and returns an exit code: 0 done, 1 refused, 2 usage. */
 #ifndef KMS_SUPERVISOR_COMMANDS_H
 #define KMS_SUPERVISOR_COMMANDS_H
 

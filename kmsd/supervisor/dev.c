@@ -7,6 +7,7 @@
 #include "base/fsutil.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/devserver.h"
+#include "kmsd/supervisor/offline.h"
 
 static const char USAGE[] =
     "usage: kmsd dev --dir DIR [--listen 127.0.0.1:PORT] [--module FILE] [--detach | --stop]\n"
@@ -89,10 +90,10 @@ int command_dev(int argc, char **argv)
         else if (opt == 's')
             stop = true;
         else
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+            return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, opt == 'l' ? "the address of --listen is too long" : NULL);
     }
     if (!dir || optind != argc || absolute(dir, &d))
-        return fputs(USAGE, stderr), 2;
+        return offline_usage(argv, USAGE, !dir ? "--dir is missing" : optind != argc ? "there is an argument that is no option" : "the path is too long");
     if (!stop)
         return serve(&d);
     return dev_stop(&d, &e) ? fail(&e) : 0;

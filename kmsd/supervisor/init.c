@@ -7,6 +7,7 @@
 #include "base/fsutil.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
+#include "kmsd/supervisor/offline.h"
 #include "policy/policy.h"
 
 static const char USAGE[] =
@@ -55,6 +56,19 @@ static int run(struct instance_plan *plan, const char *policy_file)
     return 0;
 }
 
+static const char *lacking(const struct instance_plan *p)
+{
+    if (!p->dir)
+        return "--dir is missing";
+    if (!p->origin)
+        return "--origin is missing";
+    if (!p->n_admin_ssh)
+        return "--admin-ssh is missing";
+    if (!p->admin_csr && !p->admin_cert)
+        return "--admin-csr is missing (or --admin-cert)";
+    return p->admin_csr && p->admin_cert ? "--admin-csr or --admin-cert, not both" : NULL;
+}
+
 int command_init(int argc, char **argv)
 {
     static const struct option options[] = {{"dir", required_argument, NULL, 'd'},        {"origin", required_argument, NULL, 'o'},
@@ -64,7 +78,7 @@ int command_init(int argc, char **argv)
                                             {"module", required_argument, NULL, 'm'},     {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct instance_plan plan = {.mode = "production", .listen_ci = "127.0.0.1:8443", .listen_admin = "127.0.0.1:8444"};
-    const char *policy = NULL;
+    const char *policy = NULL, *why;
     const char **const target[] = {['d'] = &plan.dir,       ['o'] = &plan.origin,       ['r'] = &plan.admin_csr, ['c'] = &plan.admin_cert, ['p'] = &policy,
                                    ['l'] = &plan.listen_ci, ['a'] = &plan.listen_admin, ['m'] = &plan.module};
     int opt;
@@ -75,9 +89,10 @@ int command_init(int argc, char **argv)
         else if (opt != 's' && opt > 0 && opt < (int)(sizeof target / sizeof *target) && target[opt])
             *target[opt] = optarg;
         else
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+            return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, opt == 's' ? "--admin-ssh stands too often" : NULL);
     }
-    if (!plan.dir || !plan.origin || !plan.n_admin_ssh || !plan.admin_csr == !plan.admin_cert || optind != argc)
-        return fputs(USAGE, stderr), 2;
+    why = optind != argc ? "there is an argument that is no option" : lacking(&plan);
+    if (why)
+        return offline_usage(argv, USAGE, why);
     return run(&plan, policy);
 }

@@ -36,6 +36,8 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    static char name[64]; /* as messages name the command */
+
     process_harden();
     log_program("kmsd");
     if (argc < 2)
@@ -44,9 +46,13 @@ int main(int argc, char **argv)
         return usage(stdout), 0;
     if (!strcmp(argv[1], "--version"))
         return puts("kmsd " KMSD_VERSION), 0;
-    for (size_t n = 0; n < N_COMMANDS; n++)
-        if (!strcmp(argv[1], COMMANDS[n].name))
-            return COMMANDS[n].run(argc - 1, argv + 1);
+    for (size_t n = 0; n < N_COMMANDS; n++) {
+        if (strcmp(argv[1], COMMANDS[n].name))
+            continue;
+        (void)snprintf(name, sizeof name, "kmsd %s", COMMANDS[n].name);
+        argv[1] = name;
+        return COMMANDS[n].run(argc - 1, argv + 1);
+    }
     fprintf(stderr, "kmsd: there is no command %.64s\n", argv[1]);
     return usage(stderr), 2;
 }

@@ -16,6 +16,14 @@
 #define WORDS_MAX 16
 #define REASON_TEXT_MAX 256
 
+int offline_usage(char *const argv[], const char *usage, const char *why)
+{
+    if (why)
+        fprintf(stderr, "%s: %s\n", argv[0], why);
+    fputs(usage, stderr);
+    return 2;
+}
+
 int offline_settings(int argc, char **argv, const char *usage, struct settings *s, struct err *e)
 {
     static const struct option options[] = {
@@ -23,11 +31,18 @@ int offline_settings(int argc, char **argv, const char *usage, struct settings *
     char file[PATH_MAX] = "";
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if ((opt != 's' && opt != 'd') || path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-            return fputs(usage, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
-    if (!file[0] || optind != argc)
-        return fputs(usage, stderr), 2;
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (opt == 'h')
+            return fputs(usage, stdout), 0;
+        if (opt != 's' && opt != 'd')
+            return offline_usage(argv, usage, NULL);
+        if (path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
+            return offline_usage(argv, usage, "the path is too long");
+    }
+    if (optind != argc)
+        return offline_usage(argv, usage, "there is an argument that is no option");
+    if (!file[0])
+        return offline_usage(argv, usage, "which instance? --dir or --settings is missing");
     (void)!settings_load(file, s, e);
     return -1;
 }

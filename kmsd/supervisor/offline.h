@@ -6,6 +6,8 @@
 #include "kmsd/settings.h"
 #include "kmsd/supervisor/account.h"
 
+/* Says why a command cannot be run as it was typed (NULL = getopt_long has said it), and how it is used. The exit code. */
+int offline_usage(char *const argv[], const char *usage, const char *why);
 /* Reads --settings FILE or --dir DIR, and nothing else; loads. The exit code of the command, or -1 to go on (then e may be filled). */
 int offline_settings(int argc, char **argv, const char *usage, struct settings *s, struct err *e) __attribute__((warn_unused_result));
 /* May this be what --reason says? It goes into the log as it is. */

@@ -15,7 +15,7 @@ static const char USAGE[] =
     "\n"
     "Makes the index that searches use from the audit log, whatever the old one held. The log itself is only read.\n"
     "A service does this by itself when its index is missing, damaged or of another log; with this command it is done before\n"
-    "the service starts. Says on standard error how far it is. About a minute for a million records.\n";
+    "the service starts. Says on standard error how far it is. Some ten seconds for a million records.\n";
 
 /* As the account that the reader has, or it could not go on with what root made. */
 static int run(const struct settings *s, struct err *e)

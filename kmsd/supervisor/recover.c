@@ -165,6 +165,7 @@ static int arguments(int argc, char **argv, struct recovery *r, char file[static
         {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'},       {"admin-csr", required_argument, NULL, 'c'},
         {"admin-ssh", required_argument, NULL, 'k'}, {"reason", required_argument, NULL, 'r'},   {"admin-out", required_argument, NULL, 'o'},
         {"policy", required_argument, NULL, 'p'},   {"help", no_argument, NULL, 'h'},            {0}};
+    const char *why;
     int opt;
 
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -172,16 +173,18 @@ static int arguments(int argc, char **argv, struct recovery *r, char file[static
         case 's':
         case 'd':
             if (path_join(file, PATH_MAX, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
-                return 2;
+                return offline_usage(argv, USAGE, "the path is too long");
             break;
         case 'c': r->csr_file = optarg; break;
         case 'k': r->ssh_file = optarg; break;
         case 'r': r->reason = optarg; break;
         case 'o': r->out = optarg; break;
         case 'p': r->policy_file = optarg; break;
-        default: return opt == 'h' ? 0 : 2;
+        default: return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, NULL);
         }
-    return file[0] && r->csr_file && r->ssh_file && r->reason && optind == argc ? -1 : 2;
+    why = optind != argc ? "there is an argument that is no option" : !file[0] ? "which instance? --dir or --settings is missing" :
+          !r->csr_file ? "--admin-csr is missing" : !r->ssh_file ? "--admin-ssh is missing" : !r->reason ? "--reason is missing" : NULL;
+    return why ? offline_usage(argv, USAGE, why) : -1;
 }
 
 int command_recover_admin(int argc, char **argv)
@@ -192,7 +195,7 @@ int command_recover_admin(int argc, char **argv)
     int code = arguments(argc, argv, &r, file);
 
     if (code >= 0)
-        return fputs(USAGE, code ? stderr : stdout), code;
+        return code;
     code = settings_load(file, &r.settings, &e) || recover(&r, &e) ? 1 : 0;
     if (code)
         fprintf(stderr, "kmsd recover-admin: %s\n", e.detail);

@@ -20,6 +20,7 @@
 #include "kmsd/settings.h"
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/instance.h"
+#include "kmsd/supervisor/offline.h"
 #include "kmsd/supervisor/supervisor.h"
 
 enum { LOCK_WAIT_MS = 5000 };
@@ -209,32 +210,37 @@ static int set_up(struct supervisor *s, struct err *e)
     return start_core(s, e);
 }
 
-static const char USAGE[] = "usage: kmsd run --settings FILE\n\nRuns the instance in the foreground until SIGTERM or SIGINT; readiness by sd_notify(3).\n";
+static const char USAGE[] = "usage: kmsd run (--settings FILE | --dir DIR)\n\n"
+                            "Runs the instance in the foreground until SIGTERM or SIGINT; readiness by sd_notify(3).\n";
 
 int command_run(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"settings", required_argument, NULL, 's'}, {"allow-dev", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {0}};
+        {"settings", required_argument, NULL, 's'}, {"dir", required_argument, NULL, 'd'}, {"allow-dev", no_argument, NULL, 'a'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     struct supervisor s = {.core = {.role = CHILD_CORE}, .listen = {-1, -1, -1}};
-    const char *file = NULL;
+    char file[PATH_MAX] = "";
     bool allow_dev = false;
     struct err e = {0};
-    int opt, failed;
+    int opt;
 
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (opt == 's')
-            file = optarg;
-        else if (opt == 'd')
+        if (opt == 'a')
             allow_dev = true;
-        else
-            return fputs(USAGE, opt == 'h' ? stdout : stderr), opt == 'h' ? 0 : 2;
+        else if (opt != 's' && opt != 'd')
+            return opt == 'h' ? fputs(USAGE, stdout), 0 : offline_usage(argv, USAGE, NULL);
+        else if (path_join(file, sizeof file, opt == 'd' ? optarg : "", opt == 'd' ? "kmsd.yaml" : optarg))
+            return offline_usage(argv, USAGE, "the path is too long");
     }
-    if (!file || optind != argc)
-        return fputs(USAGE, stderr), 2;
-    failed = settings_load(file, &s.settings, &e);
-    if (!failed)
-        log_set(s.settings.log_format, s.settings.log_level);
-    if (failed || instance_check_mode(&s.settings, allow_dev, &e) || set_up(&s, &e)) {
+    if (!file[0] || optind != argc)
+        return offline_usage(argv, USAGE, file[0] ? "there is an argument that is no option" : "which instance? --dir or --settings is missing");
+    /* What stands in the settings is the same at the next attempt: a service manager need not make one. */
+    if (settings_load(file, &s.settings, &e) || instance_check_mode(&s.settings, allow_dev, &e)) {
+        fprintf(stderr, "kmsd run: %s\n", e.detail);
+        return EXIT_REFUSES;
+    }
+    log_set(s.settings.log_format, s.settings.log_level);
+    if (set_up(&s, &e)) {
         fprintf(stderr, "kmsd run: %s\n", e.detail);
         kill_children(&s);
         return 1;

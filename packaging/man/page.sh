@@ -34,7 +34,13 @@ actions() {
              END { print "\n" }'
     # What no request of its own asks for.
     sed -nE 's/.*X\(/X(/; s/X\([A-Z_]+, "([^"]+)"\) ?/\1\n/gp' "$top/policy/policy.h" | grep -E '^[a-z]' | sort -u | while read -r name; do
-        grep -q "x-action: $name\$" "$top/docs/openapi.yaml" || printf '*%s*\n\tasked for by another request than one of its own\n\n' "$name"
+        ! grep -q "x-action: $name\$" "$top/docs/openapi.yaml" || continue
+        case $name in
+        sign.digest) when='POST /v1/sign, with a key of the scheme *digest* or *digest-pkcs1*' ;;
+        identity.renew) when='POST /v1/identities/{name}/credentials, for another identity than your own' ;;
+        *) echo "page.sh: which request needs $name?" >&2 && return 1 ;;
+        esac
+        printf '*%s*\n\t%s\n\n' "$name" "$when"
     done
 }
 # What a header declares, with its comments.

@@ -172,6 +172,13 @@ def test_target(kms, door, method, path, status, slug):
         assert answer.status == 200, answer
     else:
         refused(kms, answer, status, slug)
+        assert (status == 405) == ("allow" in answer.headers) and (status != 405 or answer.headers["allow"] in answer.json["detail"])
+
+
+def test_allow_lists_the_methods_of_the_door(kms):
+    """RFC 9110: 405 says what there is; a path of both doors has other methods at each."""
+    for door, method, path, allow in (("ci", "POST", "/v1/keys", "GET"), ("admin", "PUT", "/v1/keys", "GET, POST"), ("admin", "POST", "/v1/policy", "GET, PUT")):
+        assert kms.request(door, method, path, source=new_source()).headers["allow"] == allow
 
 
 def test_query_on_post(kms):

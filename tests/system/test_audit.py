@@ -697,10 +697,20 @@ def test_forgery_behind_a_hole(log, tmp_path):
 @pytest.mark.parametrize("argv", [
     [], ["frobnicate"], ["verify"], ["verify", "a", "b"], ["verify", "a", "--head", "7"], ["verify", "a", "--head", "7:xyz"],
     ["verify", "a", "--output", "xml"], ["verify", "a", "--frob"], ["show"], ["show", "a", "--seq", "9-3"],
-    ["show", "a", "--since", "yesterday"]])
+    ["show", "a", "--since", "yesterday"], ["show", "a", "--outcome", "denid"], ["show", "a", "--frob"], ["verify", "a", "--head"]])
 def test_usage(argv):
     done = subprocess.run([TOOL, *argv], capture_output=True, text=True)
-    assert done.returncode == 64 and done.stderr and not done.stdout
+    assert done.returncode == 64 and done.stderr.startswith("kms-audit") and not done.stdout
+    assert not argv or argv[-1] in done.stderr or done.stderr.startswith(f"kms-audit {argv[0]}: ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["version"], ["verify", "DIR"], ["show", "DIR"], ["show", "--help"]])
+def test_full_disk_on_standard_output(log, tmp_path, words):
+    """What nobody could read was not checked and not shown."""
+    log.write(tmp_path)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([TOOL, *(str(tmp_path) if w == "DIR" else w for w in words)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2 and "standard output cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["help"], ["verify", "--help"], ["show", "--help"], ["version"]])
@@ -732,6 +742,14 @@ def test_show_filters(log, tmp_path, options, expected):
     log.write(tmp_path)
     done = show(tmp_path, *options)
     assert done.returncode == 0 and [int(line.split()[0]) for line in done.stdout.decode().splitlines()] == expected
+
+
+def test_a_misspelled_event_is_not_silence(log, tmp_path):
+    log.write(tmp_path)
+    done = show(tmp_path, "--event", "sign.relaese")
+    assert done.returncode == 0 and not done.stdout and b"no event or area sign.relaese" in done.stderr
+    for event in ("sign", "sign.digest", "key.erase"):
+        assert not show(tmp_path, "--event", event).stderr
 
 
 def test_show_goes_on_after_damage(log, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import fake_service as fs
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KMSCTL = os.path.join(TOP, os.environ.get("B", "build"), "bin", "kmsctl")
+KMSCTL = os.path.join(TOP, os.environ.get("KMSD_BUILD", "build"), "bin", "kmsctl")
 POLICY = os.path.join(TOP, "policy", "examples", "bootstrap.yaml")
 
 
@@ -60,6 +60,10 @@ def test_help_and_usage(ctl):
     assert ctl("--version").stdout.startswith("kmsctl ")
     for argv in ([], ["key"], ["sgin"], ["sign", "--nope"], ["status", "extra"], ["sign", "app.zip"], ["verify", "app.zip"]):
         assert ctl(*argv).returncode == 2, argv
+    assert ctl("key").stderr.startswith("Usage: kmsctl key COMMAND ")
+    assert "ENVELOPE is missing" in ctl("verify", "app.zip").stderr and "FILE ENVELOPE is missing" in ctl("verify").stderr
+    for word in ("", "x"):
+        assert "Did you mean" not in ctl(word).stderr
     assert "Did you mean 'kmsctl sign'?" in ctl("sgin").stderr
     assert "Did you mean 'kmsctl key list'?" in ctl("kye", "list").stderr
 
@@ -287,10 +291,15 @@ def test_pending_is_4(ctl, fake, tmp_path):
     assert done.returncode == 4 and "req-9" in done.stderr and not (tmp_path / "app.zip.dsse.json").exists()
 
 
-def test_unusable_certificate_files(ctl, tmp_path):
+def test_unusable_certificate_files(ctl, pki, tmp_path):
     (tmp_path / "junk").write_text("junk")
-    for name in ("KMS_CACERT", "KMS_CERT", "KMS_KEY"):
-        assert ctl("whoami", **{name: "junk"}).returncode == 1
+    for name, words in (("KMS_CACERT", "the service's CA"), ("KMS_CERT", "the client's certificate and key"), ("KMS_KEY", "the client's certificate and key")):
+        done = ctl("whoami", **{name: "junk"})
+        assert done.returncode == 1 and words in done.stderr and "junk" in done.stderr and "127.0.0.1" not in done.stderr, done
+    other = ctl("whoami", KMS_KEY=pki("server.key"))
+    assert other.returncode == 1 and "the one of the certificate" in other.stderr, other
+    stranger = ctl("whoami", KMS_CACERT=pki("client.pem"))
+    assert stranger.returncode == 3 and "the CA's certificate must be the one of that service" in stranger.stderr, stranger
 
 
 def wrong(change):
@@ -363,7 +372,9 @@ def test_verify_refuses(ctl, fake, pki, tmp_path):
     assert ctl(*args[:-1], "other.pem").returncode == 1
     (tmp_path / "app.zip").write_bytes(b"bundlf\n")
     done = ctl(*args)
-    assert done.returncode == 1 and "SHA-256" in done.stderr and done.stdout == ""
+    assert done.returncode == 1 and "app.zip.dsse.json: the file's SHA-256" in done.stderr and done.stdout == ""
+    for words in (["verify", "app.zip", "app.zip", "--pub", pki("release.pem")], ["statement", "show", "app.zip"]):
+        assert "kmsctl: app.zip: envelope: " in ctl(*words).stderr
     assert ctl("verify", "app.zip", "nonexistent", "--pub", pki("release.pem")).returncode == 1
 
 
@@ -554,6 +565,7 @@ def test_odd_status(ctl, fake, answer):
 
 
 def test_full_disk_on_standard_output(ctl, fake):
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([KMSCTL, "whoami"], env=ctl.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
-    assert done.returncode == 1 and "standard output" in done.stderr
+    for argv in (["whoami"], ["--help"], ["key", "--help"], ["help", "sign"], ["--version"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([KMSCTL, *argv], env=ctl.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+        assert done.returncode == 1 and "standard output" in done.stderr, argv

@@ -155,6 +155,18 @@ def test_files_that_cannot_be_written(ctl, fake, tmp_path):
     assert ctl("sign", names[0], "--version", "1.0.0").returncode == 1
 
 
+def test_what_is_no_file_stays_what_it_is(ctl, fake, tmp_path):
+    """As root, an envelope in the place of a device would be the end of the device."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for out in ("pipe", "null"):
+        done = ctl("sign", "app.zip", "--version", "1.0.0", "--output-file", out)
+        assert done.returncode == 1 and f"{out} is no regular file" in done.stderr, done
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "null").is_symlink()
+    done = ctl("sign", "app.zip", "--version", "1.0.0", "--output-file", "nowhere/out")
+    assert done.returncode == 1 and "writing nowhere/out: No such file" in done.stderr
+
+
 def test_the_envelope_does_not_take_the_place_of_the_artifact(ctl, fake, tmp_path):
     (tmp_path / "link.zip").hardlink_to(tmp_path / "app.zip")
     for out in ("app.zip", "./app.zip", "link.zip"):

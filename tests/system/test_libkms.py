@@ -121,3 +121,61 @@ def test_many_in_one(example, prefix, kms, tmp_path):
         assert envelope["payloadType"] == "application/vnd.in-toto+json"
     assert not (tmp_path / "+bad.zip.dsse.json").exists()
     assert call(example / "sign_many", prefix, env, env["KMS_SIGN_KEY"], app, "beta", "1.0.0", *files[:3]).returncode == 0
+
+
+WRONG = r"""
+#include <kms.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void attempt(struct kms *k, const struct kms_sign_request *rq)
+{
+    struct kms_signature s = {0};
+    struct kms_sign_result many[1];
+    struct kms_error e;
+    int one = kms_sign(k, rq, &s, &e);
+
+    printf("%d %s %s\n", one, e.slug, e.detail);
+    printf("%d %s\n", kms_sign_many(k, rq, 1, NULL, many, &e), many[0].error.detail);
+    kms_sign_results_free(many, 1);
+    kms_signature_free(&s);
+}
+
+int main(void)
+{
+    struct kms_options o = KMS_OPTIONS_INIT;
+    struct kms_sign_request rq = KMS_SIGN_REQUEST_INIT;
+    const char **const needed[] = {&rq.key, &rq.app, &rq.channel, &rq.version, &rq.digest};
+    struct kms_error e;
+    struct kms *k;
+
+    kms_close(NULL);
+    kms_signature_free(NULL);
+    kms_sign_results_free(NULL, 0);
+    o.addr = getenv("KMS_ADDR");
+    o.cacert = getenv("KMS_CACERT");
+    o.cert = getenv("KMS_CERT");
+    o.key = getenv("KMS_KEY");
+    k = kms_open(&o, &e);
+    if (!k)
+        return 9;
+    for (int i = 0; i < 5; i++) {
+        attempt(k, &rq);
+        *needed[i] = "\xff";
+    }
+    attempt(k, &rq);
+    kms_close(&k);
+    kms_close(&k);
+    return 0;
+}
+"""
+
+
+def test_what_is_missing_is_named(prefix, kms, tmp_path):
+    """Used wrongly the library says so, before anything is sent."""
+    (tmp_path / "wrong.c").write_text(WRONG)
+    run("gcc", "-std=c11", *FLAGS, tmp_path / "wrong.c", "-o", tmp_path / "wrong", *pkg_config(prefix, "--cflags", "--libs"))
+    done = call(tmp_path / "wrong", prefix, kms.ci_env)
+    said = [f"the request has no {name}" for name in ("key", "app", "channel", "version", "digest")]
+    said.append("the request cannot be written as JSON (not UTF-8, or too long)")
+    assert done.returncode == 0 and done.stdout.splitlines() == [line for why in said for line in (f"-1 usage {why}", f"-1 {why}")], done

@@ -341,6 +341,7 @@ def test_key_creation_that_takes_long(kms):
 
 FRONT = {
     "no length": (411, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "packed": (415, "Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
     "too long": (413, "Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"),
     "long head": (431, "X-Filler: " + "a" * 9000 + "\r\n\r\n"),
     "many fields": (431, "".join(f"X-{n}: a\r\n" for n in range(80)) + "\r\n"),
@@ -356,6 +357,7 @@ def test_refusals_of_the_front(kms, status, rest):
     head, _, body = got.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     answer = judge("sign", Answer(int(lines[0].split()[1]), [line.split(": ", 1) for line in lines[1:]], body))
+    assert status != 413 or "99999999 bytes, this door takes 1048576" in answer.json["detail"]
     assert answer.status == status and answer.request_id.startswith("front-") and answer.headers["connection"].lower() == "close"
 
 

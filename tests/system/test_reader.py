@@ -280,6 +280,10 @@ def test_kmsctl_download(own_kms, tmp_path):
     (other / segment.name).write_bytes(b"".join(lines[:-1]) + lines[-1].replace(b"2.4.0", b"2.5.0"))
     done = ctl(own_kms, "download", other, check=False)
     assert done.returncode == 1 and b"copy of another log" in done.stderr
+    # kms-audit would read DIR/audit, and call a copy that is sound no log at all.
+    (tmp_path / "source/audit").mkdir(parents=True)
+    done = ctl(own_kms, "download", tmp_path / "source", check=False)
+    assert done.returncode == 1 and b"source/audit exists" in done.stderr and [p.name for p in (tmp_path / "source").iterdir()] == ["audit"]
 
 
 # The index

@@ -357,7 +357,16 @@ def test_restart_waits_for_the_one_that_ends(running):
 def test_development_directory_is_refused(tmp_path):
     made = Directory(tmp_path, mode="dev")
     done = subprocess.run([KMSD, "run", "--settings", made.dir / "kmsd.yaml"], capture_output=True, text=True, timeout=20)
-    assert done.returncode == 1 and "kmsd dev" in done.stderr
+    assert done.returncode == 78 and "kmsd dev" in done.stderr
+
+
+@pytest.mark.parametrize("spoil, words", [(None, "kmsd.yaml cannot be read"), ("version: 1\n", "is missing"), ("- a\n", "kmsd.yaml")])
+def test_settings_that_are_refused_are_not_tried_again(tmp_path, spoil, words):
+    """78, which the unit does not restart after: the file says the same the next time."""
+    if spoil:
+        (tmp_path / "kmsd.yaml").write_text(spoil)
+    done = kmsd("run", "--dir", tmp_path)
+    assert done.returncode == 78 and words in done.stderr, done
 
 
 def kmsd(*args, **more):
@@ -376,7 +385,14 @@ def test_usage():
     assert kmsd().returncode == 2
     done = kmsd("bogus")
     assert done.returncode == 2 and "bogus" in done.stderr
-    assert kmsd("run").returncode == 2 and kmsd("check").returncode == 2
+    init = ["init", "--dir", "x", "--origin", "y", "--admin-ssh", "z"]
+    for argv, why in ((["run"], "--dir or --settings"), (["check"], "--dir or --settings"), (["unseal", "--dir", "x", "y"], "an argument"), (["dev"], "--dir is"),
+                      (["init"], "--dir is"), (init[:3], "--origin is"), (init[:5], "--admin-ssh is"), (init, "--admin-csr is"),
+                      ([*init, "--admin-csr", "a", "--admin-cert", "b"], "not both"), (["change-pin", "--dir", "x"], "keys or checkpoint"),
+                      (["change-pin", "keys"], "--dir or --settings"), (["anchor", "--dir", "x", "--accept"], "needs --reason"),
+                      (["anchor", "--dir", "x", "--yes"], "go with --accept"), (["recover-admin", "--dir", "x"], "--admin-csr is")):
+        done = kmsd(*argv)
+        assert done.returncode == 2 and done.stderr.startswith(f"kmsd {argv[0]}: ") and why in done.stderr.splitlines()[0], done
     assert kmsd("run", "--settings", "x", "more").returncode == 2
 
 

@@ -96,7 +96,16 @@ static void a_failed_write_leaves_the_old_file(void **state)
     (void)state;
     assert_int_equal(file_write_atomic(path, "old", 3, 0600, NULL), 0);
     assert_int_equal(file_write_atomic("/nonexistent/x", "new", 3, 0600, &e), -1);
+    assert_non_null(strstr(e.detail, "writing /nonexistent/x: ")); /* the name that was given */
     snprintf(sub, sizeof sub, "%s/sub", dir);
+    assert_int_equal(mkfifo(sub, 0600), 0);
+    assert_int_equal(file_write_atomic(sub, "new", 3, 0600, &e), -1); /* nor takes a file the place of what is none */
+    assert_int_equal(entries(), 2);
+    assert_int_equal(unlink(sub), 0);
+    assert_int_equal(symlink("/dev/null", sub), 0);
+    assert_int_equal(file_write_atomic(sub, "new", 3, 0600, &e), -1);
+    assert_non_null(strstr(e.detail, "no regular file"));
+    assert_int_equal(unlink(sub), 0);
     assert_int_equal(mkdir(sub, 0700), 0);
     assert_int_equal(file_write_atomic(sub, "new", 3, 0600, &e), -1); /* a directory stands there */
     assert_int_equal(entries(), 2);

@@ -155,6 +155,7 @@ static void lengths_are_one_number(void **state)
     EXPECT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 01\r\n\r\nx", ERR_BAD_REQUEST, "");
     EXPECT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nx", ERR_BAD_REQUEST, "");
     EXPECT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ERR_LENGTH_REQUIRED, "");
+    EXPECT("POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", ERR_UNSUPPORTED_MEDIA, "");
 }
 
 static void sizes_are_bounded(void **state)
