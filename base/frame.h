@@ -28,7 +28,7 @@
     X(SCHEME, 17)       /* "statement" ... */ \
     X(LABEL, 18)        /* CKA_LABEL */ \
     X(INPUT, 19)        /* what the scheme signs (statement: PAE bytes) */ \
-    X(OUTPUT, 20)       /* signature (DER for ECDSA), random bytes */ \
+    X(OUTPUT, 20)       /* signature (DER for ECDSA) */ \
     X(SPKI, 21)         /* SubjectPublicKeyInfo, DER */ \
     X(BIRTH, 22)        /* canonical JSON: attributes read back and probe results */ \
     X(CSR, 23)          /* certificate signing request, DER */ \
@@ -71,8 +71,6 @@
     /* core -> lane */ \
     X(LOAD, 16, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_SPKI), 0) \
     X(SIGN, 17, T(TAG_KEY_ID) | T(TAG_SCHEME) | T(TAG_INPUT), 0) \
-    X(PUBLIC, 18, T(TAG_KEY_ID), 0) \
-    X(RANDOM, 19, T(TAG_COUNT), 0) \
     X(PROBE, 20, 0, 0) \
     X(GENERATE, 21, T(TAG_KEY_ID) | T(TAG_ALGORITHM) | T(TAG_SCHEME) | T(TAG_LABEL), 0) /* administrative lane only, as the next two */ \
     X(LIST, 22, 0, 0) \

@@ -139,6 +139,17 @@ int file_holds_key(const char *path)
     return found;
 }
 
+int file_yields(const char *path, const char *instead, struct err *e)
+{
+    struct stat st;
+
+    if (!stat(path, &st) && !S_ISREG(st.st_mode))
+        return err_set(e, ERR_BAD_REQUEST, "%s is no regular file, and the certificate would take its place: %s", path, instead);
+    if (file_holds_key(path))
+        return err_set(e, ERR_BAD_REQUEST, "%s holds a private key, and the certificate would take its place: %s", path, instead);
+    return 0;
+}
+
 int dir_make(const char *path, mode_t mode, struct err *e)
 {
     struct stat st;

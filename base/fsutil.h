@@ -18,6 +18,9 @@ int file_replace(const char *path, const void *data, size_t len, struct err *e) 
 int file_exists(const char *path);
 /* Does the file hold a private key in PEM (in its first 64 KiB)? Then nothing else takes its place. */
 int file_holds_key(const char *path);
+/* May a certificate take the place of what is there: nothing, or a regular file without a private key? -1 says why not, and what to do instead. Root, too, has files that
+ * are none: /dev/null would be one no more. */
+int file_yields(const char *path, const char *instead, struct err *e) __attribute__((warn_unused_result));
 /* mkdir unless it is there already (then it must be a directory). */
 int dir_make(const char *path, mode_t mode, struct err *e) __attribute__((warn_unused_result));
 int dir_sync(const char *path, struct err *e) __attribute__((warn_unused_result));

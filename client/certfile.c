@@ -15,6 +15,7 @@ int certfile_check(struct context *c, const char *path)
 {
     const char *slash = strrchr(path, '/');
     char dir[PATH_MAX] = ".";
+    struct err why = {0};
     size_t n = slash ? (size_t)(slash - path) : 0;
 
     if (n >= sizeof(dir))
@@ -26,10 +27,7 @@ int certfile_check(struct context *c, const char *path)
     if (access(dir, W_OK | X_OK))
         return kms_fail_text(&c->error, KMS_USAGE, "the certificate cannot be written to %s: %s; name another file with --cert-out", path, strerror(errno));
     /* Some keep the key and the certificate in one file: the certificate alone in its place would be the end of the key. */
-    if (file_holds_key(path))
-        return kms_fail_text(&c->error, KMS_USAGE, "%s holds a private key, and the certificate would take its place: name another file with --cert-out",
-                             path);
-    return 0;
+    return file_yields(path, "name another file with --cert-out", &why) ? kms_fail(&c->error, KMS_USAGE, &why) : 0;
 }
 
 /* A certificate for another key would lock its owner out, for it takes the place of one that works. */

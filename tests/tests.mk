@@ -71,6 +71,7 @@ FUZZ_SRC := $(filter-out base/log.c base/stream.c base/secret.c base/fsutil.c,$(
 FUZZ_WORLD := $(wildcard tests/sim/*.c)
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
+FUZZ_SRC_fuzz_children := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
 FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c renewca.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c

@@ -58,23 +58,24 @@ static void check_attributes(struct check *c, const struct record *r, const char
         report_note(c->report, "record %llu: the token of key %.64s does not keep to: %s", (unsigned long long)r->seq, key, buf_str(&not_kept));
 }
 
-/* Sessions copy a key that is both; nothing makes it one of the two. */
-static bool copies(const json_t *birth)
+/* Sessions copy a key that is both, which only some kinds are made to be; nothing makes it one of the two. */
+static bool copies(const json_t *birth, bool may)
 {
     const json_t *lax = json_object_get(birth, "not_enforced");
     bool modifiable = says(birth, "modifiable", true), copyable = says(birth, "copyable", true);
 
-    return modifiable == copyable || in_list(lax, "copyable") || in_list(lax, "modifiable");
+    return (modifiable == copyable && (may || !copyable)) || in_list(lax, "copyable") || in_list(lax, "modifiable");
 }
 
-void birth_check(struct check *c, const struct record *r, const char *key, const json_t *birth, const char *mechanism)
+void birth_check(struct check *c, const struct record *r, const char *key, const json_t *birth, const char *mechanism, bool may_copy)
 {
     const json_t *mechanisms = json_object_get(birth, "allowed_mechanisms");
 
     check_lax(c, r, key, json_object_get(birth, "not_enforced"));
     check_attributes(c, r, key, birth);
-    if (!copies(birth))
-        (void)check_fail(c, r, FINDING_INVALID, "%.64s: birth says that one of modifiable and copyable is true, the other not", key);
+    if (!copies(birth, may_copy))
+        (void)check_fail(c, r, FINDING_INVALID, "%.64s: birth says that modifiable or copyable is true, which %s", key,
+                         may_copy ? "only both can be" : "no key of this kind is made to be");
     if (json_array_size(mechanisms) != 1 || !in_list(mechanisms, mechanism))
         (void)check_fail(c, r, FINDING_INVALID, "%.64s: allowed_mechanisms of birth is not %s", key, mechanism);
     if (json_is_true(json_object_get(birth, "adds_digest_info")))

@@ -34,7 +34,7 @@ void ca_take(struct check *c, const struct record *r)
         cert_signed_by(buf_span(&der), buf_span(&key), &e))
         (void)check_fail(c, r, FINDING_INVALID, "the certificate of the CA is not one of its key");
     token_key_take(c, r, ca);
-    birth_check(c, r, "ca", json_object_get(ca, "birth"), "CKM_ECDSA");
+    birth_check(c, r, "ca", json_object_get(ca, "birth"), "CKM_ECDSA", false);
     buf_clear(&s->ca_before);
     buf_put(&s->ca_before, s->ca_spki.data, s->ca_spki.len);
     buf_clear(&s->ca_spki);

@@ -52,8 +52,8 @@ void decision_check(struct check *c, const struct record *r);                   
 void decision_policy(struct check *c, const struct record *r, struct span yaml);                  /* it holds from here on; data NULL: it cannot be read */
 void decision_policy_blob(struct check *c, const struct record *r, const char *sha256);
 void applier_check(struct check *c, const struct record *r);                                       /* applier.c */
-/* birth of that key, which was made for that mechanism. */
-void birth_check(struct check *c, const struct record *r, const char *key, const json_t *birth, const char *mechanism); /* birth.c */
+/* birth of that key, which was made for that mechanism. may_copy: it can be one that sessions copy. */
+void birth_check(struct check *c, const struct record *r, const char *key, const json_t *birth, const char *mechanism, bool may_copy); /* birth.c */
 void event_check(struct check *c, const struct record *r);                                        /* events.c */
 void key_check(struct check *c, const struct record *r);                                          /* keys.c */
 void keylife_check(struct check *c, const struct record *r);                                      /* keylife.c */

@@ -46,7 +46,7 @@ static void on_genesis(struct check *c, const struct record *r)
     for (size_t n = 0; n < json_array_size(identities); n++)
         add_founder(c, r, json_array_get(identities, n));
     token_key_take(c, r, checkpoint);
-    birth_check(c, r, "checkpoint", json_object_get(checkpoint, "birth"), "CKM_EDDSA");
+    birth_check(c, r, "checkpoint", json_object_get(checkpoint, "birth"), "CKM_EDDSA", false);
     decision_policy_blob(c, r, s->policy);
 }
 

@@ -10,7 +10,6 @@
 #define AGAIN_MIN (5 * TIME_SECOND_US)  /* after a failure, doubled for each further one */
 #define AGAIN_MAX (600 * TIME_SECOND_US)
 #define SETTLE_TIME (600 * TIME_SECOND_US)
-#define PROOF_MAX 4096
 
 /* A machine may start with a wrong clock: by then it has been put right, which is a step of the clock. */
 static bool clock_settled(const struct core *c)
@@ -89,18 +88,10 @@ static void failed(struct core *c, const struct key *k, const struct err *why)
 /* The detail of the result: what the lane shows for it, and which object it was. */
 static json_t *proof_of(const struct key *k, struct span text, struct err *e)
 {
-    json_t *proof = json_read_object(text.data, text.len, PROOF_MAX, e);
-    struct json_reader r;
-    int64_t left, private, public;
-    const json_t *token;
+    json_t *proof = shown_proof(text, e);
 
     if (!proof)
         return NULL;
-    if (json_begin(&r, proof, "proof", e) || json_get_int(&r, "left", 0, 0, &left, e) || json_get_int(&r, "private", 0, JSON_INT_MAX, &private, e) ||
-        json_get_int(&r, "public", 0, JSON_INT_MAX, &public, e) || json_get_object(&r, "token", &token, e) || json_done(&r, e)) {
-        json_decref(proof);
-        return NULL;
-    }
     json_object_set_new(proof, "key_id", json_string(k->key_id));
     return proof;
 }

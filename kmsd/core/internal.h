@@ -160,6 +160,7 @@ struct lane {
     unsigned index;
     enum lane_state state;
     bool killed;                   /* its end was asked for: what it still says is ignored */
+    bool leaving;                  /* it said why it ends, and is still there */
     unsigned silent;               /* ticks since it said anything, or since it was given something to do */
     unsigned loaded, not_loaded;   /* keys, since its HELLO */
     char sandbox[SANDBOX_TEXT];    /* what confines it, since its HELLO */
@@ -517,6 +518,9 @@ void operations_tick(struct core *c);
 int operation_show(struct core *c, struct request *rq, struct err *e);
 /* jwks.c: a set of this one key */
 int jwks_put(const struct key *k, struct buf *out, struct err *e) __attribute__((warn_unused_result));
+/* shown.c: what a lane says of a key that it made, or of what it removed. NULL = not in the form that a record has for it. */
+json_t *shown_birth(struct span text, struct err *e) __attribute__((warn_unused_result));
+json_t *shown_proof(struct span text, struct err *e) __attribute__((warn_unused_result));
 /* erase.c: removes from the token what is due */
 void erase_tick(struct core *c);
 /* health.c: the state goes to the health door when it changed, or again */

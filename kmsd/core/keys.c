@@ -136,7 +136,7 @@ static int record_failure(struct core *c, const struct actor *actor, const char 
 static json_t *result_record(struct core *c, struct request *rq, const struct key *k, const struct frame *f, struct err *e)
 {
     BUF_AUTO b64 = BUF_INIT(8192);
-    json_t *birth = json_read_object(f->field[TAG_BIRTH].data, f->field[TAG_BIRTH].len, 16384, e);
+    json_t *birth = shown_birth(f->field[TAG_BIRTH], e);
     json_t *record;
 
     if (!birth)

@@ -9,6 +9,7 @@
 #define START_TICKS 200  /* from its start to HELLO or AWAY; lanes start one after another */
 #define RSA_TICKS 15     /* as long as a TPM may take for an RSA signature, twice, is no sign of a lane that hangs */
 #define PROBE_TICKS 10   /* a lane with nothing to do shows so often that it still could */
+#define LEAVE_TICKS 20   /* from the failure that a lane ends with to its end: a module that takes leave of a dead token may hang */
 #define AWAY_TICKS 100   /* one that waits for its token speaks up at least this often */
 
 struct lane *lane_of(struct core *c, enum child_role role, unsigned index)
@@ -147,7 +148,7 @@ int lane_away(struct core *c, struct lane *l, const struct frame *f)
 void lane_up(struct core *c, struct lane *l)
 {
     l->state = LANE_STARTING;
-    l->killed = false;
+    l->killed = l->leaving = false;
     l->silent = 0;
     lane_return(c, l);
 }
@@ -155,7 +156,7 @@ void lane_up(struct core *c, struct lane *l)
 void lane_down(struct core *c, struct lane *l, const char *reason)
 {
     l->state = strcmp(reason, REASON_SEALED) ? LANE_DOWN : LANE_SEALED;
-    l->killed = false;
+    l->killed = l->leaving = false;
     lane_return(c, l);
 }
 
@@ -176,6 +177,8 @@ void lane_probed(struct core *c, struct lane *l, bool well)
 /* All lanes share the token: one that signs with a curve waits while the token computes for another. */
 static unsigned patience(const struct core *c, const struct lane *l)
 {
+    if (l->leaving)
+        return LEAVE_TICKS;
     if (l->first && c->rsa && l->first->patience < RSA_TICKS)
         return RSA_TICKS;
     if (l->first)
@@ -188,7 +191,7 @@ void lanes_tick(struct core *c)
     for (unsigned n = 0; n < c->n_lanes; n++) {
         struct lane *l = &c->lane[n];
 
-        if (l->killed || l->state == LANE_DOWN || l->state == LANE_SEALED)
+        if (l->killed || (!l->leaving && (l->state == LANE_DOWN || l->state == LANE_SEALED)))
             continue;
         l->silent++;
         if (l->state == LANE_READY && !l->first && l->silent >= PROBE_TICKS)

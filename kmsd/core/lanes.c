@@ -12,7 +12,7 @@ static const struct {
     enum frame_type type;
     unsigned ticks;
 } PATIENCE[] = {
-    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_RANDOM, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
+    {FRAME_SIGN, 6}, {FRAME_PROBE, 6}, {FRAME_LOAD, 50}, {FRAME_ANCHOR, 50}, {FRAME_ISSUE, 100}, {FRAME_LIST, 300}, {FRAME_DESTROY, 300},
     {FRAME_GENERATE, 1200},
 };
 #define PATIENCE_OTHER 100
@@ -293,8 +293,10 @@ int lane_answer(struct core *c, struct lane *l, const struct frame *f)
     if (!op)
         return -1;
     l->silent = 0;
-    if (class == LANE_TOKEN || class == LANE_HUMAN)
+    if (class == LANE_TOKEN || class == LANE_HUMAN) {
         l->state = LANE_DOWN; /* it exits after this answer */
+        l->leaving = true;
+    }
     if (op->type == FRAME_PROBE || op->type == FRAME_LOAD) {
         (op->type == FRAME_PROBE ? lane_probed : lane_loaded)(c, l, !class);
         op_free(op);

@@ -49,6 +49,7 @@ int store_result(const struct index *x, int rc, struct err *e)
     case SQLITE_MISMATCH:
     case SQLITE_CONSTRAINT:
     case SQLITE_FORMAT:
+    case SQLITE_TOOBIG: /* a value that is longer than any of ours */
         return INDEX_SPOILT;
     default:
         return INDEX_FAILED;
@@ -213,7 +214,7 @@ int store_step(sqlite3_stmt *q, uint64_t seq, struct entry *out)
         return rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
     *out = (struct entry){{.seq = (uint64_t)sqlite3_column_int64(q, 0), .segment = (uint64_t)sqlite3_column_int64(q, 2),
                            .offset = (uint64_t)sqlite3_column_int64(q, 3), .length = (uint32_t)sqlite3_column_int64(q, 4)}, sqlite3_column_int64(q, 1)};
-    if (out->place.seq != seq || sqlite3_column_bytes(q, 5) != SHA256_LEN)
+    if (out->place.seq != seq || out->place.length != sqlite3_column_int64(q, 4) || sqlite3_column_bytes(q, 5) != SHA256_LEN)
         return SQLITE_CORRUPT;
     memcpy(out->place.hash, sqlite3_column_blob(q, 5), SHA256_LEN);
     return SQLITE_OK;

@@ -45,6 +45,8 @@ static int run(struct instance_plan *plan, const char *policy_file)
     if (path_join(out, sizeof out, plan->dir, "admin.pem"))
         return fprintf(stderr, "kmsd init: the path %s is too long\n", plan->dir), 1;
     plan->admin_out = out;
+    if (plan->admin_csr && file_yields(out, "move it away", &e))
+        return fail(&e);
     if (instance_create(plan, handle, &e))
         return fail(&e);
     printf("created %s\n  origin  %s\n  first administrator  %s\n", plan->dir, plan->origin, handle);

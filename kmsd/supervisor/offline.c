@@ -87,13 +87,26 @@ int offline_owner(const struct settings *s, struct err *e)
                                                 s->audit_dir, st.st_uid);
 }
 
+/* Where there is none yet it is made: by its owner, whom another's would lock out for good. */
+static int lock_log(const struct settings *s, const char *path, struct err *e)
+{
+    struct account core;
+    int fd;
+
+    if (offline_account(s, &core, e) || account_enter(&core, e))
+        return -1;
+    fd = lock_file(path, LOCK_WAIT_MS, e);
+    account_leave(&core);
+    return fd;
+}
+
 int offline_lock(const struct settings *s, struct err *e)
 {
     char own[PATH_MAX], log[PATH_MAX];
 
     if (path_join(own, sizeof own, s->dir, "lock") || path_join(log, sizeof log, s->audit_dir, "lock"))
         return err_set(e, ERR_BAD_REQUEST, "the path of the instance is too long");
-    return lock_file(own, LOCK_WAIT_MS, e) < 0 || lock_file(log, LOCK_WAIT_MS, e) < 0 ? err_context(e, "stop the service first") : 0;
+    return lock_file(own, LOCK_WAIT_MS, e) < 0 || lock_log(s, log, e) < 0 ? err_context(e, "stop the service first") : 0;
 }
 
 int offline_token(const struct settings *s, const char *const more[], struct buf *out, struct err *e)

@@ -65,6 +65,7 @@ CK_OBJECT_HANDLE key_quick_handle(struct token *t, struct key *k)
 {
     if (k->copyable && !has_copy(t, k))
         copy(t, k);
+    k->loose |= k->copyable;
     return k->copyable ? k->copy : k->handle;
 }
 
@@ -76,20 +77,25 @@ int key_uncopy(struct token *t, struct key *k, struct fault *f)
     return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_DestroyObject");
 }
 
+/* What the copy must not outlive: the key, and its right to sign, which can be taken from one that can be copied. */
 static int look(struct token *t, void *arg, struct fault *f)
 {
     struct key *k = arg;
-    CK_OBJECT_CLASS class;
-    CK_ATTRIBUTE a = {CKA_CLASS, &class, sizeof class};
+    CK_BBOOL signs;
     CK_RV rv;
 
     if (key_resolve(t, k, f))
         return -1;
-    rv = t->f->C_GetAttributeValue(t->session, k->handle, &a, 1);
+    rv = read_bool(t, k->handle, CKA_SIGN, &signs);
+    if (rv == CKR_OK && signs != CK_TRUE)
+        rv = CKR_KEY_FUNCTION_NOT_PERMITTED; /* as the key itself would answer */
     return rv == CKR_OK ? 0 : fault_rv(f, rv, "C_GetAttributeValue");
 }
 
 int key_still(struct token *t, struct key *k, struct fault *f)
 {
-    return k->copyable ? token_retry(t, look, k, f) : 0;
+    if (k->loose && token_retry(t, look, k, f))
+        return -1;
+    k->loose = false;
+    return 0;
 }

@@ -45,7 +45,7 @@ bool label_is_release(const char *label, const char *scheme)
 {
     const char *why, *rest = after_version(label, &why);
 
-    if (!rest || !scheme)
-        return rest != NULL;
+    if (!rest)
+        return false;
     return *rest == ':' ? strcmp(scheme, SCHEME_PLAIN) && !strcmp(rest + 1, scheme) : !*rest && !strcmp(scheme, SCHEME_PLAIN);
 }

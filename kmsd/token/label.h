@@ -10,7 +10,7 @@
 /* "kmsd:release:<name>:<version>", as the core asks, becomes the label of a key for this scheme: the same for "statement", with ":<scheme>" for the
  * others. LANE_INPUT for another label. */
 int label_for(char label[static OBJECT_LABEL_MAX], const char *scheme, struct fault *f) __attribute__((warn_unused_result));
-/* Is it the label of a release key made for this scheme? NULL = for whatever scheme. */
+/* Is it the label of a release key made for this scheme? */
 bool label_is_release(const char *label, const char *scheme);
 
 #endif

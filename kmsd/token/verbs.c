@@ -7,8 +7,6 @@
 #include "kmsd/token/generate.h"
 #include "kmsd/token/lane.h"
 
-#define RANDOM_MAX 1024
-
 static int no_memory(struct fault *f)
 {
     return fault_set(f, LANE_TOKEN, "out of memory");
@@ -56,7 +54,7 @@ static int release_only(struct lane *l, const struct algorithm *a, const char *s
 
     if (object_find(&l->token, CKO_PRIVATE_KEY, a->type, id, &o, f))
         return -1;
-    return label_is_release(o.label, scheme) ? 0 : fault_set(f, LANE_KEY, "the key is not a release key%s%s", scheme ? " of scheme " : "", scheme ? scheme : "");
+    return label_is_release(o.label, scheme) ? 0 : fault_set(f, LANE_KEY, "the key is not a release key of scheme %s", scheme);
 }
 
 static int verb_load(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
@@ -129,39 +127,6 @@ static int verb_sign(struct lane *l, const struct frame *in, struct buf *out, st
     if (key_sign(&l->token, k, in->field[TAG_INPUT], &signature, f))
         return -1;
     frame_put(out, TAG_OUTPUT, buf_span(&signature));
-    return 0;
-}
-
-static int verb_public(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
-{
-    struct span id = in->field[TAG_KEY_ID];
-    BUF_AUTO spki = BUF_INIT(SPKI_MAX);
-    const struct algorithm *a;
-
-    for (size_t n = 0; (a = algorithm_at(n)); n++) {
-        if (!key_public(&l->token, a, id, &spki, f)) {
-            if (!l->admin && release_only(l, a, NULL, id, f))
-                return -1;
-            frame_put(out, TAG_SPKI, buf_span(&spki));
-            return 0;
-        }
-        if (f->class != LANE_KEY)
-            return -1;
-    }
-    return -1;
-}
-
-static int verb_random(struct lane *l, const struct frame *in, struct buf *out, struct fault *f)
-{
-    uint8_t bytes[RANDOM_MAX];
-    uint64_t n = frame_u64(in, TAG_COUNT);
-
-    if (n < 1 || n > sizeof bytes)
-        return fault_set(f, LANE_INPUT, "1 to %d random bytes can be asked for", RANDOM_MAX);
-    if (token_random(&l->token, bytes, n, f))
-        return -1;
-    frame_put(out, TAG_OUTPUT, span_of(bytes, n));
-    explicit_bzero(bytes, sizeof bytes);
     return 0;
 }
 
@@ -275,8 +240,6 @@ static const struct verb verbs[] = {
     {FRAME_LOAD, true, false, true, verb_load},
     {FRAME_UNLOAD, true, false, false, verb_unload},
     {FRAME_SIGN, true, false, false, verb_sign},
-    {FRAME_PUBLIC, true, true, true, verb_public},
-    {FRAME_RANDOM, true, true, true, verb_random},
     {FRAME_PROBE, true, true, false, verb_probe},
     {FRAME_GENERATE, false, true, false, verb_generate},
     {FRAME_DESTROY, false, true, true, verb_destroy},

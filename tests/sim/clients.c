@@ -154,6 +154,22 @@ void sim_order(struct sim *s, const char *key, const char *verb, unsigned delay)
     send_life(s, r, verb, delay);
 }
 
+static void send_key(struct sim *s, struct sim_request *r, unsigned number)
+{
+    BUF_AUTO body = BUF_INIT(256);
+
+    r->door = CHILD_FRONT_ADMIN;
+    r->person = 2;
+    r->kind = SIM_KEY;
+    buf_printf(&body, "{\"name\":\"k%u\",\"algorithm\":\"p256\",\"scheme\":\"statement\"}", number);
+    sim_send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
+}
+
+void sim_ask_key(struct sim *s, unsigned number)
+{
+    send_key(s, with_nonce(s), number);
+}
+
 static void ask_change(struct sim *s, struct sim_request *r)
 {
     BUF_AUTO path = BUF_INIT(128);
@@ -166,11 +182,7 @@ static void ask_change(struct sim *s, struct sim_request *r)
     }
     s->changes++;
     if (!sim_random(s, 4)) {
-        BUF_AUTO body = BUF_INIT(256);
-
-        r->kind = SIM_KEY;
-        buf_printf(&body, "{\"name\":\"k%u\",\"algorithm\":\"p256\",\"scheme\":\"statement\"}", (unsigned)sim_random(s, 12));
-        sim_send(s, r, "POST", "/v1/keys", "application/json", buf_span(&body));
+        send_key(s, r, (unsigned)sim_random(s, 12));
         return;
     }
     if (sim_random(s, 2)) {

@@ -12,6 +12,12 @@ static const struct {
     bool alarm, ends;
 } ERRORS[] = {{LANE_TOKEN, false, true}, {LANE_TOKEN, false, true}, {LANE_BUG, true, false}, {LANE_KEY, true, false}, {LANE_VERIFY, true, false}, {LANE_HUMAN, true, true}};
 
+/* What a lane says of a key that it made. */
+#define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define BIRTH \
+    "{\"allowed_mechanisms\":[\"CKM_ECDSA\"],\"mechanism_generate\":\"CKM_EC_KEY_PAIR_GEN\",\"not_enforced\":[],\"probe\":\"ok\"," \
+    "\"token\":{\"firmware\":\"\",\"label\":\"sim\",\"manufacturer\":\"\",\"model\":\"\",\"module\":\"sim\",\"module_sha256\":\"" HASH "\",\"serial\":\"1\"}}"
+
 static struct sim_lane *lane(struct sim *s, enum child_role role, unsigned index)
 {
     return &s->lane[role == CHILD_LANE_ADMIN ? SIM_LANES : index];
@@ -250,7 +256,7 @@ static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
     if (in->type == FRAME_GENERATE) {
         generate(s, in);
         frame_put(frame, TAG_SPKI, buf_span(&s->keys->release_spki));
-        frame_put_str(frame, TAG_BIRTH, "{}");
+        frame_put_str(frame, TAG_BIRTH, BIRTH);
     }
     frame_end(frame, mark);
 }

@@ -153,6 +153,7 @@ struct sim {
     bool token_has_anchor;
     char source[64];           /* address that requests come from */
     bool any;                  /* requests of a fuzzer come too, for any release */
+    bool hostile;              /* children say anything: alarms prove nothing */
     /* what was promised: hash of each acknowledged record, by seq */
     json_t *acknowledged;
     struct sim_idem idem[SIM_IDEMS], idem_item[SIM_IDEMS][SIM_ITEMS];
@@ -201,6 +202,8 @@ void sim_search_scene(struct sim *s);
 void sim_client_step(struct sim *s);
 /* One request for a signature: version 1.0.<version>, artifact n<name>, one of two digests. */
 void sim_ask_sign(struct sim *s, unsigned person, unsigned version, unsigned name, unsigned digest);
+/* The administrator wants a key k<number>. */
+void sim_ask_key(struct sim *s, unsigned number);
 /* The request that this Idempotency-Key stands for. */
 void sim_ask_again(struct sim *s, unsigned idem);
 void sim_confirm(struct sim *s);           /* the newest step of the clock was meant */

@@ -7,6 +7,7 @@
 
 #define STEP_US INT64_C(300000000)
 #define WORLD_ID "00112233445566778899aabbccddeeff"
+#define SOME_SHA256 WORLD_ID WORLD_ID
 
 static void on_send(void *ctx, enum child_role role, unsigned index, const struct buf *frame)
 {
@@ -23,7 +24,7 @@ static void on_send(void *ctx, enum child_role role, unsigned index, const struc
     }
     if (role == CHILD_READER)
         sim_reader_take(s, frame);
-    else
+    else if (role != CHILD_FRONT_HEALTH)
         sim_lane_take(s, role, index, frame);
 }
 
@@ -70,7 +71,7 @@ static void on_note(void *ctx, enum core_note level, const char *event, const ch
 
     if (level == CORE_NOTE_ALARM && s->alarm_due)
         s->alarm_due = false;
-    else if (level == CORE_NOTE_ALARM)
+    else if (level == CORE_NOTE_ALARM && !s->hostile)
         sim_fail(ctx, "the core raised an alarm: %s: %s", event, text);
 }
 
@@ -220,7 +221,8 @@ void sim_boot(struct sim *s)
     const struct core_io io = {.ctx = s, .send = on_send, .random = on_random, .append = on_append, .kill = on_kill, .proved = on_proved,
                                .snapshot = sim_snapshot_take, .note = on_note, .record_hash = sim_record_hash};
     const struct blob_source blobs = {read_blob, s};
-    struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs,
+    struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .boot_id = "sim", .settings_sha256 = SOME_SHA256, .module_sha256 = SOME_SHA256,
+                               .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs,
                                .snapshot_records = SIM_SNAPSHOT_RECORDS};
     struct state *state;
     struct err e = {0};

@@ -79,12 +79,29 @@ def test_keys_that_sessions_may_copy(log, tmp_path):  # noqa: F811
     assert found(log, tmp_path) == []
 
 
+def born(log, key, **birth):  # noqa: F811
+    detail = log.records[0]["detail"]
+    detail[key] = dict(detail[key], birth=dict(BIRTH, allowed_mechanisms=detail[key]["birth"]["allowed_mechanisms"], **birth))
+    log.rechain(0)
+
+
 @pytest.mark.parametrize("key", ["ca", "checkpoint"])
 def test_the_first_keys_may_not_leave_it_either(log, tmp_path, key):  # noqa: F811
-    detail = log.records[0]["detail"]
-    detail[key] = dict(detail[key], birth=dict(BIRTH, allowed_mechanisms=detail[key]["birth"]["allowed_mechanisms"], extractable=True))
-    log.rechain(0)
+    born(log, key, extractable=True)
     assert ("invalid", 0, key + ": birth says that extractable is not false") in found(log, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["ca", "checkpoint"])
+def test_no_session_copies_the_first_keys(log, tmp_path, key):  # noqa: F811
+    born(log, key, copyable=True, modifiable=True)
+    assert ("invalid", 0, key + ": birth says that modifiable or copyable is true, which no key of this kind is made to be") in found(log, tmp_path)
+
+
+def test_no_session_copies_a_key_of_another_algorithm(log, tmp_path):  # noqa: F811
+    fresh(log, copyable=True, modifiable=True)
+    log.records[-2]["detail"]["algorithm"] = "p384"
+    log.rechain(len(log.lines) - 2)
+    assert any("no key of this kind" in text for _, _, text in found(log, tmp_path))
 
 
 # Releases

@@ -13,7 +13,7 @@ import pytest
 import fake_service as fs
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KMSCTL = os.path.join(TOP, os.environ.get("B", "build"), "bin", "kmsctl")
+KMSCTL = os.path.join(TOP, os.environ.get("KMSD_BUILD", "build"), "bin", "kmsctl")
 POLICY = os.path.join(TOP, "policy", "examples", "bootstrap.yaml")
 
 

@@ -90,15 +90,16 @@ def test_renew_does_not_write_over_a_key(own, fake, tmp_path):
 def test_what_is_issued_has_a_place(own, fake, pki, tmp_path):
     """A file that cannot be written is told before the identity is made; where the disk fails later the certificate is in the output."""
     create = ["identity", "create", "build", "--kind", "ci", "--csr", pki("client.csr"), "--cert-out"]
-    for out in ("nowhere/build.pem", "client.key"):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for out in ("nowhere/build.pem", "client.key", "folder", "pipe"):
         done = own(*create, out)
         assert done.returncode == 2 and out in done.stderr and not fake.requests
-    assert "PRIVATE KEY" in (tmp_path / "client.key").read_text()
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/x").touch()
+    assert "PRIVATE KEY" in (tmp_path / "client.key").read_text() and (tmp_path / "pipe").is_fifo()
+    long = "x" * 250 # leaves no room for the name that a file has before it is whole
     for script, words in (([], create), ([who()], ["renew", "--cert-out"])):
         fake.script = [*script, issued((tmp_path / "client.pem").read_text())]
-        done = own(*words, "folder")
+        done = own(*words, long)
         assert done.returncode == 1 and "it is in the output" in done.stderr, done.stderr
         assert json.loads(done.stdout)["certificate"] == (tmp_path / "client.pem").read_text()
 
@@ -235,6 +236,7 @@ def test_a_handle_that_cannot_be_kept(ctl, fake, pki, tmp_path, people):
     """Told with the handle, and with why; the file of people is no way to another file."""
     fs.run("openssl", "req", "-new", "-key", pki("client.key"), "-subj", "/", "-out", tmp_path / "ada.csr")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "other")
     fake.script = [fs.answer(201, {"identity": {"name": "h-0123456789abcdef"}, "record": {"seq": 1, "hash": "aa"}})]
     name = "/dev/full" if people == "full" else people

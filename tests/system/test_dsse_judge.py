@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from kms import BIN
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
@@ -32,9 +34,9 @@ def signed(kms, tmp_path):
     bundle = tmp_path / "bundle.zip"
     bundle.write_bytes(b"PK\x05\x06" + bytes(18))
     env = dict(os.environ, **kms.ci_env)
-    subprocess.run([os.path.join(ROOT, "build/bin/kmsctl"), "sign", str(bundle), "--version", "7.0.0"], env=env, check=True, capture_output=True, timeout=30)
+    subprocess.run([BIN / "kmsctl", "sign", str(bundle), "--version", "7.0.0"], env=env, check=True, capture_output=True, timeout=30)
     pem = tmp_path / "pub.pem"
-    pem.write_bytes(subprocess.run([os.path.join(ROOT, "build/bin/kmsctl"), "key", "public", "release"], env=env, check=True, capture_output=True, timeout=30).stdout)
+    pem.write_bytes(subprocess.run([BIN / "kmsctl", "key", "public", "release"], env=env, check=True, capture_output=True, timeout=30).stdout)
     return tmp_path / "bundle.zip.dsse.json", pem
 
 

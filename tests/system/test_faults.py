@@ -1,5 +1,5 @@
 """Processes killed while 64 clients sign: what a client was told is in the log, the log is sound, versions never go back, the service returns.
-KMS_KILLS (default 20) is how often each kind of process is killed."""
+KMS_KILLS (default 20) is how often each kind of process is killed. KMS_BACK (default 1): by how much slower than a plain build the service may be."""
 import http.client
 import itertools
 import os
@@ -17,7 +17,7 @@ KILLS = int(os.environ.get("KMS_KILLS", "20"))
 CLIENTS = 64
 SHARING = 8          # so many of them push the same channel
 PAUSE, HOT_PAUSE = 0.4, 0.02   # of a client between two requests, and of every 16th; keeps the log of the whole test small enough to fold quickly
-BACK_SECONDS = 5
+BACK_SECONDS = 5 * float(os.environ.get("KMS_BACK", "1"))
 BURST = 5            # kills in a row: kmsd starts what dies with growing pauses, and forgets them for what lived REST seconds
 REST = 10.3
 KINDS = {"front-ci": ("kmsd-front", {"door": "ci"}), "front-admin": ("kmsd-front", {"door": "admin"}), "core": ("kmsd-core", {}),

@@ -119,7 +119,7 @@ def test_other_verbs_between(lane, keys):
     burst, want, dice = Burst(lane), [], random.Random(7)
     loaded = True
     for n in range(150):
-        what = dice.choice(("sign", "sign", "sign", "other", "unload", "load", "random", "unknown"))
+        what = dice.choice(("sign", "sign", "sign", "other", "unload", "load", "probe", "unknown"))
         if what == "sign":
             burst.sign(p256, n)
             want.append(("p256", n) if loaded else ("refused", KEY))
@@ -134,8 +134,8 @@ def test_other_verbs_between(lane, keys):
             burst.add("LOAD", KEY_ID=p256[0], SPKI=p256[1], ALGORITHM="p256", SCHEME="statement")
             want.append(("any", None))
             loaded = True
-        elif what == "random":
-            burst.add("RANDOM", COUNT=8)
+        elif what == "probe":
+            burst.add("PROBE")
             want.append(("any", None))
         else:
             burst.sign((bytes(16),), n)

@@ -156,3 +156,19 @@ def test_the_key_is_not_written_over(stopped):
     before, log = open(key).read(), stopped.lines()
     done = recover(stopped, csr, ssh, "--admin-out", key, check=False)
     assert done.returncode == 1 and b"private key" in done.stderr and open(key).read() == before and stopped.lines() == log
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "directory"])
+def test_what_is_no_file_stays_what_it_is(stopped, tmp_path, kind):
+    """Root would make a regular file of /dev/null."""
+    _, csr, ssh = files(stopped)
+    out = tmp_path / "out"
+    if kind == "directory":
+        out.mkdir()
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        out.symlink_to(tmp_path / "pipe")
+        out = out if "link" in kind else tmp_path / "pipe"
+    before, log = out.lstat().st_ino, stopped.lines()
+    done = recover(stopped, csr, ssh, "--admin-out", out, check=False)
+    assert done.returncode == 1 and b"no regular file" in done.stderr and out.lstat().st_ino == before and stopped.lines() == log

@@ -501,6 +501,15 @@ def test_root_does_not_run_the_instance_of_another(production):
     assert code == 78 and "belongs to the user with number 12345" in err and not (directory / "lock").exists()
 
 
+def test_init_writes_over_no_key(tmp_path):
+    """The administrator's key in DIR, by the name that the certificate gets."""
+    request(tmp_path, "admin")
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", tmp_path / "admin_ssh")
+    key = (tmp_path / "admin.key").rename(tmp_path / "admin.pem").read_bytes()
+    code, _, err = kmsd(*init(tmp_path, tmp_path))
+    assert code == 1 and "private key" in err and (tmp_path / "admin.pem").read_bytes() == key and not (tmp_path / "kmsd.yaml").exists()
+
+
 def test_a_port_that_is_taken_for_a_moment(production):
     """A client that looks for a dead daemon may sit on its port for a moment: the start waits for it, and gives up on a lasting one."""
     home, directory, daemon, addresses = production

@@ -294,6 +294,27 @@ def test_refused_pin_seals_until_unsealed(instance):
     assert daemon.wait(10) == 0
 
 
+@pytest.mark.parametrize("kind", ["text", "long", "link", "hard link", "dangling", "pipe"])
+def test_unseal_shows_nothing_but_what_a_token_said(instance, tmp_path, kind):
+    """The latch lies where the account of the tokens may write, and the operator is often root."""
+    latch, secret = instance.dir / "tokens/sealed", tmp_path / "secret"
+    latch.parent.mkdir(exist_ok=True)
+    secret.write_text("of root alone\n")
+    if kind == "link":
+        latch.symlink_to(secret)
+    elif kind == "dangling":
+        latch.symlink_to("/nowhere")
+    elif kind == "hard link":
+        os.link(secret, latch)
+    elif kind == "pipe":
+        os.mkfifo(latch)
+    else:
+        latch.write_text("refused \x1b]0;evil\x07 \u202e\n\x1b[2J" if kind == "text" else "x" * 5000)
+    told = unseal(instance.dir)
+    assert told.startswith("unsealed") and told.endswith("\n") and told[:-1].isascii() and told[:-1].isprintable() and "alone" not in told
+    assert ("refused ?]0;evil?" in told) == (kind == "text") and not os.path.lexists(latch) and secret.read_text() == "of root alone\n"
+
+
 def test_refused_pin_later_latches_the_lane(running):
     running.wish("lane-sign.exit", "77")
     running.kill("lane-sign")

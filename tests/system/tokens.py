@@ -202,6 +202,10 @@ class Fake(Token):
         self.RECORD.pack_into(self.store, self.HEAD.size + n * self.RECORD.size, 1, key_id, label.encode())
         self.HEAD.pack_into(self.store, 0, modes, wrong, n + 1, pin)
 
+    def relabel(self, key_id, label):
+        at = self.HEAD.size + self.ids().index(key_id) * self.RECORD.size
+        self.RECORD.pack_into(self.store, at, 1, key_id, label.encode())
+
     def mode(self, modes):
         struct.pack_into("=Q", self.store, 0, modes)
 

@@ -139,10 +139,10 @@ static void refuses_frames(void **state)
     assert_int_equal(frame_parse(span_of("\x00\x00\x00\x09\x00\0\0\0\0\0\0\0\1", 13), &f, &e), -1);
     assert_string_equal(e.detail, "frame: unknown type 0");
     assert_int_equal(frame_parse(span_of("\x00\x00\x00\x09\xff\0\0\0\0\0\0\0\1", 13), &f, &e), -1);
-    assert_int_equal(frame_parse(span_of("\x00\x00\x00\x09\x12\0\0\0\0\0\0\0\1", 13), &f, &e), -1);
-    assert_string_equal(e.detail, "frame PUBLIC: field KEY_ID is missing");
-    assert_int_equal(frame_parse(span_of("\x00\x00\x00\x12\x13\0\0\0\0\0\0\0\1\x0d\0\0\0\4\0\0\0\1", 22), &f, &e), -1);
-    assert_string_equal(e.detail, "frame RANDOM: number COUNT has 4 bytes");
+    assert_int_equal(frame_parse(span_of("\x00\x00\x00\x09\x1a\0\0\0\0\0\0\0\1", 13), &f, &e), -1);
+    assert_string_equal(e.detail, "frame UNLOAD: field KEY_ID is missing");
+    assert_int_equal(frame_parse(span_of("\x00\x00\x00\x12\x37\0\0\0\0\0\0\0\1\x29\0\0\0\4\0\0\0\1", 22), &f, &e), -1);
+    assert_string_equal(e.detail, "frame RECORD: number SEQ has 4 bytes");
 }
 
 static void too_long_fails(void **state)

@@ -122,11 +122,17 @@ static void keys_are_known(void **state)
     (void)state;
     (void)unlink(path);
     assert_false(file_holds_key(path));
+    assert_int_equal(file_yields(path, "", &e), 0);
     assert_int_equal(file_write_atomic(path, cert, sizeof cert - 1, 0600, &e), 0);
     assert_false(file_holds_key(path));
     assert_int_equal(file_write_atomic(path, key, sizeof key - 1, 0600, &e), 0);
     assert_true(file_holds_key(path));
     assert_false(file_holds_key(dir));
+    assert_int_equal(file_yields(path, "take another", &e), -1);
+    assert_non_null(strstr(e.detail, "private key"));
+    assert_non_null(strstr(e.detail, ": take another"));
+    assert_true(file_yields(dir, "", &e) == -1 && file_yields("/dev/null", "", &e) == -1);
+    assert_non_null(strstr(e.detail, "no regular file"));
 }
 
 /* Owner and mode stay; what is not there is not made. */

@@ -458,7 +458,11 @@ static void notices_what_was_altered(void **state)
                                         "UPDATE posting SET records = x'0001' WHERE block = 0 AND value = 'denied'", "UPDATE record SET offset = offset + 1 WHERE seq = 7",
                                         "UPDATE record SET time = 0 WHERE seq = 7", "UPDATE record SET hash = zeroblob(32) WHERE seq = 7",
                                         "UPDATE record SET hash = 'x' WHERE seq = 7", "UPDATE block SET sum = zeroblob(32) WHERE block = 0",
-                                        "INSERT INTO posting VALUES(0, 0, 'x', x'0000')"};
+                                        "INSERT INTO posting VALUES(0, 0, 'x', x'0000')",
+                                        "INSERT INTO posting VALUES(0, 0, 'x', zeroblob(200000))", "INSERT INTO posting VALUES(0, 0, 'x', zeroblob(3000000))",
+                                        "INSERT INTO posting VALUES(0, 0, hex(zeroblob(100000)), x'0000')", "UPDATE record SET hash = zeroblob(3000000) WHERE seq = 7",
+                                        "UPDATE block SET sum = zeroblob(3000000) WHERE block = 0", "UPDATE record SET length = -1 WHERE seq = 7",
+                                        "UPDATE record SET length = length + 4294967296 WHERE seq = 7", "UPDATE record SET time = 'x' WHERE seq = 7"};
     BUF_AUTO made = BUF_INIT(64 << 20);
     struct index *x = NULL;
     struct err e = {0};

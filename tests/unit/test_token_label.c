@@ -23,7 +23,7 @@ static void labels(void **state)
         for (size_t made = 0; made < 3; made++) {
             memcpy(label, good[n], strlen(good[n]) + 1);
             assert_int_equal(label_for(label, schemes[made], &f), 0);
-            assert_true(label_is_release(label, NULL) && strlen(label) == strlen(good[n]) + (made ? 1 + strlen(schemes[made]) : 0));
+            assert_true(strlen(label) == strlen(good[n]) + (made ? 1 + strlen(schemes[made]) : 0));
             for (size_t asked = 0; asked < 3; asked++)
                 assert_int_equal(label_is_release(label, schemes[asked]), made == asked);
         }
