@@ -510,6 +510,16 @@ def test_rebuild_index(own_kms):
     assert run(BIN / "kmsd", "rebuild-index", check=False).returncode == 2
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_rebuilds_nobody_elses_index(own_kms):
+    """An index of root's would be in the way of the account that the service runs as."""
+    own_kms.stop()
+    remove_all(own_kms)
+    os.chown(own_kms.dir / "audit", 12345, 12345)
+    done = run(BIN / "kmsd", "rebuild-index", "--dir", own_kms.dir, check=False)
+    assert done.returncode == 1 and b"belongs to the user with number 12345" in done.stderr and not (own_kms.dir / "index/state.db").exists()
+
+
 def test_check_speaks_of_the_index(own_kms):
     own_kms.stop()
     assert b"state.db" in run(BIN / "kmsd", "check", "--dir", own_kms.dir).stdout
