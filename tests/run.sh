@@ -29,7 +29,7 @@ run_fuzz() {
     for f in tests/fuzz/fuzz_*.c; do
         n=$(basename "$f" .c)
         mkdir -p "$B/corpus/$n"
-        one "fuzz/$n" timeout 120 "$B/fuzz/$n" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 "$B/corpus/$n" $(ls -d "tests/fuzz/corpus/$n" 2>/dev/null)
+        one "fuzz/$n" timeout 120 "$B/fuzz/$n" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$B/corpus/$n-" "$B/corpus/$n" $(ls -d "tests/fuzz/corpus/$n" 2>/dev/null)
     done
 }
 run_system() { run_pytest system 2400; }

@@ -72,9 +72,13 @@ FUZZ_WORLD := $(wildcard tests/sim/*.c)
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_children := $(FUZZ_WORLD)
+FUZZ_SRC_fuzz_audit := $(filter-out audit/verify/main.c audit/verify/schema%.c,$(wildcard audit/verify/*.c)) base/fsutil.c
+$(B)/obj/fuzz/audit/verify/arena.o: FUZZ_DEFS := -DKMSD_SANITIZED
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
 FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c renewca.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
+FUZZ_SRC_fuzz_lane := tests/fuzz/lanetoken.c $(FUZZ_SRC_fuzz_p11) kmsd/token/verbs.c kmsd/token/settle.c
+FUZZ_LIBS_fuzz_lane := -lp11 -lp11-kit -ldl
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
 FUZZ_SRC_fuzz_row := kmsd/reader/row.c
@@ -83,7 +87,7 @@ $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c
 	$(call say,FUZZCC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) $(if $(filter kmsd/token/%,$<),$(P11INC)) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_DEFS) $(if $(filter kmsd/token/% tests/fuzz/%,$<),$(P11INC)) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 $(FUZZ_LIB): $(call FUZZ_OBJ,$(FUZZ_SRC)) ; $(archive)
 $(B)/fuzz/%: tests/fuzz/%.c $$(call FUZZ_OBJ,$$(FUZZ_SRC_$$*)) $(FUZZ_LIB)
 	$(call say,FUZZ,$@)
@@ -91,7 +95,7 @@ $(B)/fuzz/%: tests/fuzz/%.c $$(call FUZZ_OBJ,$$(FUZZ_SRC_$$*)) $(FUZZ_LIB)
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(P11INC) -fsanitize=fuzzer -o $@ $< $(filter %.o,$^) -Wl,--start-group $(FUZZ_LIB) -Wl,--end-group -lcrypto -ljansson -lfyaml $(FUZZ_LIBS_$*)
 fuzz: $(FUZZERS)
 	@for f in $(FUZZERS); do echo "== $$f"; mkdir -p $(B)/corpus/$$(basename $$f); \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 $(B)/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=$(B)/corpus/$$(basename $$f)- $(B)/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
 
 check-rules: all
 	@tests/check-rules.sh $(B)

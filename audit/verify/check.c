@@ -146,4 +146,5 @@ void check_free(struct check *c)
     state_free(&c->state);
     map_free(&c->blobs, NULL);
     buf_free(&c->payload);
+    memset(c, 0, sizeof *c);
 }

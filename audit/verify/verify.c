@@ -52,6 +52,7 @@ static int parse(int argc, char **argv, struct options *o)
     int opt;
 
     optind = 0;
+    memset(o, 0, sizeof *o);
     while ((opt = getopt_long(argc, argv, "ho:", known, NULL)) != -1) {
         if (opt == 'h') {
             fputs(VERIFY_HELP, stdout);

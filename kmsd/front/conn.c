@@ -15,20 +15,19 @@ static struct conn *asked_last;
 
 static int by_session(const void *a, const void *b)
 {
-    const struct conn *x = a, *y = b;
+    const gnutls_session_t *x = a, *y = b; /* the first member of a connection, or the session that is looked for */
 
-    return (x->session > y->session) - (x->session < y->session);
+    return (*x > *y) - (*x < *y);
 }
 
 /* The libraries ask for one connection several times before they turn to the next. */
 struct conn *conn_of(gnutls_session_t session)
 {
-    struct conn key = {.session = session};
     void *const *found;
 
     if (asked_last && asked_last->session == session)
         return asked_last;
-    found = tfind(&key, &tree, by_session);
+    found = tfind(&session, &tree, by_session);
     if (found)
         asked_last = *found;
     return found ? *found : NULL;

@@ -16,9 +16,9 @@ static unsigned refusals_this_second;
 
 static int by_id(const void *a, const void *b)
 {
-    const struct http_request *x = a, *y = b;
+    const uint64_t *x = a, *y = b; /* the first member of a request, or the id that is looked for */
 
-    return (x->id > y->id) - (x->id < y->id);
+    return (*x > *y) - (*x < *y);
 }
 
 /* As the head reader understood it, not the library. */
@@ -78,8 +78,7 @@ static void take_text(const struct frame *f, enum frame_tag tag, char *out, size
 
 static int on_reply(const struct frame *f)
 {
-    struct http_request key = {.id = f->id};
-    void *const *found = tfind(&key, &waiting, by_id);
+    void *const *found = tfind(&f->id, &waiting, by_id);
     struct http_request *rq = found ? *found : NULL;
 
     /* The reply to a client that left is dropped; one to a request that never was is nonsense. */

@@ -21,7 +21,7 @@
 #define TELL_US 2000      /* signatures wait for each other so long, */
 #define TELL_SHARE 4      /* or until they are that part of what waits behind them: who has many slow ones before him does not notice a few more, */
 #define TELL_MAX_US 20000 /* and never longer */
-#define NICENESS 10       /* of a signing lane: who brings it work and takes its answers away goes first, or the other lanes stand idle */
+#define NICENESS 5        /* of a signing lane: who brings it work and takes its answers away goes first, or the other lanes stand idle */
 #define EXIT_BROKEN 1
 
 /* Two processes that log in at the same moment can miss the token: lanes start one after another. A refused PIN sets the latch before the lock is let
