@@ -216,6 +216,9 @@ def test_kmsctl_search(busy):
     assert [item["record"]["seq"] for item in json.loads(ctl(busy, "search", "--limit", "3", "--oldest-first").stdout)["items"]] == [0, 1, 2]
     table = ctl(busy, "search", *words, "-o", "table").stdout.decode().splitlines()
     assert table[0].split()[:3] == ["SEQ", "TIME", "EVENT"] and len(table) == 1 + len(got)
+    nothing = ctl(busy, "search", "--event", "sign.relaese", "-o", "json")
+    assert json.loads(nothing.stdout)["items"] == [] and b"sign.relaese" in nothing.stderr
+    assert not ctl(busy, "search", "--event", "sign.release", "-o", "json").stderr and not ctl(busy, "search", "--key", "nobodys").stderr
     assert ctl(busy, "search", "--actor", "x&limit=1", check=False).returncode == 2
     assert ctl(busy, "search", "--digest", "sha256:" + sha256(b"3")).stdout.count(b'"seq"') >= 2
 
