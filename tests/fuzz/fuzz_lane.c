@@ -137,8 +137,8 @@ static void read_answers(struct lane *l)
 
 static void ask(struct lane *l, uint64_t id, struct span *rest)
 {
-    static const enum frame_type types[] = {FRAME_LOAD, FRAME_SIGN, FRAME_UNLOAD, FRAME_PROBE, FRAME_GENERATE, FRAME_DESTROY, FRAME_LIST, FRAME_ISSUE, FRAME_ANCHOR,
-                                            FRAME_HEAD};
+    static const enum frame_type types[] = {FRAME_LOAD, FRAME_SIGN, FRAME_UNLOAD, FRAME_PROBE, FRAME_GENERATE, FRAME_DESTROY, FRAME_LIST,
+                                            FRAME_ISSUE, FRAME_ANCHOR, FRAME_HEAD};
     enum frame_type type = types[byte(rest) % (sizeof types / sizeof *types)];
     BUF_AUTO frame = BUF_INIT(FRAME_MAX);
     size_t mark = frame_begin(&frame, type, id);

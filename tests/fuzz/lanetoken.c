@@ -60,6 +60,11 @@ static struct thing *thing(CK_OBJECT_HANDLE o)
     return t && t->class != CK_UNAVAILABLE_INFORMATION ? t : NULL;
 }
 
+static bool is_release(const struct thing *t)
+{
+    return !strncmp(t->label, "kmsd:release:", 13);
+}
+
 static CK_RV yes(void)
 {
     return CKR_OK;
@@ -187,11 +192,11 @@ static void judge_use(const struct thing *t, struct span digest)
     uint8_t hash[32];
 
     if (lane->admin) {
-        require(lanetoken_asked->type == FRAME_GENERATE ? !strncmp(t->label, "kmsd:release:", 13) : !strcmp(t->label, LABEL_CA));
+        require(lanetoken_asked->type == FRAME_GENERATE ? is_release(t) : !strcmp(t->label, LABEL_CA));
         require(lanetoken_asked->type == FRAME_GENERATE || lanetoken_asked->type == FRAME_ISSUE || lanetoken_asked->type == FRAME_PROBE);
         return;
     }
-    require(!strncmp(t->label, "kmsd:release:", 13) && (lanetoken_asked->type == FRAME_SIGN || lanetoken_asked->type == FRAME_PROBE));
+    require(is_release(t) && (lanetoken_asked->type == FRAME_SIGN || lanetoken_asked->type == FRAME_PROBE));
     if (lanetoken_asked->type == FRAME_PROBE)
         return;
     require(span_eq(lanetoken_asked->field[TAG_KEY_ID], span_of(t->id, t->id_len)));
@@ -243,11 +248,6 @@ static void take(struct thing *t, const CK_ATTRIBUTE *a, CK_ULONG n)
     }
 }
 
-static bool is_release(const char *label)
-{
-    return label_is_release(label, "statement") || label_is_release(label, "digest") || label_is_release(label, "digest-pkcs1");
-}
-
 static CK_RV generate_pair(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_ATTRIBUTE *a, CK_ULONG n, CK_ATTRIBUTE *b, CK_ULONG k, CK_OBJECT_HANDLE *public,
                            CK_OBJECT_HANDLE *private)
 {
@@ -262,7 +262,7 @@ static CK_RV generate_pair(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_ATTRIBUTE *a
     t.class = CKO_PRIVATE_KEY;
     take(&t, b, k);
     *private = add(&t);
-    require(is_release(t.label) && t.id_len == KEY_ID_LEN);
+    require(is_release(&t) && t.id_len == KEY_ID_LEN);
     return yes();
 }
 
@@ -276,7 +276,7 @@ static CK_RV destroy(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o)
     if (t->class == CKO_DATA)
         require(lanetoken_asked->type == FRAME_ANCHOR && !strcmp(t->label, LABEL_ANCHOR));
     else if (t->token)
-        require(lane->admin && is_release(t->label) && (lanetoken_asked->type == FRAME_DESTROY || lanetoken_asked->type == FRAME_GENERATE));
+        require(lane->admin && is_release(t) && (lanetoken_asked->type == FRAME_DESTROY || lanetoken_asked->type == FRAME_GENERATE));
     t->class = CK_UNAVAILABLE_INFORMATION;
     return yes();
 }
@@ -297,7 +297,7 @@ static CK_RV copy_object(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUTE *
     struct thing t = *thing(o);
 
     (void)s;
-    require(!lane->admin && n == 1 && a->type == CKA_TOKEN && !*(CK_BBOOL *)a->pValue && is_release(t.label));
+    require(!lane->admin && n == 1 && a->type == CKA_TOKEN && !*(CK_BBOOL *)a->pValue && is_release(&t));
     t.token = CK_FALSE;
     *out = add(&t);
     return *out ? CKR_OK : CKR_DEVICE_MEMORY;
