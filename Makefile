@@ -63,6 +63,8 @@ help:
 ## make deps-test  install what the tests need besides
 ## make demo       from nothing to a signed and verified bundle
 ## make test       every test; ends with "N passed, N failed"
+## make test-docs what README.md and docs/operations.md tell their readers to type
+## make test-package the Debian packages and the container on clean roots (as root, 10 minutes)
 ## make check-rules the rules of the source tree
 ## make check-sanitize unit tests, simulation, system tests with address and undefined-behaviour sanitizers
 ## make check-tsan  system tests of the core with the thread sanitizer

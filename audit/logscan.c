@@ -120,10 +120,11 @@ int logscan_back(const char *dir, const char *event, bool (*each)(void *ctx, con
     return failed;
 }
 
-/* Bisects for the line of that record. */
+/* Bisects for the line of that record, among the whole ones: behind them may stand half of what is being written just now. */
 static int find_line(struct span text, uint64_t seq, struct span *line, struct err *e)
 {
-    size_t low = 0, high = text.len;
+    const uint8_t *last = text.len ? memrchr(text.data, '\n', text.len) : NULL;
+    size_t low = 0, high = last ? (size_t)(last - text.data) + 1 : 0;
 
     while (low < high) {
         if (line_at(text, low + (high - low) / 2, line))

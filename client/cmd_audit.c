@@ -65,6 +65,9 @@ int cmd_audit_search(struct context *c)
         collect(c, buf_str(&filters), limit, items))
         return -1;
     output_list(c, items, COLUMNS);
+    /* Nothing found reads as 'it never happened', also where the word is misspelled. */
+    if (!json_array_size(items) && c->args.value[OPT_EVENT])
+        output_note("no record fits; kmsd-log(5) lists the events, in case %s is misspelled", c->args.value[OPT_EVENT]);
     return 0;
 }
 

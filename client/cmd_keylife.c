@@ -74,7 +74,7 @@ int cmd_key_destroy(struct context *c)
         if (!text)
             continue;
         if (num_parse_u64(text, strlen(text), 1, UINT32_MAX, &n))
-            return kms_fail_text(&c->error, KMS_USAGE, "--%s is not a number", option_table[delays[i].option].name);
+            return kms_fail_text(&c->error, KMS_USAGE, "--%s takes a number, not '%s'", option_table[delays[i].option].name, text);
         json_object_set_new(body, delays[i].member, json_integer((json_int_t)n));
     }
     return send(c, "destroy", json_incref(body));

@@ -16,7 +16,7 @@ int cmd_time_confirm(struct context *c)
     if (config_need(c, OPT_SEQ, &text) || config_need(c, OPT_REASON, &reason))
         return -1;
     if (num_parse_u64(text, strlen(text), 0, JSON_INT_MAX, &seq)) {
-        err_set(&why, ERR_BAD_REQUEST, "--seq is no number of a record");
+        err_set(&why, ERR_BAD_REQUEST, "--seq takes the number of a record, not '%s'", text);
         return kms_fail(&c->error, KMS_USAGE, &why);
     }
     JSON_AUTO *body = json_pack("{s:s, s:I}", "reason", reason, "seq", (json_int_t)seq);

@@ -157,6 +157,8 @@ static enum http_result fail(CURLcode code, const struct http *h, const struct h
         err_set(e, ERR_INTERNAL, "%s refused the client certificate (%s)", rq->base, why);
     else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING)
         err_set(e, ERR_INTERNAL, "%s: the connection was lost (%s); when that persists, the service may refuse the client certificate", rq->base, why);
+    else if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+        err_set(e, ERR_INTERNAL, "%s: %s; is the service running, and the address right?", rq->base, why);
     else if (code == CURLE_SSL_CERTPROBLEM)
         err_set(e, ERR_BAD_CERTIFICATE, "the client's certificate and key cannot be used (%s): both must be PEM files, the key without a passphrase and "
                                         "the one of the certificate", why);

@@ -7,7 +7,8 @@ completions=$PREFIX/share/bash-completion/completions
 libexec=$PREFIX/libexec/kmsd
 policies=$PREFIX/share/kmsd/policy
 
-# mode, source, target. Mode "link": source is what the link says. Mode "fill": 0644 with the directories filled in.
+# mode, source, target. Mode "link": source is what the link says. Mode "fill": 0644 with the directories filled in. Mode "page": 0644 with links that
+# lead to what is installed.
 table() {
     for f in $PROGRAMS; do
         case $f in
@@ -25,7 +26,9 @@ table() {
     echo "0644 packaging/completion/kmsd $completions/kmsd"
     echo "0644 packaging/completion/kmsd $completions/kms-audit"
     for f in policy/examples/*.yaml; do echo "0644 $f $policies/${f##*/}"; done
-    for f in README.md docs/*.md docs/openapi.yaml; do echo "0644 $f $DOCDIR/${f##*/}"; done
+    echo "page README.md $DOCDIR/README.md"
+    for f in docs/*.md docs/openapi.yaml; do echo "0644 $f $DOCDIR/${f##*/}"; done
+    echo "0644 softhsm-config/README.md $DOCDIR/softhsm.md"
     for f in client/examples/*.c; do echo "0644 $f $DOCDIR/examples/${f##*/}"; done
     echo "fill packaging/systemd/kmsd.service $UNITDIR/kmsd.service"
     echo "0644 packaging/sysusers.d/kmsd.conf $SYSUSERSDIR/kmsd.conf"
@@ -39,6 +42,11 @@ put() { # mode source target
     fill)
         sed -e "s|@PREFIX@|$PREFIX|" -e "s|@LIBDIR@|$LIBDIR|" -e "s|@INCLUDEDIR@|$INCLUDEDIR|" -e "s|@VERSION@|$VERSION|" \
             -e "s|/usr/local/share/doc/kmsd|$DOCDIR|" -e "s|/usr/local/|$PREFIX/|" "$2" >"$3"
+        chmod 0644 "$3"
+        ;;
+    page)
+        sed -e 's|\[docs/|[|; s|](docs/|](|; s|](softhsm-config/README.md)|](softhsm.md)|; /](CONTRIBUTING.md)/d' \
+            -e 's|\[client/examples/|[examples/|; s|](client/examples/|](examples/|' -e "s#policy/examples#$policies#g" "$2" >"$3"
         chmod 0644 "$3"
         ;;
     *) install -m "$1" "$2" "$3" ;;

@@ -159,6 +159,8 @@ void erase_check(struct check *c, const struct record *r)
         return;
     if (count_of(r->detail, "left"))
         (void)check_fail(c, r, FINDING_INVALID, "objects of key %.64s are left on the token", k->name);
+    if (k->copyable)
+        report_note(c->report, "record %llu: key %s could be copied: whoever had the PIN of the token may have kept one", (unsigned long long)r->seq, k->name);
     k->life = LIFE_DESTROYED;
 }
 

@@ -85,6 +85,7 @@ static void on_result(struct check *c, const struct record *r)
         (void)check_fail(c, r, FINDING_INVALID, "spki_b64 is no public key of that algorithm");
     if (state_take(&c->state.public_keys, spki))
         (void)check_fail(c, r, FINDING_INVALID, "its public key is that of another key in the log: a key that was stopped would sign on under this name");
+    k->copyable = json_is_true(json_object_get(json_object_get(r->detail, "birth"), "copyable"));
     birth_check(c, r, k->name, json_object_get(r->detail, "birth"), mechanism_of(k), !strcmp(k->algorithm, "p256"));
     if (state_add_key(&c->state, k))
         (void)check_fail(c, r, FINDING_INVALID, "there is a key of that name and version already");

@@ -17,6 +17,7 @@ struct key {
     bool doubtful;            /* an altered record took part in it */
     enum key_life life, before; /* before: what key.restore leads back to while it is LIFE_DESTROYING */
     bool compromised;
+    bool copyable;            /* whoever has the PIN can make another object of it */
     int64_t due;              /* of its destruction, while it is LIFE_DESTROYING */
     uint64_t erase_seq;       /* intent of it, 0 = it has not begun */
     struct key *next;         /* in order of intents */

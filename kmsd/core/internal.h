@@ -331,8 +331,8 @@ struct request *request_item(struct core *c, struct request *rq, unsigned n);
 void request_free(struct core *c, struct request *rq);
 struct actor request_actor(const struct request *rq);
 /* The body as a JSON object, to be taken member by member. It is read once, however often the handler runs. */
-char *request_text(const struct request *rq); /* its body, to be changed where it stands */
 int request_json(struct request *rq, struct json_reader *r, struct err *e) __attribute__((warn_unused_result));
+char *request_text(const struct request *rq); /* its body, to be changed where it stands */
 /* One text value of the query ("limit", "after", "format"), percent-decoding not needed by their alphabets; unknown parameters are refused by query_check. */
 int query_check(const struct request *rq, const char *const *known, struct err *e) __attribute__((warn_unused_result));
 int query_get(const struct request *rq, const char *name, char *out, size_t size) __attribute__((warn_unused_result));

@@ -123,6 +123,8 @@ static int make_line(struct core *c, const struct request *rq, struct span signa
     struct signing s;
 
     b64_encode(&b64, signature.data, signature.len);
+    if (!signature.len || buf_ok(&b64))
+        return err_set(e, ERR_INTERNAL, "the token lane answered with %zu bytes, which are no signature", signature.len);
     s = signing_of(c, rq, buf_str(&b64));
     buf_clear(&c->line);
     signing_put(&s, &c->state->chain, c->now, c->start.boot, &c->line);
@@ -148,7 +150,7 @@ static void on_signed(struct core *c, struct request *rq, const struct frame *re
     BUF_AUTO payload = BUF_INIT(RECORD_LINE_MAX);
     struct record_line line;
 
-    if (!result || !result->field[TAG_OUTPUT].len || record_signature(c, rq, result, &line, &payload, e)) {
+    if (!result || record_signature(c, rq, result, &line, &payload, e)) {
         request_refuse(c, rq, e);
         return;
     }

@@ -28,6 +28,8 @@ static enum MHD_Result respond(struct http_request *rq, struct reply *r, bool cl
         MHD_add_response_header(response, "Location", r->location);
     if (r->link[0])
         MHD_add_response_header(response, "Link", r->link);
+    if (r->status == 401) /* RFC 9110: it says what would do */
+        MHD_add_response_header(response, "WWW-Authenticate", "Kms-Signature");
     if (r->allow[0])
         MHD_add_response_header(response, "Allow", r->allow);
     if (r->retry_after) {

@@ -22,6 +22,7 @@ struct work {
     char settings[PATH_MAX], fresh[PATH_MAX], audit[PATH_MAX];
     char handle[ADMIN_HANDLE];
     json_t *setup;      /* what the token program printed */
+    json_t *ssh;        /* the first administrator's keys */
 };
 
 static int paths(struct work *w, struct err *e)
@@ -86,34 +87,38 @@ static int admin_certificate(struct work *w, struct buf *der, struct err *e)
     return w->plan->admin_out ? file_write_atomic(w->plan->admin_out, pem.data, pem.len, 0644, e) : 0;
 }
 
-static json_t *founder(struct work *w, struct err *e)
+/* Read before anything is made: a wrong file name must not leave half an instance. */
+static int read_ssh_keys(struct work *w, struct err *e)
 {
-    BUF_AUTO der = BUF_INIT(32768);
-    struct cert_facts f;
-    char cert[SHA256_HEX], spki[SHA256_HEX], until[TIME_TEXT];
-    JSON_AUTO *ssh = json_array();
-
-    if (admin_certificate(w, &der, e) || cert_facts(buf_span(&der), &f, e))
-        return NULL;
+    w->ssh = json_array();
     for (unsigned n = 0; n < w->plan->n_admin_ssh; n++) {
         BUF_AUTO line = BUF_INIT(8192);
         char bare[SSH_KEY_TEXT_MAX];
 
         if (file_read(w->plan->admin_ssh[n], &line, e))
-            return NULL;
+            return -1;
         while (line.len && line.data[line.len - 1] == '\n')
             line.data[--line.len] = '\0';
-        if (ssh_key_normalise(buf_str(&line), bare, sizeof bare, e)) {
-            err_context(e, "%s", w->plan->admin_ssh[n]);
-            return NULL;
-        }
-        json_array_append_new(ssh, json_string(bare));
+        if (ssh_key_normalise(buf_str(&line), bare, sizeof bare, e))
+            return err_context(e, "%s", w->plan->admin_ssh[n]);
+        json_array_append_new(w->ssh, json_string(bare));
     }
+    return w->ssh ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+}
+
+static json_t *founder(struct work *w, struct err *e)
+{
+    BUF_AUTO der = BUF_INIT(32768);
+    struct cert_facts f;
+    char cert[SHA256_HEX], spki[SHA256_HEX], until[TIME_TEXT];
+
+    if (admin_certificate(w, &der, e) || cert_facts(buf_span(&der), &f, e))
+        return NULL;
     hex_encode(f.sha256, SHA256_LEN, cert);
     hex_encode(f.spki_sha256, SHA256_LEN, spki);
     time_format(f.not_after, until);
     return json_pack("{s:s, s:s, s:[{s:s, s:s, s:s, s:s, s:b}], s:O}", "name", w->handle, "kind", "human", "credentials", "kind", "certificate", "cert_sha256",
-                     cert, "spki_sha256", spki, "not_after", until, "issued", w->plan->admin_csr != NULL, "ssh", ssh);
+                     cert, "spki_sha256", spki, "not_after", until, "issued", w->plan->admin_csr != NULL, "ssh", w->ssh);
 }
 
 static json_t *genesis(struct work *w, const char *policy_sha256, struct err *e)
@@ -211,7 +216,7 @@ static int create(struct work *w, struct err *e)
     const struct instance_plan *p = w->plan;
     const char *module = p->module ? p->module : "/usr/lib/softhsm/libsofthsm2.so";
 
-    if (check_policy(p, e) || paths(w, e) || admin_handle(w->handle, e) || dir_make(p->dir, 0750, e) || logdir_make(w->audit, e) ||
+    if (check_policy(p, e) || paths(w, e) || read_ssh_keys(w, e) || admin_handle(w->handle, e) || dir_make(p->dir, 0750, e) || logdir_make(w->audit, e) ||
         settings_write(w->fresh, p->origin, p->listen_ci, p->listen_admin, module, e) || set_up_tokens(w, e) || begin_log(w, e) ||
         make_anchor(w, e))
         return -1;
@@ -226,11 +231,13 @@ int instance_create(const struct instance_plan *plan, char handle[static ADMIN_H
     int failed = create(&w, e);
 
     json_decref(w.setup);
+    json_decref(w.ssh);
     memcpy(handle, w.handle, sizeof w.handle);
     return failed;
 }
 
-int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e)
+/* Was it made for development? */
+static int read_mode(const struct settings *settings, bool *dev, struct err *e)
 {
     char path[PATH_MAX];
     BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
@@ -242,7 +249,26 @@ int instance_check_mode(const struct settings *settings, bool allow_dev, struct 
     JSON_AUTO *genesis = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
     if (!genesis)
         return err_context(e, "%s", path);
-    if (!strcmp(rec_str(rec_obj(genesis, "detail"), "mode"), "dev") && !allow_dev)
+    *dev = !strcmp(rec_str(rec_obj(genesis, "detail"), "mode"), "dev");
+    return 0;
+}
+
+int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e)
+{
+    bool dev;
+
+    if (read_mode(settings, &dev, e))
+        return -1;
+    if (dev && !allow_dev)
         return err_set(e, ERR_BAD_REQUEST, "%s is a development instance; run it with kmsd dev, or make a production one with kmsd init", settings->dir);
     return 0;
+}
+
+int instance_check_dev(const struct settings *settings, struct err *e)
+{
+    bool dev;
+
+    if (read_mode(settings, &dev, e))
+        return -1;
+    return dev ? 0 : err_set(e, ERR_BAD_REQUEST, "%s is a production instance, which kmsd run runs; name another directory", settings->dir);
 }

@@ -29,6 +29,8 @@ int admin_handle(char out[static ADMIN_HANDLE], struct err *e) __attribute__((wa
 
 /* A development instance is not served as a production one: its keys and policy were made for trying things out. */
 int instance_check_mode(const struct settings *settings, bool allow_dev, struct err *e) __attribute__((warn_unused_result));
+/* Nor does kmsd dev, which makes keys and identities, touch a production one. */
+int instance_check_dev(const struct settings *settings, struct err *e) __attribute__((warn_unused_result));
 
 /* Example policies built into the program: "bootstrap", "dev". */
 struct span example_policy(const char *name);

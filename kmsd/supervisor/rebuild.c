@@ -50,7 +50,7 @@ int command_rebuild_index(int argc, char **argv)
     struct err e = {0};
     int result = offline_settings(argc, argv, USAGE, &s, &e);
 
-    if (result < 0 && !e.code)
+    if (result < 0 && !e.code && (geteuid() || !offline_owner(&s, &e)))
         result = run(&s, &e);
     if (result >= 0)
         return result;

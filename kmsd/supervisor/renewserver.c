@@ -14,6 +14,8 @@
 #include "kmsd/supervisor/commands.h"
 #include "kmsd/supervisor/offline.h"
 
+#define KEY_FILE_MAX 65536
+
 static const char USAGE[] =
     "usage: kmsd renew-server (--settings FILE | --dir DIR)\n"
     "\n"
@@ -21,16 +23,26 @@ static const char USAGE[] =
     "service runs or not. A running service takes it when it gets SIGHUP (systemctl reload kmsd): no request is lost. When a door first\n"
     "shows it, the log gets a record (server.renew). For another key put one there first.\n";
 
+/* The key lies where the account of the doors may put something else, such as a pipe that nobody writes to. */
+static EVP_PKEY *read_key(const char *path, struct err *e)
+{
+    BUF_AUTO pem = BUF_INIT(KEY_FILE_MAX);
+    BIO *bio = file_read(path, &pem, e) ? NULL : BIO_new_mem_buf(pem.data, (int)pem.len);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t)"") : NULL;
+
+    BIO_free(bio);
+    buf_wipe(&pem);
+    return key;
+}
+
 static int public_key(const char *path, struct buf *b64, struct err *e)
 {
-    FILE *f = fopen(path, "re");
-    EVP_PKEY *key = f ? PEM_read_PrivateKey(f, NULL, NULL, (void *)(uintptr_t)"") : NULL;
+    EVP_PKEY *key = read_key(path, e);
     unsigned char *der = NULL;
     int len = key ? i2d_PUBKEY(key, &der) : -1;
 
-    if (!f)
-        return err_errno(e, ERR_BAD_REQUEST, errno, "%s", path);
-    fclose(f);
+    if (e->code)
+        return -1;
     if (len > 0)
         b64_encode(b64, der, (size_t)len);
     OPENSSL_free(der);

@@ -235,7 +235,7 @@ int command_run(int argc, char **argv)
     if (!file[0] || optind != argc)
         return offline_usage(argv, USAGE, file[0] ? "there is an argument that is no option" : "which instance? --dir or --settings is missing");
     /* What stands in the settings is the same at the next attempt: a service manager need not make one. */
-    if (settings_load(file, &s.settings, &e) || instance_check_mode(&s.settings, allow_dev, &e)) {
+    if (settings_load(file, &s.settings, &e) || instance_check_mode(&s.settings, allow_dev, &e) || offline_owner(&s.settings, &e)) {
         fprintf(stderr, "kmsd run: %s\n", e.detail);
         return EXIT_REFUSES;
     }

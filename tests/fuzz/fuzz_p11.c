@@ -1,5 +1,5 @@
 /* Fuzzes what a PKCS#11 module may answer: lengths, attributes, values, signatures, all from the input; where the input ends the module is well-behaved.
- * No crash; no signature that does not verify; no key that read back weak; no PIN without a look at the token just before. */
+ * No crash; no signature that does not verify; none made with a session copy unless the key itself was there afterwards and may sign; no key that read back weak; no PIN without a look at the token just before. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +31,7 @@ static struct buf spki;
 static const uint8_t *input;
 static size_t left;
 static bool logged_in, looked, weak, made, searched;
+static bool loose, quick; /* the copy signed, and the key was not seen since; the copy is the one to sign */
 static CK_ATTRIBUTE_TYPE wanted_class;
 static CK_TOKEN_INFO honest;
 
@@ -252,13 +253,15 @@ static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUT
             worst = one;
     if (n == 1 && worst == CKR_OK && (a->type == CKA_EXTRACTABLE || a->type == CKA_SENSITIVE))
         weak |= a->ulValueLen != 1 || *(CK_BBOOL *)a->pValue != (a->type == CKA_SENSITIVE);
+    if (n == 1 && worst == CKR_OK && a->type == CKA_SIGN && o != COPY && *(CK_BBOOL *)a->pValue == CK_TRUE)
+        loose = false;
     return worst;
 }
 
 static CK_RV sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE k)
 {
     (void)s;
-    (void)k;
+    quick = k == COPY;
     require(m->mechanism == CKM_ECDSA);
     return rv();
 }
@@ -283,6 +286,7 @@ static CK_RV sign(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *out
     uint8_t dice = next();
 
     (void)s;
+    loose |= quick;
     require(len == 32 && *out_len >= SIGNATURE_LEN);
     real_signature(data, len, out);
     *out_len = SIGNATURE_LEN;
@@ -380,10 +384,30 @@ static bool verifies(struct span key, struct span message, const struct buf *sig
     return good;
 }
 
+/* Some signatures, and then a look: for those before the last one too, whatever became of the copy meanwhile. */
+static void use_copy(struct token *t, struct key *k, struct fault *f)
+{
+    struct made m[3];
+    bool got[3];
+
+    loose = false;
+    for (unsigned n = 0; n < 3; n++)
+        got[n] = !key_make(t, k, span_str("message"), &m[n], f);
+    if (key_still(t, k, f))
+        return;
+    require(!loose || !(got[0] || got[1] || got[2]));
+    for (unsigned n = 0; n < 3; n++)
+        if (got[n] && key_verifies(k, span_of(m[n].digest, sizeof m[n].digest), span_of(m[n].signature, m[n].len))) {
+            BUF_AUTO signature = BUF_INIT(128);
+
+            buf_put(&signature, m[n].signature, m[n].len);
+            require(verifies(buf_span(&spki), span_str("message"), &signature));
+        }
+}
+
 static void use_key(struct token *t, struct fault *f)
 {
     KEY_AUTO k = {0};
-    struct made loose;
 
     if (key_open(t, &method_ca, span_of(key_id, sizeof key_id), buf_span(&spki), &k, f))
         return;
@@ -394,12 +418,7 @@ static void use_key(struct token *t, struct fault *f)
             require(verifies(buf_span(&spki), span_str("message"), &signature));
     }
     (void)!key_probe(t, &k, f);
-    if (!key_make(t, &k, span_str("message"), &loose, f) && !key_still(t, &k, f) && key_verifies(&k, span_of(loose.digest, sizeof loose.digest), span_of(loose.signature, loose.len))) {
-        BUF_AUTO signature = BUF_INIT(128);
-
-        buf_put(&signature, loose.signature, loose.len);
-        require(verifies(buf_span(&spki), span_str("message"), &signature));
-    }
+    use_copy(t, &k, f);
     (void)!key_uncopy(t, &k, f);
     require(!k.copyable);
 }

@@ -60,6 +60,14 @@ def test_built_again_it_is_the_same(debs, tmp_path):
         assert deb.read_bytes() == (tmp_path / deb.name).read_bytes(), name
 
 
+def test_documents_lie_where_they_are_named(debs):
+    """The unit names README.md, README.md the others: none is compressed under another name."""
+    names = run("dpkg-deb", "-c", debs["kmsd"]).stdout
+    unit = run("sh", "-c", f"dpkg-deb --fsys-tarfile {debs['kmsd']} | tar xO ./lib/systemd/system/kmsd.service").stdout
+    for path in ("/usr/share/doc/kmsd/operations.md", re.search(r"file://(\S+)", unit)[1], "/usr/share/doc/kmsd/softhsm.md"):
+        assert f".{path}\n" in names, path
+
+
 def test_what_building_needs():
     """The package asks for every library that the project's own list names; nothing else tells a builder."""
     listed = re.search(r"^DEPS := ((?:.*\\\n)*.*)", (TOP / "tests/tests.mk").read_text(), re.M)[1].split()
@@ -157,12 +165,15 @@ def test_without_systemd(installed):
     assert not list((installed.dir / "var/lib/kmsd").iterdir())
 
 
-def test_nothing_runs_before_init(machine):
+def test_nothing_runs_before_init(machine, debs):
     assert machine("systemctl", "is-enabled", "kmsd", check=False).stdout.strip() == "disabled"
     assert machine("systemctl", "is-active", "kmsd", check=False).stdout.strip() == "inactive"
     assert machine("stat", "-c", "%U:%G %a", "/var/lib/kmsd", "/etc/kmsd").stdout.split() == ["kmsd:kmsd", "750", "root:root", "700"]
     assert machine("getent", "passwd", "kmsd").stdout.strip().endswith(":/var/lib/kmsd:/usr/sbin/nologin")
     assert machine("ls", "-A", "/var/lib/kmsd").stdout == ""
+    # Nor does an upgrade start what nobody has started.
+    machine("dpkg", "-i", f"/opt/{debs['kmsd'].name}")
+    assert machine("systemctl", "is-active", "kmsd", check=False).stdout.strip() == "inactive" and machine("ls", "-A", "/var/lib/kmsd").stdout == ""
 
 
 def test_init_and_start(machine):
@@ -175,6 +186,7 @@ def test_init_and_start(machine):
     assert machine("readlink", f"/proc/{pid}/exe").stdout.strip() == "/usr/bin/kmsd"
     status = machine("cat", f"/proc/{pid}/status").stdout
     assert re.search(r"^NoNewPrivs:\s1$", status, re.M) and re.search(r"^CapBnd:\s0+$", status, re.M)
+    assert "0 problems" in machine("kmsd", "check", "--dir", "/var/lib/kmsd").stdout
     # The PINs are credentials of the unit, in no file of the account.
     assert machine.sh("grep -rl \"$(cat /etc/kmsd/pin-keys)\" /var/lib/kmsd || true").stdout == ""
 
@@ -223,10 +235,22 @@ def test_reload(machine):
     machine.sh(f"{CI} kmsctl whoami")
 
 
-def test_upgrade_starts_it_again(machine, debs):
-    before = main_pid(machine)
-    machine("dpkg", "-i", f"/opt/{debs['kmsd'].name}")
-    assert main_pid(machine) not in ("0", before)
+def newer(deb, folder):
+    """The same package with a higher version."""
+    run("dpkg-deb", "-R", deb, folder)
+    control = folder / "DEBIAN/control"
+    text = control.read_text()
+    control.write_text(re.sub(r"^Version: .*$", "Version: 9.9.9", text, flags=re.M))
+    run("dpkg-deb", "--root-owner-group", "-Znone", "-b", folder, folder.with_suffix(".deb"))
+    return folder.with_suffix(".deb")
+
+
+def test_upgrade_starts_it_again(machine, debs, tmp_path):
+    before, settings = main_pid(machine), (machine.dir / "var/lib/kmsd/kmsd.yaml").read_bytes()
+    shutil.copy(newer(debs["kmsd"], tmp_path / "newer"), machine.dir / "opt")
+    machine("dpkg", "-i", "/opt/newer.deb")
+    assert machine("dpkg-query", "-W", "-f", "${Version} ${Status}", "kmsd").stdout == "9.9.9 install ok installed"
+    assert main_pid(machine) not in ("0", before) and (machine.dir / "var/lib/kmsd/kmsd.yaml").read_bytes() == settings
     assert machine("systemctl", "is-active", "kmsd").stdout.strip() == "active"
     stored = machine.sh(f"cd {DESK}; {CI} kmsctl sign shop.zip --version 1.0.0 --key shop --app com.example.shop --channel stable --output-file again.json -o json")
     assert json.loads(stored.stdout)["version"] == "1.0.0"

@@ -237,11 +237,16 @@ static void anchor(struct sim *s, struct span slot, struct buf *frame)
         frame_put(frame, TAG_ANCHOR, span_of(s->token_anchor, ANCHOR_LEN));
 }
 
+#define NO_SIGNATURE_MAX (1u << 20)
+
 static void put_result(struct sim *s, const struct frame *in, struct buf *frame)
 {
+    static const uint8_t nothing[NO_SIGNATURE_MAX];
     size_t mark = frame_begin(frame, FRAME_RESULT, in->id);
 
-    if (in->type == FRAME_SIGN)
+    if (in->type == FRAME_SIGN && s->no_signatures)
+        frame_put(frame, TAG_OUTPUT, span_of(nothing, s->no_signature));
+    else if (in->type == FRAME_SIGN)
         sign(s, in->field[TAG_INPUT], frame);
     if (in->type == FRAME_LIST) {
         BUF_AUTO text = BUF_INIT(FRAME_MAX);
@@ -343,4 +348,25 @@ void sim_lanes_heal(struct sim *s)
     for (unsigned n = 0; n <= SIM_LANES; n++)
         if (s->lane[n].mode == SIM_MUTE)
             s->lane[n].mode = SIM_WORKS;
+}
+
+/* What a lane that went wrong takes for a signature, and cannot be one, is refused as a failure of the service; no record says that there is one. */
+void sim_no_signatures_scene(struct sim *s)
+{
+    static const size_t sizes[] = {0, 6145, 65536, NO_SIGNATURE_MAX};
+
+    s->calm = s->no_signatures = true;
+    for (unsigned n = 0; n < sizeof sizes / sizeof *sizes && !s->failure[0]; n++) {
+        s->no_signature = sizes[n];
+        sim_ask_sign(s, 0, 1 + n, 0, 0);
+        for (unsigned k = 0; k < 2 * SIM_PENDING_MAX; k++) {
+            sim_lane_step(s);
+            sim_disk_step(s);
+        }
+        sim_check(s);
+        if (s->signed_ok || s->refused != n + 1)
+            sim_fail(s, "%zu bytes were taken for a signature", sizes[n]);
+    }
+    if (memmem(s->durable.data, s->durable.len, "\"outcome\":\"denied\"", 18))
+        sim_fail(s, "a lane that does not sign is recorded as a refusal of the request");
 }

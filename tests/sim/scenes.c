@@ -359,6 +359,7 @@ static const struct {
     void (*run)(struct sim *s);
     bool production;
 } SCENES[] = {{"many wait for one signature", many_wait, false}, {"refused from everywhere", refused_from_everywhere, false},
+              {"lanes that do not sign", sim_no_signatures_scene, false},
               {"groups wait for signatures", groups_wait_for_signatures, false},
               {"stopped while many wait", stopped_while_many_wait, false},
               {"large batches", large_batches, false},

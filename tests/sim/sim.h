@@ -145,6 +145,8 @@ struct sim {
         unsigned asked, found, busy;
     } searches;
     json_t *loaded[SIM_LANES]; /* CKA_IDs that each signing lane was told to load, and not to drop since */
+    bool no_signatures;        /* the lanes answer with that many bytes instead */
+    size_t no_signature;
     bool alarm_due;            /* an injected failure that the core must raise an alarm for */
     struct sim_request request[SIM_PENDING_MAX];
     uint64_t next_id;
@@ -188,6 +190,7 @@ void sim_lane_told_to_end(struct sim *s, enum child_role role, unsigned index);
 void sim_lane_step(struct sim *s);         /* one lane answers, or one that ended is started again */
 void sim_lane_fault(struct sim *s);
 void sim_lanes_heal(struct sim *s);
+void sim_no_signatures_scene(struct sim *s);
 void sim_lanes_check(struct sim *s);       /* no lane has a key that must not sign */
 void sim_token_add(struct sim *s, const char *key_id, const char *label); /* a pair */
 unsigned sim_token_holds(const struct sim *s, const char *key_id);

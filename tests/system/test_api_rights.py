@@ -108,7 +108,9 @@ def send(kms, path, body, signature, cert=None, method="POST"):
 
 def test_no_signature(kms, target):
     name, path, body = target
-    refused(kms, send(kms, path, body, None), 401, "signature-required", "identity.disable")
+    bare = send(kms, path, body, None)
+    refused(kms, bare, 401, "signature-required", "identity.disable")
+    assert bare.headers["www-authenticate"] == "Kms-Signature"
     assert enabled(kms, name)
 
 

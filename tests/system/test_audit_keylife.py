@@ -41,6 +41,20 @@ def test_a_whole_life(log, tmp_path):  # noqa: F811
                                             f"record {intent + 1}: key release could not be removed from the token at once"]
 
 
+@pytest.mark.parametrize("copyable", [False, True])
+def test_what_may_be_left_of_a_destroyed_key(log, tmp_path, copyable):  # noqa: F811
+    """A token may hold a second object of a key that could be copied; the proof of its removal does not know it."""
+    result = log.key_result(log.key_intent("fresh", "03" * 16), log.keys.spki["spare"])
+    result["detail"]["birth"] = dict(result["detail"]["birth"], copyable=copyable, modifiable=copyable)
+    log.rechain(len(log.lines) - 1)
+    log.life("suspend", "suspended", name="fresh")
+    log.life("destroy", "destroying", name="fresh", asked=ORDER, delay=10)
+    grow(log, 10)
+    log.erase("ok", log.erase(name="fresh", key_id="03" * 16)["seq"], name="fresh", key_id="03" * 16)
+    report = check(log, tmp_path)
+    assert report["found"] == [] and any("key fresh could be copied" in note for note in report["notes"]) == copyable, report
+
+
 @pytest.mark.parametrize("changes", [
     [("suspend", "suspended")], [("retire", "retired")], [("compromise", "retired")], [("suspend", "suspended"), ("compromise", "retired")],
 ])

@@ -260,6 +260,7 @@ def test_timeout(ctl, fake):
 def test_unreachable(ctl, pki):
     began = time.monotonic()
     assert ctl("whoami", KMS_ADDR="https://127.0.0.1:1").returncode == 3 and time.monotonic() - began < 3
+    assert "is the service running" in ctl("whoami", KMS_ADDR="https://127.0.0.1:1").stderr
     done = ctl("whoami", KMS_CACERT=pki("client.pem"))
     assert done.returncode == 3 and "certificate" in done.stderr
 

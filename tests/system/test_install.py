@@ -36,6 +36,17 @@ def test_what_is_there(root):
         assert "/opt/kms" in text and not re.search(r"@[A-Z]+@|/usr/local", text), name
 
 
+def test_documents_lead_to_what_is_there(root):
+    """What a page or the unit names is installed, under that name."""
+    doc = root / "opt/kms/share/doc/kmsd"
+    for page in doc.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (root / link[1:] if link.startswith("/") else doc / link).exists(), (page.name, link)
+    assert len(re.findall(r"\]\(", (doc / "README.md").read_text())) > 8
+    unit = (root / "opt/kms/lib/systemd/system/kmsd.service").read_text()
+    assert (root / re.search(r"file:///(\S+)", unit)[1]).exists()
+
+
 def test_it_runs_from_there(root, tmp_path, monkeypatch):
     """An instance of the installed programs alone: every process is one of them."""
     prefix = root / "opt/kms"

@@ -162,6 +162,7 @@ def judge(name, answer):
     SCHEMAS.check(response["content"][answer.type]["schema"], json.loads(text) if answer.type.endswith("json") else text, name)
     SCHEMAS.check(DOCUMENT["components"]["schemas"]["RequestId"], answer.request_id, "X-Request-Id")
     assert ("retry-after" in answer.headers) == (answer.status in (429, 503)) and answer.headers["cache-control"] == "no-store"
+    assert (answer.headers.get("www-authenticate") == "Kms-Signature") == (answer.status == 401)
     SEEN.add((name, answer.status, answer.type))
     return answer
 

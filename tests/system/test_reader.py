@@ -216,6 +216,9 @@ def test_kmsctl_search(busy):
     assert [item["record"]["seq"] for item in json.loads(ctl(busy, "search", "--limit", "3", "--oldest-first").stdout)["items"]] == [0, 1, 2]
     table = ctl(busy, "search", *words, "-o", "table").stdout.decode().splitlines()
     assert table[0].split()[:3] == ["SEQ", "TIME", "EVENT"] and len(table) == 1 + len(got)
+    nothing = ctl(busy, "search", "--event", "sign.relaese", "-o", "json")
+    assert json.loads(nothing.stdout)["items"] == [] and b"sign.relaese" in nothing.stderr
+    assert not ctl(busy, "search", "--event", "sign.release", "-o", "json").stderr and not ctl(busy, "search", "--key", "nobodys").stderr
     assert ctl(busy, "search", "--actor", "x&limit=1", check=False).returncode == 2
     assert ctl(busy, "search", "--digest", "sha256:" + sha256(b"3")).stdout.count(b'"seq"') >= 2
 
@@ -508,6 +511,16 @@ def test_rebuild_index(own_kms):
     agrees(own_kms)
     assert "made from the log" not in (own_kms.dir / "kmsd.log").read_text()[said:]
     assert run(BIN / "kmsd", "rebuild-index", check=False).returncode == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_rebuilds_nobody_elses_index(own_kms):
+    """An index of root's would be in the way of the account that the service runs as."""
+    own_kms.stop()
+    remove_all(own_kms)
+    os.chown(own_kms.dir / "audit", 12345, 12345)
+    done = run(BIN / "kmsd", "rebuild-index", "--dir", own_kms.dir, check=False)
+    assert done.returncode == 1 and b"belongs to the user with number 12345" in done.stderr and not (own_kms.dir / "index/state.db").exists()
 
 
 def test_check_speaks_of_the_index(own_kms):

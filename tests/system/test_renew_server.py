@@ -46,6 +46,22 @@ def test_while_it_runs_and_while_it_does_not(stopped):
             audit(kms)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "nothing", "empty", "certificate", "other key"])
+def test_what_is_no_key_of_the_doors(stopped, kind):
+    """It neither waits for ever nor touches the certificate that works."""
+    key, cert = stopped.dir / "tls/server.key", stopped.dir / "tls/server.pem"
+    before = cert.read_bytes()
+    key.unlink()
+    if kind == "pipe":
+        os.mkfifo(key)
+    elif kind == "folder":
+        key.mkdir()
+    elif kind != "nothing":
+        key.write_bytes({"empty": b"", "certificate": before, "other key": b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}[kind])
+    done = run(BIN / "kmsd", "renew-server", "--dir", stopped.dir, check=False, timeout=10)
+    assert done.returncode == 1 and b"server.key" in done.stderr and cert.read_bytes() == before
+
+
 def test_of_another_ca(stopped):
     """What the CA on the token did not issue is no affair of the log."""
     kms, both = stopped, stopped.dir / "tls/both.pem"

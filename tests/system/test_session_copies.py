@@ -4,7 +4,7 @@ import re
 import pytest
 
 from apitest import new_source, refused
-from kms import Instance
+from kms import BIN, Instance, run
 from test_keylife import allow_life, changed, destroyed, fresh, key_id, make, sign, signed, sound
 from test_reconcile import pkcs11
 from tokens import SOFTHSM, Shim, build_modules
@@ -68,7 +68,16 @@ def test_only_a_new_p256_key_can_be_copied(kms):
     assert birth["copyable"] and birth["modifiable"] and birth["sensitive"] and birth["never_extractable"] and birth["always_sensitive"]
     for other in (made(kms, kms.before), made(kms, kms.new_key(fresh("life"), "p384", source=new_source()))):
         assert not other["copyable"] and not other["modifiable"]
-    assert "kmsd:ca" in pkcs11(kms, "--list-objects", "--type", "privkey")
+
+
+def test_no_ca_can_be_copied(kms):
+    """Not one that is made while the switch is on either."""
+    kms.stop()
+    run(BIN / "kmsd", "renew-ca", "--dir", kms.dir)
+    kms.start()
+    birth = kms.records(event="ca.renew")[-1]["detail"]["ca"]["birth"]
+    assert not birth["copyable"] and not birth["modifiable"]
+    sound(kms)
 
 
 def test_copied_once_a_lane(copies, kms):

@@ -86,19 +86,19 @@ def test_a_wrong_setting_is_named_with_its_place(stopped, line, where, what):
     number = before.count("\n") + int(first)
     for argv in (["run", "--settings", file, "--allow-dev"], ["dev", "--dir", stopped.dir], ["check", "--settings", file]):
         code, out, err = kmsd(*argv)
-        assert code == 1 and f"{file}:{number}:{column}:" in out + err and what in out + err, (argv, out, err)
+        assert code == (78 if argv[0] == "run" else 1) and f"{file}:{number}:{column}:" in out + err and what in out + err, (argv, out, err)
 
 
 def test_a_missing_setting_is_named(stopped):
     file = stopped.dir / "kmsd.yaml"
     file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("instance")))
     code, _, err = serve(stopped.dir, "--allow-dev")
-    assert code == 1 and "instance is missing" in err
+    assert code == 78 and "instance is missing" in err
 
 
 def test_run_refuses_a_development_instance(stopped):
     code, _, err = serve(stopped.dir)
-    assert code == 1 and "development instance" in err and "kmsd init" in err
+    assert code == 78 and "development instance" in err and "kmsd init" in err
 
 
 # One daemon per directory
@@ -476,6 +476,29 @@ def test_init_touches_no_existing_instance(production):
     code, _, err = kmsd(*init(home, directory))
     assert code == 1 and "holds an instance" in err
     assert {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()} == before
+    # Nor does the development server, which would make a key and an identity.
+    code, _, err = kmsd("dev", "--dir", directory, "--detach")
+    assert code == 1 and "is a production instance" in err
+    assert {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()} == before
+
+
+def test_init_reads_its_files_before_it_makes_anything(tmp_path):
+    request(tmp_path, "admin")
+    for wrong in ("nowhere.pub", "admin.csr"):
+        code, _, err = kmsd("init", "--dir", tmp_path / "i", "--origin", "kms.example.com", "--admin-csr", tmp_path / "admin.csr", "--admin-ssh", tmp_path / wrong)
+        assert code == 1 and f"{tmp_path / wrong}: " in err and not (tmp_path / "i").exists(), err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_does_not_run_the_instance_of_another(production):
+    """What root writes in it, a lock first of all, would keep the owner out."""
+    _, directory, daemon, _ = production
+    daemon.terminate()
+    assert daemon.wait(20) == 0
+    (directory / "lock").unlink()
+    os.chown(directory / "audit", 12345, 12345)
+    code, _, err = serve(directory)
+    assert code == 78 and "belongs to the user with number 12345" in err and not (directory / "lock").exists()
 
 
 def test_init_writes_over_no_key(tmp_path):

@@ -90,7 +90,7 @@ def test_accounts_that_will_not_do(split, name, why):
     settings = kms.dir / "kmsd.yaml"
     settings.write_text(settings.read_text().replace("core: daemon", f"core: {name}"))
     done = kmsd(home, "run", "--settings", settings, "--allow-dev")
-    assert done.returncode == 1 and why in done.stderr.decode(), done.stderr
+    assert done.returncode == 78 and why in done.stderr.decode(), done.stderr
 
 
 def test_check_says_what_does_not_fit(split):

@@ -128,6 +128,27 @@ static int count(void *ctx, const json_t *record, struct span line, struct err *
 }
 
 /* Reading goes on behind any record, and what lies before is not looked at. */
+/* While a group is being written, part of it is there. */
+static void finds_lines_before_half_a_line(void **state)
+{
+    BUF_AUTO text = BUF_INIT(1 << 20), line = BUF_INIT(RECORD_LINE_MAX);
+    struct err e = {0};
+    const uint64_t first = (SEGMENTS - 1) * RECORDS;
+
+    (void)state;
+    buf_put(&text, segment(SEGMENTS - 1).data, segment(SEGMENTS - 1).len);
+    for (unsigned n = 0; n < 30000; n++)
+        buf_putc(&text, 'x');
+    write_segment(first, buf_span(&text));
+    for (uint64_t seq = first; seq < SEGMENTS * RECORDS; seq++) {
+        buf_clear(&line);
+        if (logscan_line(dir, seq, &line, &e))
+            fail_msg("%llu: %s", (unsigned long long)seq, e.detail);
+    }
+    assert_int_equal(logscan_line(dir, SEGMENTS * RECORDS, &line, &e), -1);
+    write_segment(first, segment(SEGMENTS - 1));
+}
+
 static void reads_from_places(void **state)
 {
     (void)state;
@@ -249,7 +270,7 @@ static void refuses_what_is_no_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(finds_places), cmocka_unit_test(finds_lines),      cmocka_unit_test(reads_from_places), cmocka_unit_test(segments_must_join),
-                                       cmocka_unit_test(finds_the_newest), cmocka_unit_test(refuses_what_is_no_directory)};
+                                       cmocka_unit_test(finds_the_newest), cmocka_unit_test(finds_lines_before_half_a_line), cmocka_unit_test(refuses_what_is_no_directory)};
 
     return cmocka_run_group_tests(tests, make, clean);
 }
