@@ -138,7 +138,8 @@ int dev_prepare(struct devserver *d, struct err *e)
         return -1;
     if (!file_exists(settings) && make_instance(d, e))
         return -1;
-    return settings_load(settings, &d->settings, e) || instance_check_dev(&d->settings, e) || write_env(d, "env", "admin", true, e) || write_env(d, "ci.env", "ci", false, e) ? -1 : 0;
+    return settings_load(settings, &d->settings, e) || instance_check_dev(&d->settings, e) ||
+           write_env(d, "env", "admin", true, e) || write_env(d, "ci.env", "ci", false, e) ? -1 : 0;
 }
 
 /* NAME=VALUE entries that make kmsctl the administrator. */

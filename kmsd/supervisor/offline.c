@@ -83,8 +83,9 @@ int offline_owner(const struct settings *s, struct err *e)
         return err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", s->audit_dir);
     if (offline_account(s, &core, e))
         return -1;
-    return st.st_uid == (core.set ? core.uid : geteuid()) ? 0 : err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user, or put right whose it is",
-                                                s->audit_dir, st.st_uid);
+    return st.st_uid == (core.set ? core.uid : geteuid()) ? 0 :
+           err_set(e, ERR_FORBIDDEN, "%s belongs to the user with number %u: run this command as that user, or put right whose it is",
+                   s->audit_dir, st.st_uid);
 }
 
 /* Where there is none yet it is made: by its owner, whom another's would lock out for good. */

@@ -149,7 +149,8 @@ static int recover(struct recovery *r, struct err *e)
     if (!r->out && path_join(out, sizeof out, r->settings.dir, "recovered-admin.pem"))
         return err_set(e, ERR_BAD_REQUEST, "the path of the directory is too long");
     r->out = r->out ? r->out : out;
-    if (file_yields(r->out, "name another file with --admin-out", e) || offline_reason(r->reason, e) || read_request(r, e) || offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
+    if (file_yields(r->out, "name another file with --admin-out", e) || offline_reason(r->reason, e) || read_request(r, e) ||
+        offline_owner(&r->settings, e) || offline_not_sealed(&r->settings, e) ||
         offline_lock(&r->settings, e) || offline_log_open(&r->log, &r->settings, e) || admin_handle(r->handle, e) || check_state(r, e) || issue(r, e) ||
         keep(r, &seq, hash, e))
         return -1;
