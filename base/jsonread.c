@@ -258,8 +258,10 @@ int json_flat_list(char *text, size_t len, const char *name, struct span *out, s
         take(&t, '[') || utf8_check(text, len))
         return -1;
     do {
-        const char *start = (skip_space(&t), t.p);
+        const char *start;
 
+        (void)skip_space(&t);
+        start = t.p;
         item.n = 0;
         if (*n == max || take_flat(&t, text, 0, &item) || !plain_names(&item))
             return -1;

@@ -96,3 +96,11 @@ def test_idle_kmsd_notices_that_the_token_is_away(own_kms):
     kms.wait(lambda: kms.lanes_are("ready"), 5, "all lanes at work")
     assert kms.sign("1.0.0").status == 200
     assert "not-ready" in (kms.dir / "kmsd.log").read_text()
+
+
+def test_lanes_stand_back(kms):
+    """Whoever brings signing lanes their work goes first; the administrative lane and all others are as the service was started."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for pid, argv in kms.children().items():
+        signs = "sign" in argv and "--lane" in argv
+        assert os.getpriority(os.PRIO_PROCESS, pid) == (max(own, 5) if signs else own), argv
