@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -16,10 +15,9 @@
 #include "kmsd/reader/reader.h"
 
 #define EXIT_USAGE 2
-#define EXIT_SETTINGS 1            /* never 78: a reader that cannot start keeps no service from starting */
+#define EXIT_SETTINGS 1 /* never 78: a reader that cannot start keeps no service from starting */
 #define LOCK_WAIT_MS 5000
 #define PID_MAX INT32_MAX
-#define IOPRIO_IDLE (3 << 13)      /* IOPRIO_CLASS_IDLE; linux/ioprio.h */
 
 static const char usage_text[] = "usage: kmsd-reader --settings FILE [--parent PID]   serves frames on descriptor 3; started by kmsd\n"
                                  "       kmsd-reader --settings FILE --rebuild        makes the index of the audit log anew\n";
@@ -62,23 +60,12 @@ static int reader_lock(const struct settings *s, struct err *e)
     return lock_file(lock, LOCK_WAIT_MS, e);
 }
 
-/* Signatures come first: this process gets what they leave of processor and disk. */
-static void step_back(void)
-{
-    const struct sched_param none = {0};
-    uint32_t seed;
-
-    (void)syscall(SYS_ioprio_set, 1, 0, IOPRIO_IDLE); /* few disks care */
-    if (sched_setscheduler(0, SCHED_IDLE, &none))
-        log_line(LOG_LEVEL_WARNING, "priority", "text=\"this process runs like any other\"");
-    sqlite3_randomness(sizeof seed, &seed); /* SQLite opens its random source while it still can */
-}
-
 int main(int argc, char **argv)
 {
     static struct settings settings;
     struct arguments a = {0};
     struct err e = {0};
+    uint32_t seed;
     bool locked;
 
     process_harden();
@@ -99,6 +86,8 @@ int main(int argc, char **argv)
         return fprintf(stderr, "kmsd rebuild-index: %s\n", e.detail), EXIT_SETTINGS;
     if (a.rebuild)
         return reader_rebuild(&settings);
-    step_back();
+    if (sched_getscheduler(0) != SCHED_IDLE) /* signatures come first: kmsd starts this process so that it gets what they leave */
+        log_line(LOG_LEVEL_WARNING, "priority", "text=\"this process runs like any other\"");
+    sqlite3_randomness(sizeof seed, &seed); /* SQLite opens its random source while it still can */
     return reader_serve(&settings, locked ? NULL : e.detail);
 }

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "kmsd/supervisor/rank.h"
+
 const char *child_name(enum child_role role)
 {
     static const char *const names[] = {"core", "front-ci", "front-admin", "lane-admin", "lane-sign", "front-health", "reader"};
@@ -33,7 +35,7 @@ static int place(int socket_fd, int listen_fd)
     return close_range(listen_fd >= 0 ? 5 : 4, ~0U, 0);
 }
 
-pid_t child_spawn(const char *const argv[], const struct account *as, int socket_fd, int listen_fd, struct err *e)
+pid_t child_spawn(const struct child *c, unsigned lanes, const char *const argv[], int socket_fd, int listen_fd, struct err *e)
 {
     sigset_t none;
     pid_t pid = fork();
@@ -44,7 +46,8 @@ pid_t child_spawn(const char *const argv[], const struct account *as, int socket
         return pid;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (!place(socket_fd, listen_fd) && !account_become(as))
+    rank_take(c->role, c->index, lanes);
+    if (!place(socket_fd, listen_fd) && !account_become(&c->account))
         execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
 }

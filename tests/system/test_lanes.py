@@ -4,6 +4,7 @@ import os
 import signal
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 
@@ -98,9 +99,44 @@ def test_idle_kmsd_notices_that_the_token_is_away(own_kms):
     assert "not-ready" in (kms.dir / "kmsd.log").read_text()
 
 
+def ranks(kms):
+    """{program and kind: [(niceness, processors)]} of all processes, lanes in the order of their numbers."""
+    got = {}
+    for pid, argv in sorted(kms.children().items(), key=lambda child: child[1][-1]):
+        kind = next((argv[n + 1] for n, word in enumerate(argv) if word in ("--lane", "--door")), "")
+        got.setdefault(f"{Path(argv[0]).name} {kind}".strip(), []).append((os.getpriority(os.PRIO_PROCESS, pid), os.sched_getaffinity(pid)))
+    return got
+
+
 def test_lanes_stand_back(kms):
-    """Whoever brings signing lanes their work goes first; the administrative lane and all others are as the service was started."""
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    for pid, argv in kms.children().items():
-        signs = "sign" in argv and "--lane" in argv
-        assert os.getpriority(os.PRIO_PROCESS, pid) == (max(own, 5) if signs else own), argv
+    """Whoever brings lanes their work goes first, and what nobody waits for goes last. Where every processor gets a signing lane, each lane has its own."""
+    own, may = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    got = ranks(kms)
+    signing = got.pop("kmsd-token sign")
+    bound = len(signing) >= len(may) > 1
+    assert [niceness for niceness, _ in signing] == [max(own, 10)] * len(signing)
+    assert [where for _, where in signing] == [{sorted(may)[n % len(may)]} if bound else may for n in range(len(signing))]
+    assert got.pop("kmsd-token admin") == [(max(own, 15), may)] and got.pop("kmsd-reader") == [(19, may)]
+    assert sorted(got) == ["kmsd-core", "kmsd-front admin", "kmsd-front ci", "kmsd-front health"] and all(all_of == [(own, may)] for all_of in got.values()), got
+
+
+def test_the_service_stays_where_it_was_put(own_kms):
+    """Started on one processor only, as with taskset, no process of it runs on another."""
+    kms, may = own_kms, os.sched_getaffinity(0)
+    kms.stop()
+    os.sched_setaffinity(0, {min(may)})
+    try:
+        kms.start()
+        assert all(where == {min(may)} for all_of in ranks(kms).values() for _, where in all_of), ranks(kms)
+    finally:
+        os.sched_setaffinity(0, may)
+    assert kms.sign("1.0.0").status == 200
+
+
+def test_the_reader_gives_way_to_every_session(kms):
+    """Where the kernel shares processors out by session, the reader's own is the last."""
+    (reader,) = (pid for pid, argv in kms.children().items() if argv[0].endswith("kmsd-reader"))
+    assert os.sched_getscheduler(reader) == os.SCHED_IDLE and os.getsid(reader) == reader
+    group = Path(f"/proc/{reader}/autogroup")
+    if group.exists():
+        assert group.read_text().endswith(" nice 19\n")
