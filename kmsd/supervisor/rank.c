@@ -17,11 +17,16 @@ static const int NICENESS[] = {
     [CHILD_LANE_SIGN] = 10, [CHILD_LANE_ADMIN] = 15, /* which makes an RSA key for seconds */
 };
 
-/* Where every processor gets a lane, each lane stays on its own: left to itself the kernel lets two wait for one processor while the other stands idle. Where there
- * are more processors than lanes there is a better place for a lane that meets something else. */
+/* Where every processor gets a lane, each lane stays on its own: left to itself the kernel lets two wait for one processor while the other stands idle. Of two
+ * processors those who serve the lanes share the second one, so that the first lane is left alone with what is in its caches; with more, one might not be
+ * enough for them. Where there are more processors than lanes there is a better place for whoever meets something else. */
 int rank_processor(enum child_role role, unsigned index, unsigned lanes, unsigned processors)
 {
-    return role == CHILD_LANE_SIGN && processors > 1 && lanes >= processors ? (int)(index % processors) : RANK_ANYWHERE;
+    if (processors < 2 || lanes < processors)
+        return RANK_ANYWHERE;
+    if (role == CHILD_LANE_SIGN)
+        return (int)(index % processors);
+    return processors == 2 && (role == CHILD_CORE || role == CHILD_FRONT_CI) ? 1 : RANK_ANYWHERE;
 }
 
 /* Of the processors that may be used, the one with that number, counted from 0. */

@@ -109,7 +109,8 @@ def ranks(kms):
 
 
 def test_lanes_stand_back(kms):
-    """Whoever brings lanes their work goes first, and what nobody waits for goes last. Where every processor gets a signing lane, each lane has its own."""
+    """Whoever brings lanes their work goes first, and what nobody waits for goes last. Where every processor gets a signing lane, each lane has its
+    own; of two, those who serve the lanes share the second."""
     own, may = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
     got = ranks(kms)
     signing = got.pop("kmsd-token sign")
@@ -117,7 +118,8 @@ def test_lanes_stand_back(kms):
     assert [niceness for niceness, _ in signing] == [max(own, 10)] * len(signing)
     assert [where for _, where in signing] == [{sorted(may)[n % len(may)]} if bound else may for n in range(len(signing))]
     assert got.pop("kmsd-token admin") == [(max(own, 15), may)] and got.pop("kmsd-reader") == [(19, may)]
-    assert sorted(got) == ["kmsd-core", "kmsd-front admin", "kmsd-front ci", "kmsd-front health"] and all(all_of == [(own, may)] for all_of in got.values()), got
+    second = {sorted(may)[1]} if bound and len(may) == 2 else may
+    assert got == {"kmsd-core": [(own, second)], "kmsd-front ci": [(own, second)], "kmsd-front admin": [(own, may)], "kmsd-front health": [(own, may)]}
 
 
 def test_the_service_stays_where_it_was_put(own_kms):
