@@ -18,15 +18,18 @@ static const int NICENESS[] = {
 };
 
 /* Where every processor gets a lane, each lane stays on its own: left to itself the kernel lets two wait for one processor while the other stands idle. Of two
- * processors those who serve the lanes share the second one, so that the first lane is left alone with what is in its caches; with more, one might not be
- * enough for them. Where there are more processors than lanes there is a better place for whoever meets something else. */
+ * processors those who serve the lanes share the second one: the first lane is left alone with what is in its caches. Searches keep away from there. With more
+ * processors, one might not be enough for those who serve; and where there are more than lanes there is a better place for whoever meets something else. */
 int rank_processor(enum child_role role, unsigned index, unsigned lanes, unsigned processors)
 {
+    static const int of_two[] = {[CHILD_CORE] = 1, [CHILD_FRONT_CI] = 1, [CHILD_FRONT_ADMIN] = 0, [CHILD_READER] = 0,
+                                 [CHILD_FRONT_HEALTH] = RANK_ANYWHERE, [CHILD_LANE_ADMIN] = RANK_ANYWHERE};
+
     if (processors < 2 || lanes < processors)
         return RANK_ANYWHERE;
     if (role == CHILD_LANE_SIGN)
         return (int)(index % processors);
-    return processors == 2 && (role == CHILD_CORE || role == CHILD_FRONT_CI) ? 1 : RANK_ANYWHERE;
+    return processors == 2 ? of_two[role] : RANK_ANYWHERE;
 }
 
 /* Of the processors that may be used, the one with that number, counted from 0. */

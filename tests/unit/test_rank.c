@@ -27,16 +27,17 @@ static void leaves_alone(void **state)
     assert_int_equal(rank_processor(CHILD_LANE_SIGN, 1, 2, 1), RANK_ANYWHERE);
 }
 
-/* Of two processors core and door of the CI clients have the second one; all others, and they too on other machines, go where the kernel likes. */
+/* Of two processors core and door of the CI clients have the second one, and whoever searches the first; all others, and they too on other machines, go where
+ * the kernel likes. */
 static void serves_from_the_second(void **state)
 {
     (void)state;
     for (int role = CHILD_CORE; role <= CHILD_READER; role++) {
-        bool serves = role == CHILD_CORE || role == CHILD_FRONT_CI;
+        bool serves = role == CHILD_CORE || role == CHILD_FRONT_CI, searches = role == CHILD_READER || role == CHILD_FRONT_ADMIN;
 
         if (role == CHILD_LANE_SIGN)
             continue;
-        assert_int_equal(rank_processor((enum child_role)role, 0, 2, 2), serves ? 1 : RANK_ANYWHERE);
+        assert_int_equal(rank_processor((enum child_role)role, 0, 2, 2), serves ? 1 : searches ? 0 : RANK_ANYWHERE);
         assert_int_equal(rank_processor((enum child_role)role, 0, 1, 2), RANK_ANYWHERE);
         assert_int_equal(rank_processor((enum child_role)role, 0, 8, 3), RANK_ANYWHERE);
     }
