@@ -1,14 +1,10 @@
 #!/usr/bin/python3
 """make bench-reader: what searching a log of a million records takes, and what it costs those who sign meanwhile."""
 import argparse
-import ctypes
 import json
-import os
-import platform
 import resource
 import shutil
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -22,7 +18,6 @@ from readerprocess import Reader  # noqa: E402
 LONGLOG = kms.BUILD / "tests" / "longlog" / "longlog"
 LOAD = kms.BUILD / "tests" / "bench" / "load"
 ROUNDS = 7
-SYS_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}.get(platform.machine(), -1)
 PAUSE = 0.01  # seconds between two questions of the searcher
 
 
@@ -73,19 +68,7 @@ def searcher(directory):
     return subprocess.Popen([sys.executable, "-B", __file__, "--search", str(directory)], stdout=subprocess.DEVNULL)
 
 
-def stand_elsewhere():
-    """Who searches sits at another machine; here he takes only what the service and its other clients leave, as kmsd's reader does (kmsd/supervisor/rank.c)."""
-    os.setsid()
-    group = Path("/proc/self/autogroup")
-    if group.exists():
-        group.write_text("19")
-    attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, 19, 0, 100_000_000, 0, 0)  # sched_setattr(2): 0.1 s at a time
-    ctypes.CDLL(None).syscall(SYS_SCHED_SETATTR, 0, attributes, 0)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def search_for_ever(directory):
-    stand_elsewhere()
     instance = kms.Instance(directory)
     instance.env, instance.ci_env = instance._read_env("env"), instance._read_env("ci.env")
     instance.admin = kms.Client(Path(instance.env["KMS_CERT"]), Path(instance.env["KMS_KEY"]))
