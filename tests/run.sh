@@ -4,9 +4,9 @@ set -u
 cd "$(dirname "$0")/.."
 B=${B:-build}
 parts=${*:-rules unit sim bugs fuzz system docs packaging}
-passed=0 failed=0
+passed=0 failed=0 names=
 ok() { passed=$((passed + 1)); printf 'ok    %s\n' "$1"; }
-bad() { failed=$((failed + 1)); printf 'FAIL  %s\n' "$1"; }
+bad() { failed=$((failed + 1)); names="$names $1"; printf 'FAIL  %s\n' "$1"; }
 one() { # name, command...
     local name=$1 log=$B/test-log/${1//\//-}
     shift
@@ -60,5 +60,9 @@ run_pytest() { # folder of tests/, seconds
     failed=$((failed + f))
 }
 for part in $parts; do "run_$part"; done
+for name in $names; do # once more, where whoever sees only the end of this sees it
+    echo "FAILED $name"
+    tail -n 20 "$B/test-log/${name//\//-}" | cut -c -400 | sed 's/^/      /'
+done
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

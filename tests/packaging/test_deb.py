@@ -207,10 +207,22 @@ def test_under_the_unit_nothing_is_missing(machine):
     """Every process runs, confined, and says nothing is wrong: the unit's walls take nothing away that kmsd needs."""
     messages = machine("journalctl", "-u", "kmsd", "--no-pager", "-o", "cat").stdout
     assert not re.search(r"level=error|Operation not permitted|status=", messages), messages
+    assert {name for name, *_ in children(machine)} == {p.name for p in (machine.dir / "usr/libexec/kmsd").iterdir()}
+
+
+def children(machine):
+    """(program, niceness, scheduling class) of each process of the service."""
     pid = main_pid(machine)
-    installed = {p.name for p in (machine.dir / "usr/libexec/kmsd").iterdir()}
-    running = {Path(line.split()[-1]).name for line in machine.sh(f"for p in $(cat /proc/{pid}/task/{pid}/children); do readlink /proc/$p/exe; done").stdout.splitlines()}
-    assert running == installed, (running, installed)
+    lines = machine.sh(f"for p in $(cat /proc/{pid}/task/{pid}/children); do readlink /proc/$p/exe; cut -d ' ' -f 19,41 /proc/$p/stat; done").stdout.splitlines()
+    return [(Path(program).name, *map(int, numbers.split())) for program, numbers in zip(lines[::2], lines[1::2])]
+
+
+def test_under_the_unit_who_goes_first(machine):
+    """The unit's filter of system calls lets through what ranks the processes (kmsd/supervisor/rank.c)."""
+    found = children(machine)
+    assert {niceness for name, niceness, _ in found if name == "kmsd-token"} == {10, 15}, found
+    assert {(niceness, policy) for name, niceness, policy in found if name == "kmsd-reader"} == {(19, os.SCHED_IDLE)}, found
+    assert {niceness for name, niceness, _ in found if name in ("kmsd-core", "kmsd-front")} == {0}, found
 
 
 def main_pid(machine):
