@@ -46,6 +46,7 @@ static void take_head(struct reader *r, const struct frame *f)
 struct page {
     struct reader *r;
     const struct search *s;
+    struct segment_file file;
     struct buf body;
     unsigned n;
 };
@@ -89,7 +90,7 @@ static int add_record(struct page *p, const struct place *place, struct err *e)
 {
     BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
 
-    if (place_read(p->r->settings->audit_dir, place, &line, e))
+    if (place_read(&p->file, place, &line, e))
         return no_line(p, place, e);
     JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
     if (!record && e->code == ERR_BUSY)
@@ -129,7 +130,7 @@ static void search(struct reader *r, uint64_t id, const struct search *s)
 {
     static struct place places[SEARCH_LIMIT_MAX];
     struct index_page at = {.place = places};
-    struct page page = {.r = r, .s = s, .body = BUF_INIT(READER_BODY_MAX + RECORD_LINE_MAX + 4096)};
+    struct page page = {.r = r, .s = s, .file = {r->settings->audit_dir, -1, 0}, .body = BUF_INIT(READER_BODY_MAX + RECORD_LINE_MAX + 4096)};
     struct err e = {0};
     int result = index_find(r->index, s, clock_boot_us() + PAGE_TIME_US, &at, &e);
 
@@ -141,6 +142,7 @@ static void search(struct reader *r, uint64_t id, const struct search *s)
         missed(r, id, ERR_INTERNAL, e.detail);
     else
         missed(r, id, ERR_BUSY, result == PAGE_LATER ? "there is no memory for a page of the audit log now" : "the index of the audit log cannot be used now");
+    segment_file_end(&page.file);
     buf_free(&page.body);
     if (result == PAGE_ALTERED)
         log_line(LOG_LEVEL_ERROR, "log", "text=\"%s\"", e.detail);

@@ -36,9 +36,13 @@ void tail_end(struct tail *t)
 int tail_resume(struct tail *t, const char *dir, const struct place *last, struct err *e)
 {
     BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    struct segment_file f = {.dir = dir, .fd = -1};
+    int result;
 
     tail_start(t, dir);
-    if (place_read(dir, last, &line, e))
+    result = place_read(&f, last, &line, e);
+    segment_file_end(&f);
+    if (result)
         return -1;
     t->segment = last->segment;
     t->offset = last->offset + last->length + 1;
@@ -148,18 +152,24 @@ int tail_next(struct tail *t, uint64_t head, struct row *row, struct err *e)
     return more <= 0 ? more : accept(t, text, row, e);
 }
 
-int place_read(const char *dir, const struct place *p, struct buf *out, struct err *e)
+void segment_file_end(struct segment_file *f)
+{
+    if (f->fd >= 0)
+        (void)close(f->fd);
+    f->fd = -1;
+}
+
+int place_read(struct segment_file *f, const struct place *p, struct buf *out, struct err *e)
 {
     uint8_t hash[SHA256_LEN];
     uint8_t *room = p->length <= RECORD_LINE_MAX ? buf_room(out, p->length) : NULL;
-    ssize_t n = -1;
-    int fd = room ? segment_open(dir, p->segment) : -1;
 
-    if (fd >= 0) {
-        n = pread(fd, room, p->length, (off_t)p->offset);
-        (void)close(fd);
+    if (f->fd < 0 || f->segment != p->segment) {
+        segment_file_end(f);
+        f->segment = p->segment;
+        f->fd = segment_open(f->dir, p->segment);
     }
-    if (n != (ssize_t)p->length)
+    if (!room || f->fd < 0 || pread(f->fd, room, p->length, (off_t)p->offset) != (ssize_t)p->length)
         return err_set(e, ERR_INTERNAL, "record %llu is not where the index says", (unsigned long long)p->seq);
     sha256(room, p->length, hash);
     if (memcmp(hash, p->hash, SHA256_LEN))

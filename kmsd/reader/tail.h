@@ -25,7 +25,14 @@ void tail_end(struct tail *t);
 /* The next record, if its seq is below head: 1 (its texts are valid until the next call), 0 = there is none yet, -1 = the log is not what it should be there. */
 int tail_next(struct tail *t, uint64_t head, struct row *row, struct err *e) __attribute__((warn_unused_result));
 
+/* A segment that lines are taken from by their places: the one of the place before, which is mostly that of the next too. */
+struct segment_file {
+    const char *dir;
+    int fd; /* -1 = none open */
+    uint64_t segment;
+};
+void segment_file_end(struct segment_file *f);
 /* The line at a place, without LF, appended to out; -1 unless it is the very one. */
-int place_read(const char *dir, const struct place *p, struct buf *out, struct err *e) __attribute__((warn_unused_result));
+int place_read(struct segment_file *f, const struct place *p, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 
 #endif

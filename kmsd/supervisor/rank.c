@@ -13,8 +13,9 @@
 #define PATIENT_NS 100000000  /* whoever wakes up and wants less at a time than that goes at once */
 
 static const int NICENESS[] = {
-    [CHILD_CORE] = 0, [CHILD_FRONT_CI] = 0, [CHILD_FRONT_ADMIN] = 0, [CHILD_FRONT_HEALTH] = 0, [CHILD_READER] = NICEST,
-    [CHILD_LANE_SIGN] = 10, [CHILD_LANE_ADMIN] = 15, /* which makes an RSA key for seconds */
+    [CHILD_CORE] = 0, [CHILD_FRONT_CI] = 0, [CHILD_FRONT_HEALTH] = 0, [CHILD_READER] = NICEST,
+    [CHILD_LANE_SIGN] = 10, [CHILD_FRONT_ADMIN] = 10, /* pages of a hundred records: before a lane, they are what a signature waits for */
+    [CHILD_LANE_ADMIN] = 15, /* which makes an RSA key for seconds */
 };
 
 /* Where every processor gets a lane, each lane stays on its own: left to itself the kernel lets two wait for one processor while the other stands idle. Of two

@@ -286,9 +286,44 @@ static void pages_do_not_move(void **state)
     index_close(x);
 }
 
+/* The lines of a page, whichever segments they are in: from one segment into another, back, and into one that is gone. */
+static void lines_by_their_places(void **state)
+{
+    static const uint64_t seqs[] = {0, 1, RECORDS / SEGMENTS - 1, RECORDS / SEGMENTS, RECORDS - 1, 5, RECORDS / 2};
+    struct segment_file file = {dir, -1, 0};
+    struct err e = {0};
+    char path[160];
+
+    (void)state;
+    for (size_t n = 0; n < sizeof seqs / sizeof *seqs; n++) {
+        BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+        uint64_t segment = seqs[n] / (RECORDS / SEGMENTS) * (RECORDS / SEGMENTS), at = records_offset(&g, seqs[n]);
+        struct place p = {.seq = seqs[n], .segment = segment, .offset = at - records_offset(&g, segment)};
+
+        p.length = (uint32_t)(records_offset(&g, seqs[n] + 1) - at - 1);
+        sha256(g.lines.data + at, p.length, p.hash);
+        assert_int_equal(place_read(&file, &p, &line, &e), 0);
+        assert_memory_equal(line.data, g.lines.data + at, p.length);
+        p.segment += RECORDS / SEGMENTS - 1;
+        assert_int_equal(place_read(&file, &p, &line, &e), -1);
+        p.segment = segment;
+        p.offset++;
+        assert_int_equal(place_read(&file, &p, &line, &e), -1);
+        assert_int_equal(line.len, p.length);
+    }
+    segment_file_end(&file);
+    segment_path(0, path);
+    assert_int_equal(unlink(path), 0);
+    struct place first = {.length = 10};
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    assert_int_equal(place_read(&file, &first, &line, &e), -1);
+    write_segment(0, part(0));
+}
+
 static void goes_on_behind_its_blocks(void **state)
 {
     struct index *x = whole();
+    struct segment_file file = {dir, -1, 0};
     struct place last;
     struct tail t;
     struct err e = {0};
@@ -299,7 +334,7 @@ static void goes_on_behind_its_blocks(void **state)
     assert_int_equal(index_open(db, &watch, &x, &e), 0);
     assert_int_equal(index_last(x, &last, &e), 1);
     assert_true(last.seq == RECORDS - RECENT - 1 && index_in_place(x) && index_blocks(x) == 2);
-    assert_int_equal(place_read(dir, &last, &line, &e), 0);
+    assert_int_equal(place_read(&file, &last, &line, &e), 0);
     assert_int_equal(tail_resume(&t, dir, &last, &e), 0);
     assert_int_equal(fill(x, &t, UINT64_MAX), 0);
     assert_true(t.next == RECORDS);
@@ -309,7 +344,8 @@ static void goes_on_behind_its_blocks(void **state)
         assert_int_equal(index_scrub(x, n, &e), 0);
     assert_int_equal(index_scrub(x, 2, &e), INDEX_SPOILT);
     last.hash[0] ^= 1;
-    assert_int_equal(place_read(dir, &last, &line, &e), -1);
+    assert_int_equal(place_read(&file, &last, &line, &e), -1);
+    segment_file_end(&file);
     assert_int_equal(tail_resume(&t, dir, &last, &e), -1);
     tail_end(&t);
     unlink(db);
@@ -519,7 +555,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_without_time),  cmocka_unit_test(a_full_disk), cmocka_unit_test(forgets_what_was_not_sure),
-        cmocka_unit_test(finds_what_a_scan_finds), cmocka_unit_test(pages_do_not_move),   cmocka_unit_test(goes_on_behind_its_blocks),
+        cmocka_unit_test(finds_what_a_scan_finds), cmocka_unit_test(pages_do_not_move),   cmocka_unit_test(lines_by_their_places), cmocka_unit_test(goes_on_behind_its_blocks),
         cmocka_unit_test(half_a_block_is_none),    cmocka_unit_test(stops_where_the_log_does), cmocka_unit_test(notices_what_was_altered), cmocka_unit_test(sets),
     };
 
