@@ -35,7 +35,7 @@ static int place(int socket_fd, int listen_fd)
     return close_range(listen_fd >= 0 ? 5 : 4, ~0U, 0);
 }
 
-pid_t child_spawn(const struct child *c, unsigned lanes, const char *const argv[], int socket_fd, int listen_fd, struct err *e)
+pid_t child_spawn(const struct child *c, const char *const argv[], int socket_fd, int listen_fd, struct err *e)
 {
     sigset_t none;
     pid_t pid = fork();
@@ -46,7 +46,7 @@ pid_t child_spawn(const struct child *c, unsigned lanes, const char *const argv[
         return pid;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    rank_take(c->role, c->index, lanes);
+    rank_take(c->role);
     if (!place(socket_fd, listen_fd) && !account_become(&c->account))
         execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);

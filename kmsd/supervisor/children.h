@@ -30,8 +30,8 @@ struct child {
 /* Pure: how long to wait before the next start of a child that lived from started to died; *backoff is the pause it had (0 = none yet) and becomes the next one. */
 int64_t backoff_next(int64_t *backoff, int64_t started, int64_t died);
 
-/* fork and exec of a child, beside so many signing lanes: socket becomes descriptor 3, listen_fd (when >= 0) descriptor 4; everything else is closed. argv[0] is a path. The pid, or -1. */
-pid_t child_spawn(const struct child *c, unsigned lanes, const char *const argv[], int socket_fd, int listen_fd, struct err *e);
+/* fork and exec of a child: socket becomes descriptor 3, listen_fd (when >= 0) descriptor 4; everything else is closed. argv[0] is a path. The pid, or -1. */
+pid_t child_spawn(const struct child *c, const char *const argv[], int socket_fd, int listen_fd, struct err *e);
 const char *child_name(enum child_role role);
 /* Appends CHILD (reason NULL) or CHILD_GONE. */
 void child_frame(struct buf *b, enum frame_type type, const struct child *c, pid_t pid, const char *reason);

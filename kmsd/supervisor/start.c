@@ -41,7 +41,7 @@ static pid_t spawn(struct supervisor *s, struct child *c, int socket_fd, struct 
     }
     if (program_path(program_of(c->role), true, path, sizeof path, e))
         return -1;
-    return child_spawn(c, settings_lanes(&s->settings), argv, socket_fd, listen_fd, e);
+    return child_spawn(c, argv, socket_fd, listen_fd, e);
 }
 
 /* The core's end goes to the core, the other becomes the child's descriptor 3. */

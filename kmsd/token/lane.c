@@ -17,8 +17,8 @@
 #define AWAY_TRIES "KMSD_AWAY_TRIES" /* how often this process has looked before, in the environment of the next image */
 #define AWAY_QUIET 240               /* told once a minute */
 #define AWAY_REASON_MAX 150
-#define TELL_US 500       /* signatures wait for each other so long, */
-#define TELL_SHARE 2      /* or until they are that part of what came together: who has many before him does not notice a few more, */
+#define TELL_US 2000      /* signatures wait for each other so long, */
+#define TELL_SHARE 4      /* or until they are that part of what waits behind them: who has many slow ones before him does not notice a few more, */
 #define TELL_MAX_US 20000 /* and never longer */
 #define EXIT_BROKEN 1
 
@@ -103,19 +103,19 @@ static void hello(struct lane *l)
     frame_end(&l->stream.out, mark);
 }
 
-/* Whether what was made of `done` bytes of frames, of `all` that came together, since `told`, should go now. */
-static bool is_time(int64_t told, size_t done, size_t all)
+/* Whether what was made of `done` bytes of frames, since `told`, should go now. */
+static bool is_time(const struct lane *l, int64_t told, size_t done)
 {
     int64_t since = clock_boot_us() - told;
 
-    return since >= TELL_MAX_US || (since >= TELL_US && done * TELL_SHARE >= all);
+    return since >= TELL_MAX_US || (since >= TELL_US && done * TELL_SHARE >= stream_waiting(&l->stream));
 }
 
 /* Answers every whole frame that arrived; what signatures they ask for is verified together. 0 = go on, else leave with this exit code. */
 static int serve_all(struct lane *l)
 {
     int64_t told = clock_boot_us();
-    size_t from = l->stream.in_off, all = stream_waiting(&l->stream);
+    size_t from = l->stream.in_off;
     struct err e = {0};
     struct frame in;
     int got, code;
@@ -128,7 +128,7 @@ static int serve_all(struct lane *l)
         }
         if (code || buf_ok(&l->stream.out))
             return code ? code : EXIT_BROKEN;
-        if (is_time(told, l->stream.in_off - from, all)) {
+        if (is_time(l, told, l->stream.in_off - from)) {
             code = verb_settle(l);
             if (code || stream_flush(&l->stream) < 0)
                 return code; /* serve_loop sees that the core is gone */

@@ -220,9 +220,9 @@ def children(machine):
 def test_under_the_unit_who_goes_first(machine):
     """The unit's filter of system calls lets through what ranks the processes (kmsd/supervisor/rank.c)."""
     found = children(machine)
-    assert {niceness for name, niceness, _ in found if name == "kmsd-token"} == {10, 15}, found
+    assert {niceness for name, niceness, _ in found if name == "kmsd-token"} == {0, 5}, found
     assert {(niceness, policy) for name, niceness, policy in found if name == "kmsd-reader"} == {(19, os.SCHED_IDLE)}, found
-    assert sorted(niceness for name, niceness, _ in found if name in ("kmsd-core", "kmsd-front")) == [0, 0, 0, 10], found
+    assert sorted(niceness for name, niceness, _ in found if name in ("kmsd-core", "kmsd-front")) == [0, 0, 0, 5], found
 
 
 def main_pid(machine):

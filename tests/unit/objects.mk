@@ -7,7 +7,6 @@ UNIT_OBJS_test_sshsign := $(B)/obj/client/sshsign.o
 UNIT_OBJS_test_verify_canon := $(B)/obj/audit/verify/canon.o
 UNIT_OBJS_test_verify_schema := $(B)/obj/audit/verify/schema.o $(B)/obj/audit/verify/schema_types.o
 UNIT_OBJS_test_statement := $(call obj,kmsd/token/statement.c)
-UNIT_OBJS_test_rank := $(call obj,kmsd/supervisor/rank.c)
 UNIT_OBJS_test_backoff := $(call obj,kmsd/supervisor/children.c kmsd/supervisor/account.c kmsd/supervisor/rank.c)
 UNIT_OBJS_test_headscan := $(B)/obj/kmsd/front/headscan.o
 UNIT_OBJS_test_snapshot := $(B)/obj/tests/longlog/records.o
