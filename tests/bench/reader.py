@@ -60,7 +60,9 @@ def sign(instance, connections, seconds):
     done = kms.run(LOAD, "--host", host, "--port", port, "--ca", instance.env["KMS_CACERT"], "--cert", instance.ci.cert, "--key", instance.ci.key,
                    "--connections", connections, "--sign-key", instance.ci_env["KMS_SIGN_KEY"], "--app", f"com.example.b{time.time_ns()}",
                    "--channel", instance.ci_env["KMS_CHANNEL"], "--measure-ms", int(seconds * 1000), timeout=seconds + 60)
-    return json.loads(done.stdout.decode().strip().splitlines()[-1])
+    report = json.loads(done.stdout.decode().strip().splitlines()[-1])
+    assert report["signatures"] and not report["errors"], report  # a p99 of nothing would be a good one
+    return report
 
 
 def searcher(directory):
