@@ -40,7 +40,7 @@ static void last_of_all(void)
     (void)syscall(SYS_ioprio_set, 1, 0, IOPRIO_IDLE); /* few disks care */
 }
 
-/* No process is bound to a processor: one that is gets nothing there for seconds, whatever its priority, while two busy processes of others take turns on it. */
+/* No process is bound to a processor: with lanes, core and door bound, busy processes of others took turns on a lane's and it did not run for seconds. */
 void rank_take(enum child_role role)
 {
     if (getpriority(PRIO_PROCESS, 0) < NICENESS[role])
