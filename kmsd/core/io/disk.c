@@ -20,9 +20,10 @@ struct disk {
     struct core_group group;
     struct keeper keeper;          /* the thread's own */
     char problem[KEEPER_TEXT];     /* its copy of keeper.problem, under the lock */
-    struct core_room room;         /* behind the last group; under the lock, as the next line */
+    /* Under the lock; room, failed and err are written by the thread alone. */
+    struct core_room room;         /* behind the last group */
     bool pending, stop, failed, done;
-    struct err err;                /* of the first failure; under the lock */
+    struct err err;                /* of the first failure */
     int done_fd;
 };
 
@@ -45,13 +46,33 @@ static int take_room(struct disk *d, struct core_room *room, struct err *e)
     return 0;
 }
 
-static void tell(struct disk *d)
+/* What came of a group, or of a look for room. The core is told without the lock, which it takes as soon as it wakes up. */
+static void report(struct disk *d, bool group, bool failed, const struct core_room *room, const struct err *e)
 {
+    pthread_mutex_lock(&d->lock);
+    d->pending = d->pending && !group;
+    d->done = d->done || group;
+    if (failed && !d->failed)
+        d->err = *e;
+    d->failed = failed;
+    d->room = *room;
+    pthread_mutex_unlock(&d->lock);
     if (eventfd_write(d->done_fd, 1))
         abort();
 }
 
-/* Others use the disk too. Called and left with the lock held. */
+static void serve_group(struct disk *d)
+{
+    struct core_room room = d->room;
+    struct err e = {0};
+    bool failed = d->failed || write_group(d, &e) || take_room(d, &room, &e);
+
+    if (!failed)
+        keeper_synced(&d->keeper, d->group.first_seq, buf_span(d->group.lines), clock_boot_us());
+    report(d, true, failed, &room, &e);
+}
+
+/* Others use the disk too. */
 static void look_for_room(struct disk *d)
 {
     struct core_room room = d->room;
@@ -60,27 +81,21 @@ static void look_for_room(struct disk *d)
 
     if (d->failed)
         return;
-    pthread_mutex_unlock(&d->lock);
     failed = take_room(d, &room, &e) != 0;
-    pthread_mutex_lock(&d->lock);
-    if (!failed && room.lines == d->room.lines && room.blobs == d->room.blobs)
-        return;
-    d->room = room;
-    d->failed = failed;
-    d->err = e;
-    tell(d);
+    if (failed || room.lines != d->room.lines || room.blobs != d->room.blobs)
+        report(d, false, failed, &room, &e);
 }
 
-/* The anchor is written when nobody waits for the log, and never before the log it names is durable. Called and left with the lock held. */
+/* The anchor is written when nobody waits for the log, and never before the log it names is durable. */
 static void keep_anchor(struct disk *d, bool last)
 {
-    pthread_mutex_unlock(&d->lock);
     keeper_write(&d->keeper, last);
     pthread_mutex_lock(&d->lock);
     memcpy(d->problem, d->keeper.problem, sizeof d->problem);
+    pthread_mutex_unlock(&d->lock);
 }
 
-/* Until a group comes, or the anchor is due. */
+/* Until a group comes, or the anchor is due. Called and left with the lock held. */
 static void wait_for_work(struct disk *d)
 {
     int64_t left = d->keeper.dirty ? d->keeper.due - clock_boot_us() : ROOM_EVERY_US;
@@ -96,39 +111,33 @@ static void wait_for_work(struct disk *d)
     (void)pthread_cond_clockwait(&d->wake, &d->lock, CLOCK_MONOTONIC, &until);
 }
 
+/* false: it is over. */
+static bool next(struct disk *d, bool *group)
+{
+    bool stop;
+
+    pthread_mutex_lock(&d->lock);
+    if (!d->pending && !d->stop)
+        wait_for_work(d);
+    *group = d->pending;
+    stop = d->stop;
+    pthread_mutex_unlock(&d->lock);
+    return !stop;
+}
+
 static void *run(void *arg)
 {
     struct disk *d = arg;
-    struct core_room room = {0};
-    struct err e = {0};
-    bool failed;
+    bool group;
 
-    pthread_mutex_lock(&d->lock);
-    while (!d->stop) {
-        if (!d->pending) {
-            wait_for_work(d);
-            if (d->pending || d->stop)
-                continue;
+    while (next(d, &group)) {
+        if (group)
+            serve_group(d);
+        else
             look_for_room(d);
-            keep_anchor(d, false);
-            continue;
-        }
-        pthread_mutex_unlock(&d->lock);
-        failed = d->failed || write_group(d, &e) || take_room(d, &room, &e);
-        if (!failed)
-            keeper_synced(&d->keeper, d->group.first_seq, buf_span(d->group.lines), clock_boot_us());
-        pthread_mutex_lock(&d->lock);
-        d->pending = false;
-        d->done = true;
-        if (failed && !d->failed)
-            d->err = e;
-        d->failed = failed;
-        d->room = room;
-        tell(d);
         keep_anchor(d, false);
     }
     keep_anchor(d, true);
-    pthread_mutex_unlock(&d->lock);
     return NULL;
 }
 
@@ -163,8 +172,8 @@ void disk_submit(struct disk *d, const struct core_group *group)
     pthread_mutex_lock(&d->lock);
     d->group = *group;
     d->pending = true;
-    pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
+    pthread_cond_signal(&d->wake);
 }
 
 int disk_result(struct disk *d, bool *done, struct core_room *room, struct err *e)
@@ -203,8 +212,8 @@ void disk_stop(struct disk *d)
 {
     pthread_mutex_lock(&d->lock);
     d->stop = true;
-    pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
+    pthread_cond_signal(&d->wake);
     pthread_join(d->thread, NULL);
     logdir_close(&d->log);
     close(d->done_fd);
