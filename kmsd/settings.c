@@ -51,6 +51,7 @@ static const struct row {
     {"tokens.keys.paths", KEYS_PATHS, 0, 0, 0, 0, 0, false, "directories and devices that a module other than SoftHSM reads and writes"},
     {"tokens.keys.lanes", NUMBER, AT(keys.lanes), 0, LANES_MAX, 0, false, "signing lanes; 0 = one per processor"},
     {"tokens.keys.session_copies", SWITCH, AT(keys.session_copies), 0, 0, 0, false, "on or off (default): P-256 keys made from now on may be copied into a lane's session"},
+    {"tokens.keys.sign_ahead", NUMBER, AT(keys.sign_ahead), 0, SIGN_AHEAD_MAX, SIGN_AHEAD_MAX, false, "SoftHSM: P-256 signatures that a lane begins while it has nothing to do; 0 = none"},
     TOKEN_ROWS("checkpoint", checkpoint),
     {"tokens.checkpoint.paths", CHECKPOINT_PATHS, 0, 0, 0, 0, 0, false, "directories and devices that a module other than SoftHSM reads and writes"},
     {"users.core", TEXT, AT(user_core), 0, 0, 0, false, "account of the core: owns log, snapshots and anchor (kmsd run as root)"},

@@ -17,6 +17,7 @@
 enum settings_sandbox { SETTINGS_SANDBOX_AUTO, SETTINGS_SANDBOX_REQUIRED, SETTINGS_SANDBOX_OFF };
 enum settings_switch { SETTINGS_OFF, SETTINGS_ON };
 #define LANES_MAX 8
+#define SIGN_AHEAD_MAX 64
 
 /* What kind of token it is, where that matters to how keys are made. TOKEN_TYPE_AUTO: the token process finds out. */
 enum token_type { TOKEN_TYPE_AUTO, TOKEN_TYPE_SOFTHSM, TOKEN_TYPE_TPM2, TOKEN_TYPE_NSS, TOKEN_TYPE_OPENCRYPTOKI, TOKEN_TYPE_GENERIC };
@@ -33,6 +34,7 @@ struct token_settings {
     uint64_t type;                 /* enum token_type */
     uint64_t lanes;                /* signing lanes, 0 = one per processor */
     enum settings_switch session_copies; /* new P-256 release keys can be copied into a session; those that can, are */
+    uint64_t sign_ahead;           /* signatures that a lane begins before they are asked for, at most */
     char sync[PATH_MAX];           /* directory to syncfs after key generation, "" = none */
     char paths[SETTINGS_TOKEN_PATHS_MAX][PATH_MAX]; /* what a module other than SoftHSM reads and writes */
     unsigned n_paths;

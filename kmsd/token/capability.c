@@ -3,21 +3,21 @@
 
 #include <string.h>
 
-/* SoftHSM takes the whole template and keeps to all of it. tpm2-pkcs11 wants no word about decryption (its own key attributes then say that it can,
- * but the one allowed mechanism is enforced) and reports MODIFIABLE and COPYABLE as true whatever was asked; PKCS#1 signatures it makes only with keys
- * that may also be used raw, and after such a refusal it cannot remove the key any more. NSS softokn does not know COPYABLE and ALLOWED_MECHANISMS,
- * copies a key that is not extractable as one that is, and keeps no record of how a key was made. opencryptoki does not know COPYABLE,
- * ALLOWED_MECHANISMS and KEY_GEN_MECHANISM. A token of no known kind may lack what younger versions of the standard brought. */
+/* SoftHSM takes the whole template and keeps to all of it; it decodes a key anew for each signature. tpm2-pkcs11 wants no word about decryption (its own key
+ * attributes then say that it can, but the one allowed mechanism is enforced) and reports MODIFIABLE and COPYABLE as true whatever was asked; PKCS#1
+ * signatures it makes only with keys that may also be used raw, and after such a refusal it cannot remove the key any more. NSS softokn does not know COPYABLE
+ * and ALLOWED_MECHANISMS, copies a key that is not extractable as one that is, and keeps no record of how a key was made. opencryptoki does not know
+ * COPYABLE, ALLOWED_MECHANISMS and KEY_GEN_MECHANISM. A token of no known kind may lack what younger versions of the standard brought. */
 static const struct token_kind kinds[] = {
-    {TOKEN_TYPE_SOFTHSM, "softhsm", "SoftHSM", 1, {0}, 0, false},
-    {TOKEN_TYPE_TPM2, "tpm2", "tpm2-software", 2, {0, ATTR_DECRYPT}, ATTR_COPYABLE | ATTR_DECRYPT | ATTR_MODIFIABLE, true},
+    {TOKEN_TYPE_SOFTHSM, "softhsm", "SoftHSM", 1, {0}, 0, true, false},
+    {TOKEN_TYPE_TPM2, "tpm2", "tpm2-software", 2, {0, ATTR_DECRYPT}, ATTR_COPYABLE | ATTR_DECRYPT | ATTR_MODIFIABLE, false, true},
     {TOKEN_TYPE_NSS, "nss", "Mozilla Foundation", 2, {0, ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE},
-     ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE | ATTR_EXTRACTABLE | ATTR_LOCAL | ATTR_MECHANISM_GENERATE, false},
+     ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE | ATTR_EXTRACTABLE | ATTR_LOCAL | ATTR_MECHANISM_GENERATE, false, false},
     {TOKEN_TYPE_OPENCRYPTOKI, "opencryptoki", "IBM", 2, {0, ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE},
-     ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE | ATTR_MECHANISM_GENERATE, false},
+     ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE | ATTR_MECHANISM_GENERATE, false, false},
     {TOKEN_TYPE_GENERIC, "generic", "", 4,
      {0, ATTR_COPYABLE, ATTR_COPYABLE | ATTR_ALLOWED_MECHANISMS, ATTR_COPYABLE | ATTR_ALLOWED_MECHANISMS | ATTR_DECRYPT},
-     ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE, false},
+     ATTR_ALLOWED_MECHANISMS | ATTR_COPYABLE, false, false},
 };
 #define N_KINDS (sizeof kinds / sizeof *kinds)
 

@@ -24,6 +24,7 @@ struct token_kind {
     unsigned n_steps;
     unsigned without[TEMPLATE_STEPS_MAX];  /* attributes left out of the template, from the full one on: the next is for when one is refused */
     unsigned not_enforced;                 /* declared: goes into the birth record; what reads back wrong beyond it is refused */
+    bool slow_begin;                       /* C_SignInit takes longer than C_Sign */
     bool pkcs1_needs_raw;                  /* makes PKCS#1 signatures only with keys that allow CKM_RSA_X_509 too, which none here does */
 };
 

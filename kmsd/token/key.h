@@ -17,7 +17,7 @@ struct key {
     bool copyable;                /* the session may hold a copy of it: copy.c */
     CK_OBJECT_HANDLE copy;
     unsigned copied;              /* session that the copy belongs to, as the token counts them */
-    bool loose;                   /* signatures were made with a copy, and key_still was not asked since */
+    bool loose;                   /* signatures were made with a copy, or had been begun ahead, and key_still was not asked since */
     EVP_PKEY *public;
     EVP_PKEY_CTX *verify;         /* set up once, for methods with a hash */
     struct p256_key *p256;        /* P-256: judges many at once; NULL = every signature is judged by itself */
@@ -43,7 +43,7 @@ bool key_copyable(struct token *t, const struct key *k);
 CK_OBJECT_HANDLE key_quick_handle(struct token *t, struct key *k);
 /* The copy, where there is one, is gone from the session, and none will be made. */
 int key_uncopy(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
-/* A key that was used as a copy is still on the token, and may sign. A copy outlives it, and what was made with one must be judged when there is none any more. */
+/* A key that was used as a copy, or ahead, is still on the token, and may sign. Both outlive it, and what was made so must be judged when neither is there any more. */
 int key_still(struct token *t, struct key *k, struct fault *f) __attribute__((warn_unused_result));
 
 /* verify.c: what OpenSSL needs to judge signatures by this SPKI. */
@@ -64,7 +64,7 @@ struct made {
     size_t len;
     bool good;
 };
-/* As key_sign, but for the verification, and with a session copy where the key allows one: for keys that have `p256`, and the signature stays in the process
+/* As key_sign, but for the verification, and with a session copy where the key allows one, or as what was begun ahead: for keys that have `p256`, and the signature stays in the process
  * until keys_judge found it good and key_still the key in its place. */
 int key_make(struct token *t, struct key *k, struct span input, struct made *out, struct fault *f) __attribute__((warn_unused_result));
 /* verify.c: sets `good` of each. At most P256_BATCH_MAX. */

@@ -164,9 +164,18 @@ static void tend_tables(struct lane *l)
     l->table_due = due && tables < LANE_TABLES_MAX && !p256_key_table(due->p256); /* one at a time, then another look */
 }
 
-static int serve_loop(struct lane *l)
+/* Until the core has something; meanwhile signatures are begun that it may ask for. */
+static void wait_for_core(struct lane *l)
 {
     struct pollfd p = {.fd = l->stream.fd, .events = POLLIN};
+
+    while (ahead_due(&l->token) && !poll(&p, 1, 0))
+        ahead_begin(&l->token);
+    (void)poll(&p, 1, -1);
+}
+
+static int serve_loop(struct lane *l)
+{
     int code = 0;
 
     hello(l);
@@ -180,7 +189,7 @@ static int serve_loop(struct lane *l)
         if (got)
             code = serve_all(l);
         else
-            (void)poll(&p, 1, -1);
+            wait_for_core(l);
     }
     return code;
 }

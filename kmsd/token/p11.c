@@ -30,6 +30,7 @@ int token_open(struct token *t, const struct token_settings *s, struct fault *f)
     t->objects = objects_new();
     if (!t->objects)
         return fault_set(f, LANE_TOKEN, "out of memory");
+    ahead_allow(t);
     return objects_read_keys(t, t->objects, f) ? -1 : describe_token(t, f);
 }
 
@@ -48,6 +49,7 @@ void token_close(struct token *t)
 
 int token_fresh_session(struct token *t, struct fault *f)
 {
+    ahead_drop(t);
     if (t->session)
         (void)t->f->C_CloseSession(t->session);
     return token_session(t, f);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/secret.h"
 #include "kmsd/settings.h"
+#include "kmsd/token/ahead.h"
 #include "kmsd/token/fault.h"
 
 #define TOKEN_LABEL_LEN 32
@@ -23,6 +24,7 @@ struct token {
     CK_SESSION_HANDLE session;     /* 0 = none; operations run in this one, libp11 keeps its own */
     unsigned sessions;             /* counts them, 0 = there was none: objects of another session are gone */
     CK_TOKEN_INFO info;            /* of the token that was chosen at start */
+    struct ahead ahead;
     unsigned epoch;                /* counts logins: object handles of another epoch are void */
     struct object_index *objects;  /* owned; see object.h */
     json_t *description;           /* what HELLO and birth records say about token and module */

@@ -11,7 +11,7 @@
 
 struct operation {
     struct key *key;
-    bool quick;                           /* a session copy of the key will do: its owner asks key_still before anything leaves */
+    bool quick;                           /* a session copy of the key, or what was begun ahead, will do: its owner asks key_still before anything leaves */
     struct span input;                    /* what the mechanism takes */
     uint8_t raw[RAW_SIGNATURE_MAX];
 };
@@ -36,7 +36,7 @@ int key_resolve(struct token *t, struct key *k, struct fault *f)
     return 0;
 }
 
-static CK_RV sign_init(struct token *t, const struct operation *op)
+static CK_RV sign_init(struct token *t, const struct operation *op, CK_OBJECT_HANDLE key)
 {
     const struct method *m = op->key->method;
     CK_RSA_PKCS_PSS_PARAMS pss;
@@ -47,26 +47,37 @@ static CK_RV sign_init(struct token *t, const struct operation *op)
         mechanism.pParameter = &pss;
         mechanism.ulParameterLen = sizeof pss;
     }
-    return t->f->C_SignInit(t->session, &mechanism, op->quick ? key_quick_handle(t, op->key) : op->key->handle);
+    return t->f->C_SignInit(t->session, &mechanism, key);
+}
+
+static int signed_as(const struct operation *op, CK_ULONG len, struct fault *f)
+{
+    return len == op->key->method->algorithm->signature_len ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
 }
 
 static int sign_once(struct token *t, void *arg, struct fault *f)
 {
     struct operation *op = arg;
     CK_ULONG len = sizeof op->raw;
+    CK_OBJECT_HANDLE key;
     struct fault worse;
     uint8_t *input;
     CK_RV rv;
 
     if (key_resolve(t, op->key, f))
         return -1;
-    rv = sign_init(t, op);
+    key = op->quick ? key_quick_handle(t, op->key) : op->key->handle;
+    if (op->quick && ahead_sign(t, key, op->input, op->raw, &len)) {
+        op->key->loose = true;
+        return signed_as(op, len, f);
+    }
+    rv = sign_init(t, op, key);
     if (rv != CKR_OK)
         return fault_rv(f, rv, "C_SignInit");
     memcpy(&input, &op->input.data, sizeof input); /* C_Sign takes a pointer to non-const it only reads through */
     rv = t->f->C_Sign(t->session, input, op->input.len, op->raw, &len);
     if (rv == CKR_OK)
-        return len == op->key->method->algorithm->signature_len ? 0 : fault_set(f, LANE_VERIFY, "the signature has %lu bytes", (unsigned long)len);
+        return signed_as(op, len, f);
     fault_rv_open(f, rv, "C_Sign");
     if (f->heal == HEAL_NONE && f->class == LANE_BUG && token_fresh_session(t, &worse)) /* whatever the module left open must not spoil the next signature */
         *f = worse;

@@ -287,6 +287,8 @@ int verb_serve(struct lane *l, const struct frame *in)
         code = verb_settle(l);
     if (code)
         return code;
+    if (in->type != FRAME_SIGN)
+        ahead_drop(&l->token);
     start = out->len;
     mark = frame_begin(out, FRAME_RESULT, in->id);
     how = c.verb->again ? token_retry(&l->token, run, &c, &f) : run(&l->token, &c, &f);

@@ -144,6 +144,7 @@ static void ask(struct lane *l, uint64_t id, struct span *rest)
     size_t mark = frame_begin(&frame, type, id);
     struct frame f;
     struct err e = {0};
+    uint8_t how;
 
     put_fields(&frame, type, rest);
     frame_end(&frame, mark);
@@ -151,8 +152,11 @@ static void ask(struct lane *l, uint64_t id, struct span *rest)
         return;
     lanetoken_asked = &f;
     (void)!verb_serve(l, &f);
-    if (byte(rest) & 1)
+    how = byte(rest);
+    if (how & 1)
         (void)!verb_settle(l);
+    while (how & 2 && ahead_due(&l->token))
+        ahead_begin(&l->token);
 }
 
 static void begin(struct lane *l)
@@ -175,11 +179,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t what = byte(&rest);
     struct lane l = {.settings = &settings, .admin = what & 1, .stream = {.fd = -1, .out = BUF_INIT(STREAM_OUT_MAX)}};
 
-    lanetoken_begin(&l, what & 2);
+    lanetoken_begin(&l, what & 2, what & 4 ? 3 : what & 8 ? 12 : 0); /* 12: more than the token has sessions */
     begin(&l);
     for (unsigned n = 0; n < FRAMES_MAX && rest.len; n++)
         ask(&l, n + 1, &rest);
     (void)!verb_settle(&l);
+    lanetoken_end(&l);
     read_answers(&l);
     for (size_t n = 0; n < l.n_keys; n++)
         key_clear(&l.keys[n]);

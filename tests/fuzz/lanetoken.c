@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #define THINGS_MAX 64
+#define SESSIONS_MAX 8
 
 /* An object of the token; its handle is its place and one. */
 struct thing {
@@ -32,7 +33,8 @@ static CK_TOKEN_INFO info;
 static const struct lane *lane;
 static struct thing things[THINGS_MAX];
 static size_t n_things;
-static CK_OBJECT_HANDLE hits[THINGS_MAX], with;
+static CK_OBJECT_HANDLE hits[THINGS_MAX], with[SESSIONS_MAX + 1]; /* with: what a session began a signature with */
+static bool opened[SESSIONS_MAX + 1];
 static CK_ULONG n_hits;
 
 void require(bool holds)
@@ -90,14 +92,26 @@ static CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *app, CK_NOTIFY 
     (void)flags;
     (void)app;
     (void)notify;
-    *out = 1;
-    return yes();
+    for (CK_SESSION_HANDLE s = 1; s <= SESSIONS_MAX; s++)
+        if (!opened[s]) {
+            opened[*out = s] = true;
+            return CKR_OK;
+        }
+    return CKR_SESSION_COUNT;
 }
 
 static CK_RV close_session(CK_SESSION_HANDLE s)
 {
-    (void)s;
-    return yes();
+    require(s <= SESSIONS_MAX && opened[s]);
+    opened[s] = false;
+    with[s] = 0;
+    return CKR_OK;
+}
+
+static CK_RV find_final(CK_SESSION_HANDLE s)
+{
+    require(s <= SESSIONS_MAX && opened[s]);
+    return CKR_OK;
 }
 
 static CK_RV session_info(CK_SESSION_HANDLE s, CK_SESSION_INFO *out)
@@ -179,10 +193,11 @@ static CK_RV get_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK_ATTRIBUT
 
 static CK_RV sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE o)
 {
-    (void)s;
-    require(m->mechanism == CKM_ECDSA);
-    with = o;
-    return thing(o) && thing(o)->class == CKO_PRIVATE_KEY ? CKR_OK : CKR_KEY_HANDLE_INVALID;
+    require(m->mechanism == CKM_ECDSA && s <= SESSIONS_MAX && opened[s] && !with[s]);
+    if (!thing(o) || thing(o)->class != CKO_PRIVATE_KEY)
+        return CKR_KEY_HANDLE_INVALID;
+    with[s] = o;
+    return CKR_OK;
 }
 
 /* What the lane has the token sign: for each purpose what it is for, and the probe of either lane. */
@@ -210,15 +225,17 @@ static void judge_use(const struct thing *t, struct span digest)
 
 static CK_RV sign(CK_SESSION_HANDLE s, CK_BYTE *data, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(lanetoken_pairs[thing(with)->pair].key, NULL);
+    const struct thing *key = thing(with[s]);
+    EVP_PKEY_CTX *ctx;
     uint8_t der[128];
     const uint8_t *p = der;
     size_t n = sizeof der;
     ECDSA_SIG *sig;
 
-    (void)s;
-    require(len == 32 && *out_len >= 64);
-    judge_use(thing(with), span_of(data, len));
+    with[s] = 0;
+    require(key && len == 32 && *out_len >= 64);
+    judge_use(key, span_of(data, len));
+    ctx = EVP_PKEY_CTX_new(lanetoken_pairs[key->pair].key, NULL);
     require(EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_sign(ctx, der, &n, data, len) == 1);
     sig = d2i_ECDSA_SIG(NULL, &p, (long)n);
     require(sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), out, 32) == 32 && BN_bn2binpad(ECDSA_SIG_get0_s(sig), out + 32, 32) == 32);
@@ -334,13 +351,16 @@ void lanetoken_make(void)
     memset(&info, ' ', sizeof info);
     info.flags = CKF_TOKEN_INITIALIZED | CKF_RNG;
     list = (CK_FUNCTION_LIST){.C_GetInfo = get_info, .C_GetTokenInfo = token_info, .C_OpenSession = open_session, .C_CloseSession = close_session,
-                              .C_GetSessionInfo = session_info, .C_FindObjectsInit = find_init, .C_FindObjects = find, .C_FindObjectsFinal = close_session,
+                              .C_GetSessionInfo = session_info, .C_FindObjectsInit = find_init, .C_FindObjects = find, .C_FindObjectsFinal = find_final,
                               .C_GetAttributeValue = get_attributes, .C_SignInit = sign_init, .C_Sign = sign, .C_GenerateKeyPair = generate_pair,
                               .C_DestroyObject = destroy, .C_CreateObject = create_object, .C_CopyObject = copy_object, .C_GenerateRandom = random_bytes};
 }
 
-void lanetoken_begin(struct lane *l, bool copies)
+void lanetoken_begin(struct lane *l, bool copies, unsigned ahead)
 {
+    memset(with, 0, sizeof with);
+    memset(opened, 0, sizeof opened);
+    opened[1] = true;
     n_things = 0;
     for (unsigned n = 0; n < 2 * (PAIRS - 1); n++) {
         struct thing *t = &things[n_things++];
@@ -349,8 +369,17 @@ void lanetoken_begin(struct lane *l, bool copies)
         memcpy(t->id, lanetoken_pairs[n / 2].id, KEY_ID_LEN);
         (void)snprintf(t->label, sizeof t->label, "%s", lanetoken_pairs[n / 2].label);
     }
+    settings.sign_ahead = ahead;
     settings.session_copies = copies ? SETTINGS_ON : SETTINGS_OFF;
     l->token = (struct token){.settings = &settings, .f = &list, .slot_id = 1, .session = 1, .sessions = 1, .epoch = 1, .info = info, .objects = objects_new(),
                               .description = json_pack("{s:s, s:s}", "label", "fuzz", "serial", "1")};
+    ahead_allow(&l->token);
     lane = l;
+}
+
+void lanetoken_end(struct lane *l)
+{
+    ahead_drop(&l->token);
+    for (CK_SESSION_HANDLE s = 2; s <= SESSIONS_MAX; s++)
+        require(!opened[s]);
 }

@@ -23,7 +23,9 @@ extern const struct frame *lanetoken_asked;          /* what the lane does now *
 void require(bool holds);
 /* Once: key pairs and functions. */
 void lanetoken_make(void);
-/* The token as it was, for this lane, which says of it whether keys may be copied. */
-void lanetoken_begin(struct lane *l, bool copies);
+/* The token as it was, for this lane; its settings: whether keys may be copied, how many signatures are begun ahead. */
+void lanetoken_begin(struct lane *l, bool copies, unsigned ahead);
+/* No session is left but the lane's own. */
+void lanetoken_end(struct lane *l);
 
 #endif

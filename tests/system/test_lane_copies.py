@@ -37,14 +37,14 @@ def copied(token):
             token.shim.set()
 
 
-def burst(lane, key_id):
+def burst(lane, key_id, count=BURST):
     """Signatures that are made one after the other, and judged and answered together. A lane that gives up answers fewer."""
     frames = Burst(lane)
-    for n in range(BURST):
+    for n in range(count):
         frames.sign((key_id,), n)
     lane.ours.sendall(frames.bytes)
     answers = []
-    while len(answers) < BURST and (answer := lane.read()):
+    while len(answers) < count and (answer := lane.read()):
         answers.append(answer)
     return answers
 

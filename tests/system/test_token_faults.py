@@ -17,6 +17,7 @@ BACK_SECONDS = 5 * SLOWER
 ANSWER_SECONDS = 5       # nobody waits longer, whatever the token does
 LOST = (0x05, 0x06, 0x30, 0x31, 0x32, 0xE0, 0x190)
 HEALED = (0x90, 0xB3, 0x82, 0x101)
+BEGUN_AHEAD = 64  # by each lane, tokens.keys.sign_ahead
 CALLS = ("C_SignInit", "C_Sign", "C_FindObjects")
 
 
@@ -141,7 +142,8 @@ def test_wrong_signature_reaches_nobody(faulty, rule):
     set_at = time.monotonic()
     time.sleep(DWELL)
     if "always" in rule:
-        assert not [answer for answer in load.since(set_at) if answer.status == 200]
+        good = [answer for answer in load.since(set_at) if answer.status == 200]
+        assert len(good) <= (BEGUN_AHEAD * len(kms.lanes()) if "C_SignInit" in rule else 0)  # with the right key, before the rule
         load.first(500 if any(answer.status == 500 for answer in load.since(begin)) else 503, begin)
     load.judge()
 
@@ -161,7 +163,7 @@ def test_a_lane_that_cannot_end(faulty):
     """The token is gone, and the module hangs as the lane takes leave of it: what else that lane had in hand goes to another one."""
     kms, shim, load = faulty
     before = lanes(kms)
-    fault(shim, "C_SignInit first:1 fail:0x32", "C_Finalize always hang")
+    fault(shim, "C_SignInit first:3 fail:0x32", "C_Finalize always hang")  # each lane may lose one that nobody asked for yet
     kms.wait(lambda: not before <= lanes(kms), 5 * SLOWER, "the end of the lane that hangs")
     load.first(200, time.monotonic())
     assert not load.judge()

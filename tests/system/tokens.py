@@ -35,7 +35,8 @@ tokens:
 audit: {{directory: audit}}
 limits: {{connections: 1024, connections_per_peer: 256, request_seconds: 15, body_bytes: 65536}}
 """
-SOFTHSM_MORE = "    softhsm_conf: tokens/keys/softhsm2.conf\n    sync: tokens/keys/store\n"
+SOFTHSM_FILES = "    softhsm_conf: tokens/keys/softhsm2.conf\n    sync: tokens/keys/store\n"
+SOFTHSM_MORE = SOFTHSM_FILES + "    sign_ahead: 0\n"  # each fault meets the call it is meant for
 
 
 def settings_text(module, more=SOFTHSM_MORE):
