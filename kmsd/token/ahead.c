@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "kmsd/token/capability.h"
 
+#define TEND_US INT64_C(1000000)
+
 void ahead_allow(struct token *t)
 {
     t->ahead.max = token_kind(t)->slow_begin ? (unsigned)t->settings->sign_ahead : 0;
@@ -19,12 +21,25 @@ static struct ahead_slot *begun_with(struct ahead *a, CK_OBJECT_HANDLE key)
     return NULL;
 }
 
+/* A token with few sessions needs them for something else. */
+static void stop(struct token *t, const char *call, CK_RV rv)
+{
+    ahead_drop(t);
+    if (!t->ahead.told)
+        log_line(LOG_LEVEL_WARNING, "sign-ahead", "call=%s rv=0x%lx text=\"what was begun ahead is dropped%s\"", call, (unsigned long)rv,
+                 rv == CKR_SESSION_COUNT ? ", and nothing is begun any more" : "");
+    t->ahead.told = true;
+    if (rv == CKR_SESSION_COUNT)
+        t->ahead.max = 0;
+}
+
 bool ahead_sign(struct token *t, CK_OBJECT_HANDLE key, struct span digest, uint8_t *out, CK_ULONG *len)
 {
     struct ahead *a = &t->ahead;
     struct ahead_slot *s = begun_with(a, key);
     CK_ULONG room = *len;
     uint8_t *input;
+    CK_RV rv;
 
     if (!a->max)
         return false;
@@ -35,10 +50,11 @@ bool ahead_sign(struct token *t, CK_OBJECT_HANDLE key, struct span digest, uint8
     }
     s->begun = 0;
     memcpy(&input, &digest.data, sizeof input); /* C_Sign takes a pointer to non-const it only reads through */
-    if (t->f->C_Sign(s->session, input, digest.len, out, len) == CKR_OK)
+    rv = t->f->C_Sign(s->session, input, digest.len, out, len);
+    if (rv == CKR_OK)
         return true;
     *len = room;
-    ahead_drop(t);
+    stop(t, "C_Sign", rv);
     return false;
 }
 
@@ -47,33 +63,36 @@ bool ahead_due(const struct token *t)
     return t->ahead.due;
 }
 
-/* A token with few sessions needs them for something else. */
-static void give_up(struct token *t, CK_RV rv)
+static void close_session(struct token *t, struct ahead_slot *s)
 {
-    ahead_drop(t);
-    t->ahead.max = 0;
-    log_line(LOG_LEVEL_WARNING, "sign-ahead", "rv=0x%lx text=\"the token opens no more sessions; no signatures are begun ahead\"", (unsigned long)rv);
+    if (s->session)
+        (void)t->f->C_CloseSession(s->session);
+    s->session = s->begun = 0;
 }
 
 static void begin(struct token *t, struct ahead_slot *s)
 {
     CK_MECHANISM ecdsa = {CKM_ECDSA, NULL, 0};
-    CK_RV rv = CKR_OK;
+    CK_RV rv;
 
-    if (s->begun) { /* with another key: a session has no other way out of it */
-        (void)t->f->C_CloseSession(s->session);
-        s->session = s->begun = 0;
-    }
-    if (!s->session)
+    if (s->begun)
+        close_session(t, s); /* with another key: a session has no other way out of it */
+    if (!s->session) {
         rv = t->f->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &s->session);
-    if (rv != CKR_OK) {
-        s->session = 0;
-        give_up(t, rv);
-    } else if (t->f->C_SignInit(s->session, &ecdsa, s->wanted) != CKR_OK) {
-        ahead_drop(t);
-    } else {
-        s->begun = s->wanted;
+        if (rv != CKR_OK) {
+            s->session = 0;
+            stop(t, "C_OpenSession", rv);
+            return;
+        }
     }
+    rv = t->f->C_SignInit(s->session, &ecdsa, s->wanted);
+    if (rv != CKR_OK) {
+        stop(t, "C_SignInit", rv);
+        return;
+    }
+    s->begun = s->wanted;
+    s->fresh = true;
+    t->ahead.told = false;
 }
 
 void ahead_begin(struct token *t)
@@ -88,12 +107,29 @@ void ahead_begin(struct token *t)
     a->due = false;
 }
 
+void ahead_tend(struct token *t, int64_t boot_us)
+{
+    struct ahead *a = &t->ahead;
+
+    if (boot_us - a->tended < TEND_US)
+        return;
+    a->tended = boot_us;
+    for (unsigned n = 0; n < a->max; n++) {
+        struct ahead_slot *s = &a->slot[n];
+
+        if (s->begun && !s->fresh) {
+            close_session(t, s);
+            s->wanted = 0;
+        }
+        s->fresh = false;
+    }
+}
+
 void ahead_drop(struct token *t)
 {
     struct ahead *a = &t->ahead;
 
     for (unsigned n = 0; n < SIGN_AHEAD_MAX; n++)
-        if (a->slot[n].session)
-            (void)t->f->C_CloseSession(a->slot[n].session);
-    *a = (struct ahead){.max = a->max};
+        close_session(t, &a->slot[n]);
+    *a = (struct ahead){.max = a->max, .told = a->told, .tended = a->tended};
 }

@@ -183,6 +183,7 @@ static int serve_loop(struct lane *l)
         int got;
 
         tend_tables(l);
+        ahead_tend(&l->token, clock_boot_us());
         got = stream_fill(&l->stream);
         if (got < 0)
             return 0;

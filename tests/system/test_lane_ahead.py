@@ -140,15 +140,30 @@ def test_another_key_takes_their_places(token, key):
         signs(lane, key)
 
 
-def test_a_token_without_sessions_to_spare(token, key):
+@pytest.mark.parametrize("rv, for_good", [(0xB1, True), (0x05, False)])
+def test_a_session_is_refused(token, key, rv, for_good):
+    """A token with no session to spare is not asked for one again."""
     with token.lane("sign") as lane:
         lane.load(key.id, key.spki)
-        token.shim.set("C_OpenSession nth:3 fail:0xB1")
+        token.shim.set(f"C_OpenSession nth:3 fail:{rv}")
         signs(lane, key)
         inits, _ = settled(token)
         signs(lane, key)
-        assert settled(token)[0] == inits + BURST
-        assert "sign-ahead" in lane.err_text()
+        assert settled(token)[0] == inits + BURST * (1 if for_good else 2)
+        assert f"event=sign-ahead call=C_OpenSession rv={rv:#x}" in lane.err_text()
+
+
+def test_what_is_not_used_goes(token, key):
+    with token.lane("admin") as admin, token.lane("sign") as lane:
+        other = Key(admin)
+        lane.load(other.id, other.spki)
+        begun(token, lane, key)
+        closed = token.shim.calls("C_CloseSession")
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            signs(lane, other, 1)
+            time.sleep(0.1)
+        assert token.shim.calls("C_CloseSession") == closed + BURST
 
 
 def test_none_where_the_settings_say_so(token, key):
