@@ -67,7 +67,7 @@ static int sign_once(struct token *t, void *arg, struct fault *f)
     if (key_resolve(t, op->key, f))
         return -1;
     key = op->quick ? key_quick_handle(t, op->key) : op->key->handle;
-    if (op->quick && ahead_sign(t, key, op->input, op->raw, &len)) {
+    if (op->quick && !op->key->copyable && ahead_sign(t, key, op->input, op->raw, &len)) {
         op->key->loose = true;
         return signed_as(op, len, f);
     }
