@@ -21,10 +21,10 @@ struct token {
     PKCS11_SLOT *slots, *slot;
     unsigned n_slots;
     CK_SLOT_ID slot_id;
-    CK_SESSION_HANDLE session;     /* 0 = none; operations run in this one, but for what is begun ahead; libp11 keeps its own */
+    CK_SESSION_HANDLE session;     /* 0 = none; operations run in this one, libp11 keeps its own */
     unsigned sessions;             /* counts them, 0 = there was none: objects of another session are gone */
     CK_TOKEN_INFO info;            /* of the token that was chosen at start */
-    struct ahead ahead;
+    struct ahead ahead;            /* signatures that are begun and not asked for yet, in sessions of their own */
     unsigned epoch;                /* counts logins: object handles of another epoch are void */
     struct object_index *objects;  /* owned; see object.h */
     json_t *description;           /* what HELLO and birth records say about token and module */

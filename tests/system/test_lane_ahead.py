@@ -166,11 +166,16 @@ def test_what_is_not_used_goes(token, key):
         assert token.shim.calls("C_CloseSession") == closed + BURST
 
 
-def test_none_where_the_settings_say_so(token, key):
-    token.more = SOFTHSM_MORE
+@pytest.mark.parametrize("more", [SOFTHSM_MORE, SOFTHSM_FILES + "    session_copies: on\n"], ids=["settings", "copies"])
+def test_none(token, more):
+    """Where the settings say so; and with a key that the session has a copy of."""
+    token.shim.set()
+    token.more = more
     token.write()
     try:
-        with token.lane("sign") as lane:
+        with token.lane("admin") as admin, token.lane("sign") as lane:
+            key = Key(admin)
+            settled(token)
             inits = begun(token, lane, key)
             signs(lane, key)
             assert settled(token)[0] == inits + BURST
