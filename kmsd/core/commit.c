@@ -4,8 +4,6 @@
 
 #include "kmsd/core/internal.h"
 
-#define GATHER_MAX_US 2000
-
 /* A policy that a record of this group names is at hand before the disk has it. */
 static int blob_at_hand(void *ctx, const char *sha256, struct buf *out, struct err *e)
 {
@@ -150,6 +148,7 @@ static struct after *after_new(struct core *c, unsigned weight)
     c->after_last = a;
     a->weight = weight;
     c->n_after += weight;
+    c->n_held++;
     return a;
 }
 
@@ -160,6 +159,7 @@ static void run_due(struct core *c)
     while ((a = c->after_first) && a->seq <= c->durable) {
         c->after_first = a->next;
         c->n_after -= a->weight;
+        c->n_held--;
         if (!c->after_first)
             c->after_last = NULL;
         metrics_released(c, a);
@@ -202,13 +202,15 @@ int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), s
 
 void commit_done(struct core *c)
 {
+    int64_t took_us = c->clock.boot - c->metrics.handed;
+
     c->disk_busy = false;
+    gather_done(c, took_us);
     c->room.lines -= c->writing.len < c->room.lines ? c->writing.len : c->room.lines;
     c->metrics.groups++;
     c->metrics.records += c->writing_end - c->durable;
     c->metrics.bytes += c->writing.len;
-    c->sync_us = c->clock.boot - c->metrics.handed;
-    prom_observe(&c->metrics.sync, c->sync_us);
+    prom_observe(&c->metrics.sync, took_us);
     c->durable = c->writing_end;
     memcpy(c->durable_hash, c->writing_hash, SHA256_HEX);
     c->durable_time = c->writing_time;
@@ -219,17 +221,6 @@ void commit_done(struct core *c)
     run_due(c);
 }
 
-/* How long a group still waits for others while the lanes have more in hand than is in it: two turns of the disk at most, which is what a record that misses
- * the group waits. A record that no lane works beside waits for nothing. */
-static int64_t gather(struct core *c, int64_t boot_us)
-{
-    int64_t most = 2 * c->sync_us < GATHER_MAX_US ? 2 * c->sync_us : GATHER_MAX_US;
-
-    if (!c->gathering)
-        c->gathering = boot_us;
-    return c->state->chain.next_seq - c->pending_first < lanes_outstanding(c) ? c->gathering + most - boot_us : 0;
-}
-
 int64_t core_turn(struct core *c, int64_t boot_us)
 {
     struct buf lines = c->writing;
@@ -237,10 +228,9 @@ int64_t core_turn(struct core *c, int64_t boot_us)
 
     if (c->disk_busy || !c->pending.len)
         return -1;
-    left = gather(c, boot_us);
-    if (left > 0)
+    left = gather_left(c, boot_us);
+    if (left)
         return left;
-    c->gathering = 0;
     c->writing = c->pending;
     c->pending = lines;
     c->writing_end = c->state->chain.next_seq;

@@ -227,6 +227,14 @@ struct core_reader {
     char what[READER_TEXT];        /* what it does, in its words */
 };
 
+/* What a group of records waits for, see gather.c. */
+struct core_gather {
+    int64_t since;                 /* when the group at hand could be with the disk, 0 = it could not */
+    int64_t sync_us;               /* what the last group took there */
+    int64_t began;                 /* the period that counts */
+    unsigned most, before;         /* requests in hand at the end of a group: the most in this period, and in the one before */
+};
+
 struct core {
     struct state *state;
     struct core_io io;
@@ -249,14 +257,14 @@ struct core {
     struct core_blob blob[CORE_BLOBS_MAX], writing_blob[CORE_BLOBS_MAX];
     unsigned n_blobs, n_writing_blobs;
     bool disk_busy;
-    int64_t gathering;             /* since when the group at hand could be with the disk, 0 = it could not */
-    int64_t sync_us;               /* what the last group took there */
+    struct core_gather gather;
     struct core_room room;         /* as the disk said last; what was sealed since is in pending */
     bool limited, full;            /* room counts; the disk said that there is too little */
     bool begun;                    /* the first records are queued */
     struct buf line;               /* of a signature's record, while that is being made */
     struct after *after_first, *after_last;
-    unsigned n_after;              /* requests that they answer */
+    unsigned n_after;              /* requests that they answer, items of batches among them */
+    unsigned n_held;               /* how many they are */
     /* children */
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */
@@ -387,6 +395,9 @@ void after_reply(struct core *c, struct request *rq, struct buf *frame);
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq) __attribute__((warn_unused_result));
 void commit_done(struct core *c);
 void commit_free(struct core *c);
+/* gather.c */
+void gather_done(struct core *c, int64_t took_us);      /* a group is on disk, its replies not yet sent */
+int64_t gather_left(struct core *c, int64_t boot_us);   /* microseconds that the group at hand waits yet; 0 = it goes to the disk now */
 /* The record of a change that a person signed: record_for with the evidence, the Idempotency-Key and, where it is long, the body as a blob. NULL with e filled. */
 json_t *record_change(struct core *c, const struct request *rq, const char *event, const char *outcome, struct err *e);
 json_t *record_for(struct core *c, const struct request *rq, const char *event, const char *outcome);
@@ -443,11 +454,11 @@ void lane_return(struct core *c, struct lane *l);       /* what it was given goe
 void lanes_settle(struct core *c);                      /* end of an event: fails what waits where there is nothing to wait for */
 void lanes_expire(struct core *c);
 void lanes_free(struct core *c);
+unsigned lanes_outstanding(const struct core *c);       /* what the signing lanes have in hand */
 /* anchor.c */
 void anchor_step(struct core *c);                        /* end of an event: asks the lane for what is due */
 void anchor_stop(struct core *c);                        /* the last record is durable: the copy must name it */
 bool anchor_settled(const struct core *c);
-unsigned lanes_outstanding(const struct core *c); /* what the signing lanes have in hand */
 bool lanes_hopeless(const struct core *c, enum child_role role); /* no work for that role can be done, and waiting will not help by itself */
 int anchor_check(const struct core *c, struct err *e) __attribute__((warn_unused_result)); /* may a signature be made yet? */
 /* lanelife.c: the lanes themselves */

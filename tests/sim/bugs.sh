@@ -10,8 +10,10 @@ mark-moved-at-reservation|kmsd/core/sign.c|s/^    flight_begin(c, rq);/    fligh
 no-decide-again|kmsd/core/sign.c|/static int record_signature/,/^}/{s/if (!identify_again(c, rq, e) || authorise([^)]*))/if (0)/;s/verdict = decide(c, rq, &stored, e);/verdict = 0;/}
 snapshot-forgets-who-is-disabled|audit/state/snapshot.c|s/(int)i->enabled/1/
 batch-weighs-nothing-while-its-answer-waits|kmsd/core/commit.c|s/1 + batch_size(rq->items)/1/
-groups-wait-for-ever|kmsd/core/commit.c|s/c->gathering + most - boot_us : 0/most : 0/
-lone-records-wait|kmsd/core/commit.c|s/< lanes_outstanding(c) ?/<= lanes_outstanding(c) + 1 ?/
+groups-wait-for-ever|kmsd/core/gather.c|s/g->since + most > boot_us/most/;s/return g->since + most - boot_us/return most/
+lone-records-wait|kmsd/core/gather.c|s/records < lanes_outstanding(c)/records <= lanes_outstanding(c) + 1/
+crowds-are-not-seen|kmsd/core/gather.c|s/PART . records < lately/false/
+crowds-are-remembered|kmsd/core/gather.c|s/^    if (boot_us - g->began < PERIOD_US)/    if (boot_us)/
 items-in-others-places|kmsd/core/batch.c|s/&b->answer\[item->index\]/\&b->answer[b->n - 1 - item->index]/
 one-key-for-all-items|kmsd/core/batch.c|s/b->rq->idem, n)/b->rq->idem, 0)/
 periods-on-the-wall-clock|kmsd/core/clock.c|s/c->clock.boot = boot_us;/c->clock.boot = c->now;/

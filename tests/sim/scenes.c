@@ -327,6 +327,15 @@ static int64_t ask_and_answer(struct sim *s, unsigned from, unsigned asked, unsi
     return turn(s);
 }
 
+/* A record alone, and a turn of the disk of that length. */
+static void sign_alone(struct sim *s, unsigned which, int64_t sync, const char *what)
+{
+    if (ask_and_answer(s, which, 1, 1) != -1 || !s->syncing)
+        sim_fail(s, "%s", what);
+    sim_pass(s, sync);
+    sim_disk_step(s);
+}
+
 /* A record waits for the signatures that lanes have in hand, two turns of the disk at most; for nothing where there are none, or where most are there. */
 static void groups_wait_for_signatures(struct sim *s)
 {
@@ -334,12 +343,9 @@ static void groups_wait_for_signatures(struct sim *s)
 
     sim_lanes_heal(s);
     settle(s);
-    for (unsigned n = 0; n < 2; n++) {
-        if (ask_and_answer(s, n, 1, 1) != -1 || !s->syncing)
-            sim_fail(s, "a lone record waits for others");
-        sim_pass(s, sync);
-        sim_disk_step(s);
-    }
+    sim_pass(s, 200000);
+    for (unsigned n = 0; n < 2; n++)
+        sign_alone(s, n, sync, "a lone record waits for others");
     if (ask_and_answer(s, 2, 3, 1) != 2 * sync || s->syncing)
         sim_fail(s, "the first of three records does not wait two turns of the disk");
     sim_pass(s, 2 * sync - 1);
@@ -354,6 +360,29 @@ static void groups_wait_for_signatures(struct sim *s)
     settle(s);
 }
 
+/* Where many were in hand a moment ago, those answered last are waited for, although no lane works: until a fourth of as many is there, two turns of the disk at
+ * most, and for no longer than a tenth or two of a second without such a crowd. */
+static void groups_wait_for_a_crowd(struct sim *s)
+{
+    const int64_t sync = 300;
+
+    sim_lanes_heal(s);
+    settle(s);
+    sim_pass(s, 200000);
+    if (ask_and_answer(s, 0, 12, 12) != -1 || !s->syncing)
+        sim_fail(s, "twelve records wait for others");
+    sim_pass(s, sync);
+    sim_disk_step(s);
+    if (ask_and_answer(s, 12, 1, 1) != 2 * sync || s->syncing)
+        sim_fail(s, "the first of twelve that ask again does not wait two turns of the disk");
+    if (ask_and_answer(s, 13, 2, 2) != -1 || !s->syncing)
+        sim_fail(s, "a fourth of those that were in hand waits for more");
+    sim_pass(s, sync);
+    sim_disk_step(s);
+    sim_pass(s, 200000);
+    sign_alone(s, 15, sync, "a crowd is waited for that has long gone");
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
@@ -361,6 +390,7 @@ static const struct {
 } SCENES[] = {{"many wait for one signature", many_wait, false}, {"refused from everywhere", refused_from_everywhere, false},
               {"lanes that do not sign", sim_no_signatures_scene, false},
               {"groups wait for signatures", groups_wait_for_signatures, false},
+              {"groups wait for a crowd", groups_wait_for_a_crowd, false},
               {"stopped while many wait", stopped_while_many_wait, false},
               {"large batches", large_batches, false},
               {"a key is stopped while many sign", stopped_while_many_sign, false},
