@@ -147,6 +147,24 @@ static enum http_result classify(CURLcode code, const char *message)
     }
 }
 
+/* What the service found wrong with the certificate, from the name of its alert (RFC 8446, 6.2) in the library's words; those words where it is another one. */
+static const char *certificate_refusal(const char *message)
+{
+    static const struct {
+        const char *alert, *text;
+    } table[] = {
+        {"alert unknown ca", "it was not issued by a CA that the service trusts"},
+        {"alert certificate expired", "it has expired, or is not valid yet"},
+        {"alert unsupported certificate", "it is not one for clients"},
+        {"alert certificate required", "none was shown"},
+    };
+
+    for (size_t n = 0; n < sizeof table / sizeof *table; n++)
+        if (strstr(message, table[n].alert))
+            return table[n].text;
+    return message;
+}
+
 static enum http_result fail(CURLcode code, const struct http *h, const struct http_request *rq, const struct http_response *rs, struct err *e)
 {
     const char *why = h->message[0] ? h->message : curl_easy_strerror(code);
@@ -154,7 +172,7 @@ static enum http_result fail(CURLcode code, const struct http *h, const struct h
     if (code == CURLE_WRITE_ERROR && rs->body.failed)
         err_set(e, ERR_TOO_LARGE, "%s sent an answer longer than %zu bytes", rq->base, rs->body.max);
     else if (code == CURLE_RECV_ERROR && strstr(why, "alert"))
-        err_set(e, ERR_INTERNAL, "%s refused the client certificate (%s)", rq->base, why);
+        err_set(e, ERR_INTERNAL, "%s refused the client certificate: %s", rq->base, certificate_refusal(why));
     else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING)
         err_set(e, ERR_INTERNAL, "%s: the connection was lost (%s); when that persists, the service may refuse the client certificate", rq->base, why);
     else if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)

@@ -44,6 +44,8 @@ struct conn {
     int64_t pause;                /* how long it was left alone last */
     bool verified;                /* the client certificate is good */
     const char *tls_reason;       /* why the handshake failed */
+    int failed;                   /* what GnuTLS said then, see parting.c; 0 = it did not fail */
+    int64_t part_by;              /* the peer, which was told, may still read until then; microseconds as above */
     struct headscan scan;
     struct buf held;              /* decrypted bytes the head reader has not taken yet */
     struct buf ready;             /* checked bytes the HTTP library has not read yet */
@@ -99,6 +101,9 @@ void drain_watch(void);           /* from here on SIGHUP asks for the gentle end
 bool drain_asked(void);
 bool drain_done(int64_t now);     /* the process may end */
 void conn_phase(struct conn *c, enum conn_phase phase);
+/* parting.c */
+void parting_begin(struct conn *c, int code); /* the handshake failed with that code of GnuTLS, for c->tls_reason: tells the peer */
+int parting(const struct conn *c);            /* GNUTLS_E_AGAIN while it may still read what it was told; then that code */
 /* tap.c */
 bool tap_late(struct conn *c);    /* ends a request that is arriving; false: nothing of it can be answered */
 ssize_t tap_send(gnutls_session_t session, const void *data, size_t size);

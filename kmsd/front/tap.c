@@ -98,13 +98,21 @@ int gnutls_handshake(gnutls_session_t session)
 
     if (c && front.now < c->try_at)
         return GNUTLS_E_AGAIN;
+    if (c && c->failed) {
+        code = parting(c);
+        (void)leave_alone(c, code);
+        return code;
+    }
     code = real.handshake(session);
     if (c && leave_alone(c, code))
         return code;
     if (c && code == GNUTLS_E_SUCCESS)
         conn_phase(c, PHASE_IDLE);
-    else if (c && gnutls_error_is_fatal(code) && !c->tls_reason)
-        c->tls_reason = reason_of(code);
+    else if (c && gnutls_error_is_fatal(code)) {
+        c->tls_reason = c->tls_reason ? c->tls_reason : reason_of(code);
+        parting_begin(c, code);
+        return parting(c);
+    }
     return code;
 }
 

@@ -105,6 +105,17 @@ def test_server_certificate_is_no_client_certificate(kms):
     assert refused_in_handshake(lambda: tls(kms, kms.dir / "tls/server.pem", kms.dir / "tls/server.key"))
 
 
+def test_kmsctl_says_at_once_that_its_certificate_is_refused(kms, ca):
+    """An alert, and not a connection that just ends: that would read like a service that restarts, and be tried again for seconds."""
+    texts = {(ca / "leaf.pem", ca / "leaf.key"): "it was not issued by a CA that the service trusts",
+             (kms.dir / "tls/server.pem", kms.dir / "tls/server.key"): "it is not one for clients"}
+    for (cert, key), text in texts.items():
+        for _ in range(20):
+            done = kms.kmsctl("whoami", env={**kms.ci_env, "KMS_CERT": str(cert), "KMS_KEY": str(key)}, check=False)
+            said = done.stderr.decode()
+            assert done.returncode == 3 and f"refused the client certificate: {text}" in said and "trying again" not in said, said
+
+
 def test_tls_1_2(kms):
     with pytest.raises((ssl.SSLError, ConnectionError)):
         tls(kms, kms.ci_env["KMS_CERT"], kms.ci_env["KMS_KEY"], version=ssl.TLSVersion.TLSv1_2)

@@ -414,6 +414,30 @@ def test_unfit_certificate(door, pki, name):
     assert f.kind == TLS_REFUSED and (f.text(REASON), f.number(COUNT)) == (reason, 1)
 
 
+TOLD = {"expired": "CERTIFICATE_EXPIRED", "early": "CERTIFICATE_EXPIRED", "server-usage": "UNSUPPORTED_CERTIFICATE", "none": "CERTIFICATE_REQUIRED",
+        "foreign": "UNKNOWN_CA"}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_peer_learns_why(door, pki, name):
+    """An alert that is there to be read although a request is on its way already; the connection is closed a moment later, whether its peer closes it or not."""
+    of = {"none": lambda: None, "foreign": lambda: pki["other"].leaf("stranger")}.get(name) or (lambda: pki["ca"].leaf(f"told-{name}", **UNFIT[name][1]))
+    identity, before = of(), len(os.listdir(f"/proc/{door.process.pid}/fd"))
+    for _ in range(20):
+        with door.connect(identity) as s, pytest.raises(ssl.SSLError, match=TOLD[name]):
+            s.sendall(GET)
+            s.sendall(GET)
+            s.recv(1)
+    silent = [door.connect(identity) for _ in range(5)]
+    until = time.monotonic() + 10
+    while len(os.listdir(f"/proc/{door.process.pid}/fd")) > before and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(os.listdir(f"/proc/{door.process.pid}/fd")) <= before
+    for s in silent:
+        s.close()
+    assert sum(f.number(COUNT) for f in door.kinds(TLS_REFUSED, 1.5)) == 25
+
+
 def test_fit_rsa_certificate(door, pki):
     with door.connect(pki["ca"].leaf("rsa2048", kind="2048")) as s, door.answering():
         s.sendall(GET)
