@@ -67,7 +67,7 @@ help:
 ## make test-package the Debian packages and the container on clean roots (as root, 10 minutes)
 ## make check-rules the rules of the source tree
 ## make check-sanitize unit tests, simulation, system tests with address and undefined-behaviour sanitizers
-## make check-tsan  system tests of the core with the thread sanitizer
+## make check-tsan  the disk thread and system tests of the core with the thread sanitizer
 ## make check-valgrind unit tests, a short simulation and the core of a running service under memcheck
 ## make bench      signatures a second beside what the token does alone; a table and build/bench.json (3 minutes)
 ## make bench-large how a service starts and what it holds with ten million records

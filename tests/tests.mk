@@ -106,7 +106,8 @@ check-sanitize:
 	@B=build/asan SIM_SEEDS=$(or $(SIM_SEEDS),2000) tests/run.sh unit sim
 	@tests/sanitized.sh build/asan tests/system
 check-tsan:
-	@$(MAKE) --no-print-directory B=build/tsan SAN=thread all longlog-program token-modules
+	@$(MAKE) --no-print-directory B=build/tsan SAN=thread all build/tsan/tests/unit/test_disk longlog-program token-modules
+	@build/tsan/tests/unit/test_disk
 	@KMS_KILLS=1 KMS_ROUNDS=1 KMS_BACK=$(or $(KMS_BACK),5) tests/sanitized.sh build/tsan $(addprefix tests/system/test_,api.py faults.py lanes.py disk.py snapshots.py)
 # Without what hides a read of memory that nobody wrote.
 check-valgrind:

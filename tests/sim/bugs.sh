@@ -62,13 +62,23 @@ done
 bugs='torn-tail-trusted|audit/logread.c|test_logdir||s/if (ftruncate(s->fd, (off_t)good) || fsync(s->fd))/if (fsync(s->fd))/
 line-without-end-taken|audit/logread.c|test_logdir||/^static int read_records/,/^}/{s/: 0);/: s->size - at);/;s/= end ? next_record(p, line, why) : NULL/= next_record(p, line, why)/}
 damage-taken-for-torn|audit/logread.c|test_logdir||/^static bool looks_torn/,/^}/s/return false/return true/
-handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^int key_resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/'
+handle-reused-after-relogin|kmsd/token/sign.c|test_token_epoch|TOKEN|/^int key_resolve/,/^}/s/if (k->epoch == t->epoch)/if (k->handle)/
+told-before-the-sync|kmsd/core/io/disk.c|test_disk|DISK|s/^    bool failed = d->failed/    report(d, true, d->failed, \&room, \&e);\n&/;s/report(d, true, failed,/report(d, false, failed,/
+blobs-behind-their-lines|kmsd/core/io/disk.c|test_disk|DISK|/^static int write_group/,/^}/{s/^    for/    if (logdir_append(\&d->log, d->group.first_seq, buf_span(d->group.lines), e))\n        return -1;\n&/;s/return logdir_append.*/return 0;/}
+write-error-swallowed|kmsd/core/io/disk.c|test_disk|DISK|s/write_group(d, &e) ||/(write_group(d, \&e), false) ||/
+group-after-a-failed-one|kmsd/core/io/disk.c|test_disk|DISK|s/= d->failed || write_group/= write_group/
+wake-up-lost|kmsd/core/io/disk.c|test_disk|DISK|s/if (!d->pending && !d->stop)/if (!d->stop)/
+end-of-a-group-hidden|kmsd/core/io/disk.c|test_disk|DISK|s/d->done = d->done || group/d->done = group/'
 while IFS='|' read -r name file test objects edit; do
     total=$((total + 1))
-    [ "$objects" != TOKEN ] || objects=$token
+    more=
+    case $objects in
+    TOKEN) objects=$token ;;
+    DISK) objects="kmsd/core/io/disk kmsd/core/io/keeper" more="-D_GNU_SOURCE -I. tests/unit/diskcalls.c $(sed -n 's/^UNIT_LIBS_test_disk := //p' tests/unit/objects.mk)" ;;
+    esac
     plant "$name" "$file" "$edit"
     compile "tests/unit/$test.c" "$out/$name/test.o"
-    gcc -o "$out/$name/$test" "$out/$name/test.o" "$out/$name/patched.o" $(printf 'build/obj/%s.o ' $objects tests/longlog/records) $libraries -lcmocka -lp11 -lp11-kit -ldl \
+    gcc -o "$out/$name/$test" "$out/$name/test.o" "$out/$name/patched.o" $(printf 'build/obj/%s.o ' $objects tests/longlog/records) $more $libraries -lcmocka -lp11 -lp11-kit -ldl \
         -lcrypto -ljansson -lfyaml -lpthread
     if timeout 60 "$out/$name/$test" >"$out/$name/output" 2>&1; then
         echo "$name: NOT found by $test"

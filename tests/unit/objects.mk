@@ -30,3 +30,5 @@ UNIT_OBJS_test_index := $(filter-out $(B)/obj/kmsd/reader/main.o,$(READER)) $(ca
 UNIT_LIBS_test_index := -lsqlite3 -lseccomp
 UNIT_OBJS_test_pubkey := $(B)/obj/audit/verify/pubkey.o
 UNIT_OBJS_test_keyfile := $(B)/obj/kmsd/supervisor/keyfile.o
+UNIT_OBJS_test_disk := $(call obj,kmsd/core/io/disk.c kmsd/core/io/keeper.c tests/longlog/records.c tests/unit/diskcalls.c)
+UNIT_LIBS_test_disk := -Wl,--wrap=write,--wrap=fdatasync,--wrap=fsync,--wrap=rename,--wrap=eventfd_write,--wrap=fallocate,--wrap=fstatvfs,--wrap=pthread_create,--wrap=pthread_cond_clockwait
