@@ -708,10 +708,12 @@ static void starts_that_fail(void **state)
     struct anchor anchor;
     struct keeper keeper;
     struct logdir l;
+    unsigned before;
 
     (void)state;
     open_log(&l, &anchor);
     keeper_init(&keeper, anchor_path, &anchor);
+    before = descriptors();
     calls.space_errno = EIO;
     no_start(&l, &keeper, "the file system of");
     calls.space_errno = 0;
@@ -727,6 +729,7 @@ static void starts_that_fail(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     no_start(&l, &keeper, "the disk thread does not start");
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+    assert_int_equal(descriptors(), before);
     logdir_close(&l);
     log_holds(have);
 }

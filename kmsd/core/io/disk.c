@@ -154,17 +154,17 @@ struct disk *disk_start(const struct logdir *log, const struct keeper *keeper, i
     d->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
-    if (take_room(d, &d->room, e)) {
-        free(d);
-        return NULL;
-    }
-    if (d->done_fd < 0 || pthread_create(&d->thread, NULL, run, d)) {
+    if (!take_room(d, &d->room, e)) {
+        if (d->done_fd >= 0 && !pthread_create(&d->thread, NULL, run, d)) {
+            *done_fd = d->done_fd;
+            return d;
+        }
         err_set(e, ERR_INTERNAL, "the disk thread does not start");
-        free(d);
-        return NULL;
     }
-    *done_fd = d->done_fd;
-    return d;
+    if (d->done_fd >= 0)
+        close(d->done_fd);
+    free(d);
+    return NULL;
 }
 
 void disk_submit(struct disk *d, const struct core_group *group)

@@ -146,6 +146,8 @@ struct snapshots *snapshots_start(const char *dir, int *done_fd, struct err *e)
     pthread_cond_init(&w->wake, NULL);
     if (w->done_fd < 0 || pthread_create(&w->thread, NULL, run, w)) {
         err_set(e, ERR_INTERNAL, "the snapshot thread does not start");
+        if (w->done_fd >= 0)
+            close(w->done_fd);
         free(w);
         return NULL;
     }
