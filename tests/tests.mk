@@ -82,6 +82,7 @@ FUZZ_LIBS_fuzz_lane := -lp11 -lp11-kit -ldl
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
 FUZZ_SRC_fuzz_row := kmsd/reader/row.c
+FUZZ_SRC_fuzz_settings := base/fsutil.c
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c
@@ -91,8 +92,8 @@ $(B)/obj/fuzz/%.o: %.c
 $(FUZZ_LIB): $(call FUZZ_OBJ,$(FUZZ_SRC)) ; $(archive)
 $(B)/fuzz/%: tests/fuzz/%.c $$(call FUZZ_OBJ,$$(FUZZ_SRC_$$*)) $(FUZZ_LIB)
 	$(call say,FUZZ,$@)
-	@mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(P11INC) -fsanitize=fuzzer -o $@ $< $(filter %.o,$^) -Wl,--start-group $(FUZZ_LIB) -Wl,--end-group -lcrypto -ljansson -lfyaml $(FUZZ_LIBS_$*)
+	@mkdir -p $(@D) $(B)/obj/fuzz/tests/fuzz
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(P11INC) -fsanitize=fuzzer -MMD -MP -MT $@ -MF $(B)/obj/fuzz/tests/fuzz/$*.d -o $@ $< $(filter %.o,$^) -Wl,--start-group $(FUZZ_LIB) -Wl,--end-group -lcrypto -ljansson -lfyaml $(FUZZ_LIBS_$*)
 fuzz: $(FUZZERS)
 	@for f in $(FUZZERS); do echo "== $$f"; mkdir -p $(B)/corpus/$$(basename $$f); \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=$(B)/corpus/$$(basename $$f)- $(B)/corpus/$$(basename $$f) $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
