@@ -38,21 +38,24 @@ static int map(const struct listing *l, int i, struct span *out, struct err *e)
     const char *name = l->all.entry[i]->d_name;
     char path[PATH_MAX];
     struct stat st;
-    void *data = MAP_FAILED;
-    int fd;
+    void *data = NULL;
+    int fd, failed = 0;
 
     *out = (struct span){0};
     if (path_join(path, sizeof path, l->dir, name))
         return err_set(e, ERR_LOG_UNAVAILABLE, "the path of the log is too long");
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_size && (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)) {
-        err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
-        if (fd >= 0)
-            close(fd);
+    if (fd < 0 || fstat(fd, &st))
+        failed = err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
+    else if (!S_ISREG(st.st_mode))
+        failed = err_set(e, ERR_LOG_UNAVAILABLE, "%s is no regular file", path);
+    else if (st.st_size && (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
+        failed = err_errno(e, ERR_LOG_UNAVAILABLE, errno, "%s", path);
+    if (fd >= 0)
+        close(fd);
+    if (failed)
         return -1;
-    }
-    close(fd);
-    *out = span_of(st.st_size ? data : NULL, (size_t)st.st_size);
+    *out = span_of(data, (size_t)st.st_size);
     return 0;
 }
 
@@ -72,7 +75,7 @@ static json_t *parse(struct span line, struct err *e)
 {
     json_t *record = json_is_canonical(line.data, line.len) ? NULL : json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
 
-    if (record && json_is_integer(json_object_get(record, "seq")))
+    if (record && json_is_integer(json_object_get(record, "seq")) && json_integer_value(json_object_get(record, "seq")) >= 0)
         return record;
     json_decref(record);
     err_set(e, ERR_LOG_UNAVAILABLE, "a line of the log is no record");

@@ -255,6 +255,21 @@ static void record_removed(void **state)
     refused("does not follow the record before it");
 }
 
+/* A number below 0 is none, not even that of the first record. */
+static void number_below_zero(void **state)
+{
+    BUF_AUTO b = BUF_INIT(256);
+
+    (void)state;
+    buf_puts(&b, "{\"prev\":\"");
+    for (int n = 1; n < SHA256_HEX; n++)
+        buf_putc(&b, '0');
+    buf_puts(&b, "\",\"seq\":-1}\n");
+    wipe();
+    put(0, buf_span(&b));
+    taken(0, b.len);
+}
+
 /* Pages that never reached the disk read as NUL, also in front of later ones that did. */
 static void nul_pages(void **state)
 {
@@ -561,7 +576,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole), cmocka_unit_test(cut_anywhere), cmocka_unit_test(no_line_end), cmocka_unit_test(records_behind),
-        cmocka_unit_test(record_removed), cmocka_unit_test(nul_pages), cmocka_unit_test(tail_too_long), cmocka_unit_test(torn_in_the_middle),
+        cmocka_unit_test(record_removed), cmocka_unit_test(number_below_zero), cmocka_unit_test(nul_pages), cmocka_unit_test(tail_too_long),
+        cmocka_unit_test(torn_in_the_middle),
         cmocka_unit_test(segments_gone), cmocka_unit_test(segments_empty), cmocka_unit_test(strange_segments), cmocka_unit_test(anchor),
         cmocka_unit_test(appends), cmocka_unit_test(next_segment), cmocka_unit_test(foreign_hands), cmocka_unit_test(begin)};
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "audit/logscan.h"
@@ -256,6 +257,35 @@ static void finds_the_newest(void **state)
     write_all();
 }
 
+/* The reason is told, also where the system has none. */
+static void refuses_what_is_no_file(void **state)
+{
+    static struct found none;
+    struct err e = {0};
+    char path[64];
+
+    (void)state;
+    path_of((SEGMENTS - 1) * RECORDS, path);
+    unlink(path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(logscan_back(dir, "sign.release", note, &none, &e), -1);
+    assert_non_null(strstr(e.detail, "is no regular file"));
+    assert_int_equal(rmdir(path), 0);
+    write_all();
+}
+
+/* A number below 0 is not that of the first record. */
+static void finds_no_number_below_zero(void **state)
+{
+    BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
+    struct err e = {0};
+
+    (void)state;
+    write_segment(0, span_str("{\"seq\":-1}\n"));
+    assert_int_equal(logscan_line(dir, 0, &line, &e), -1);
+    write_all();
+}
+
 static void refuses_what_is_no_directory(void **state)
 {
     static struct found none;
@@ -270,7 +300,8 @@ static void refuses_what_is_no_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(finds_places), cmocka_unit_test(finds_lines),      cmocka_unit_test(reads_from_places), cmocka_unit_test(segments_must_join),
-                                       cmocka_unit_test(finds_the_newest), cmocka_unit_test(finds_lines_before_half_a_line), cmocka_unit_test(refuses_what_is_no_directory)};
+                                       cmocka_unit_test(finds_the_newest), cmocka_unit_test(finds_lines_before_half_a_line), cmocka_unit_test(refuses_what_is_no_directory),
+                                       cmocka_unit_test(refuses_what_is_no_file), cmocka_unit_test(finds_no_number_below_zero)};
 
     return cmocka_run_group_tests(tests, make, clean);
 }
