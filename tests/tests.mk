@@ -81,6 +81,7 @@ FUZZ_SRC_fuzz_lane := tests/fuzz/lanetoken.c $(FUZZ_SRC_fuzz_p11) kmsd/token/ver
 FUZZ_LIBS_fuzz_lane := -lp11 -lp11-kit -ldl
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
+FUZZ_SRC_fuzz_logdir := audit/logdir.c audit/logread.c audit/logscan.c audit/logsegments.c base/fsutil.c
 FUZZ_SRC_fuzz_row := kmsd/reader/row.c
 FUZZ_SRC_fuzz_settings := base/fsutil.c
 fuzz-programs: $(FUZZERS)
