@@ -75,6 +75,7 @@ FUZZ_SRC_fuzz_children := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_audit := $(filter-out audit/verify/main.c audit/verify/schema%.c,$(wildcard audit/verify/*.c)) base/fsutil.c
 $(B)/obj/fuzz/audit/verify/arena.o: FUZZ_DEFS := -DKMSD_SANITIZED
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
+FUZZ_SRC_fuzz_batch := client/batch.c client/sign.c client/problem.c client/dsse.c client/release.c base/fsutil.c
 FUZZ_SRC_fuzz_p11 := $(filter-out $(addprefix kmsd/token/,main.c lane.c settle.c verbs.c setup.c tokeninit.c softhsmconf.c servercert.c offlineissue.c changepin.c renewca.c),$(wildcard kmsd/token/*.c)) \
   kmsd/settings.c base/secret.c base/fsutil.c
 FUZZ_SRC_fuzz_lane := tests/fuzz/lanetoken.c $(FUZZ_SRC_fuzz_p11) kmsd/token/verbs.c kmsd/token/settle.c
