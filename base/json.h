@@ -71,7 +71,7 @@ void json_canonical(struct buf *out, const json_t *value);
 void json_canonical_string(struct buf *out, const char *text);
 /* One pass, no allocation: are these bytes exactly the RFC 8785 form of one JSON object whose member names are [a-z0-9_]+ (sorted, unique), without reals, depth <= JSON_DEPTH_MAX? */
 int json_is_canonical(const void *data, size_t len) __attribute__((warn_unused_result)); /* 0 = yes, -1 = no */
-/* The same, and finds the text (strings with their quotes) of members, named by their paths ("seq", "detail.name") and given in the order in which the canonical
+/* The same, and finds the text (strings with their quotes, objects and arrays whole) of members, named by their paths ("seq", "detail.name") and given in the order in which the canonical
  * form has them, an object before its members; data NULL = there is none of that name. */
 struct json_wanted {
     const char *name;
