@@ -57,16 +57,15 @@ struct progress {
 /* Is the line the next record of the chain? Its meaning is the reader's affair. */
 static json_t *next_record(const struct progress *p, struct span line, struct err *e)
 {
-    const json_t *seq;
     json_t *record;
+    uint64_t seq;
 
     if (!line.len || line.len > RECORD_LINE_MAX || json_is_canonical(line.data, line.len)) {
         err_set(e, ERR_LOG_UNAVAILABLE, "the line is not canonical JSON");
         return NULL;
     }
     record = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
-    seq = json_object_get(record, "seq");
-    if (json_is_integer(seq) && json_integer_value(seq) == (json_int_t)p->next && !strcmp(rec_str(record, "prev"), p->prev))
+    if (!rec_seq(record, &seq) && seq == p->next && !strcmp(rec_str(record, "prev"), p->prev))
         return record;
     json_decref(record);
     err_set(e, ERR_LOG_UNAVAILABLE, "the line does not follow the record before it");

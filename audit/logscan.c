@@ -74,8 +74,9 @@ static int line_at(struct span text, size_t at, struct span *line)
 static json_t *parse(struct span line, struct err *e)
 {
     json_t *record = json_is_canonical(line.data, line.len) ? NULL : json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
+    uint64_t seq;
 
-    if (record && json_is_integer(json_object_get(record, "seq")) && json_integer_value(json_object_get(record, "seq")) >= 0)
+    if (!rec_seq(record, &seq))
         return record;
     json_decref(record);
     err_set(e, ERR_LOG_UNAVAILABLE, "a line of the log is no record");

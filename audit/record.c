@@ -81,6 +81,16 @@ uint64_t rec_int(const json_t *record, const char *member)
     return n < 0 ? 0 : (uint64_t)n;
 }
 
+int rec_seq(const json_t *record, uint64_t *out)
+{
+    const json_t *seq = json_object_get(record, "seq");
+
+    if (!json_is_integer(seq) || json_integer_value(seq) < 0)
+        return -1;
+    *out = (uint64_t)json_integer_value(seq);
+    return 0;
+}
+
 const json_t *rec_obj(const json_t *record, const char *member)
 {
     return json_object_get(record, member);

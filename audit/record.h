@@ -35,6 +35,8 @@ int record_seal(json_t *record, struct chain *c, int64_t now_us, const char *boo
 /* Reading members of a trusted (chained) record; "" or 0 when absent. */
 const char *rec_str(const json_t *record, const char *member);
 uint64_t rec_int(const json_t *record, const char *member);
+/* Its number in the log; -1 = it has none. */
+int rec_seq(const json_t *record, uint64_t *out) __attribute__((warn_unused_result));
 const json_t *rec_obj(const json_t *record, const char *member);
 
 #endif

@@ -77,8 +77,9 @@ static int take_line(struct copy *y, struct span line)
 {
     struct err why = {0};
     JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, &why);
+    uint64_t seq;
 
-    if (!record || rec_int(record, "seq") != y->next || strcmp(rec_str(record, "prev"), y->prev))
+    if (rec_seq(record, &seq) || seq != y->next || strcmp(rec_str(record, "prev"), y->prev))
         return kms_fail_text(&y->c->error, KMS_REFUSED, "what follows record %lld is not the next record of this log; the copy ends there",
                              (long long)y->next - 1);
     if (fetch_blobs(y, record))
@@ -158,9 +159,9 @@ static int resume(struct copy *y, const char *name)
     before = end && end > text.data ? memrchr(text.data, '\n', (size_t)(end - text.data)) : NULL;
     before = before ? before + 1 : text.data;
     JSON_AUTO *record = end ? json_read_object(before, (size_t)(end - before), RECORD_LINE_MAX, &why) : NULL;
-    if (!record)
+    if (rec_seq(record, &y->next))
         return kms_fail_text(&y->c->error, KMS_REFUSED, "%s does not end with a record; take it away to fetch it again", path);
-    y->next = rec_int(record, "seq") + 1;
+    y->next++;
     sha256_hex(before, (size_t)(end - before), y->prev);
     if (open_segment(y, strtoull(name, NULL, 10), 0) || ftruncate(y->fd, end + 1 - text.data))
         return y->fd < 0 ? -1 : kms_fail_text(&y->c->error, KMS_REFUSED, "%s: %s", path, strerror(errno));

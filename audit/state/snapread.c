@@ -225,7 +225,9 @@ static int on_key(struct reading *r, const json_t *object, struct err *e)
 
 static bool covered(const struct reading *r, const json_t *record)
 {
-    return json_is_integer(json_object_get(record, "seq")) && rec_int(record, "seq") < r->s->chain.next_seq;
+    uint64_t seq;
+
+    return !rec_seq(record, &seq) && seq < r->s->chain.next_seq;
 }
 
 /* The record of a release of that mark. */
