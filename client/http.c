@@ -124,6 +124,12 @@ static struct curl_slist *make_headers(const struct http_request *rq)
     return list;
 }
 
+/* In TLS 1.3 a refused client certificate shows as an alert at the first read. */
+static bool is_refusal(const char *message)
+{
+    return strstr(message, "alert") && !strstr(message, "alert internal error");
+}
+
 static enum http_result classify(CURLcode code, const char *message)
 {
     switch ((int)code) {
@@ -132,8 +138,8 @@ static enum http_result classify(CURLcode code, const char *message)
     case CURLE_SEND_ERROR:
     case CURLE_PARTIAL_FILE:
         return HTTP_LOST;
-    case CURLE_RECV_ERROR: /* in TLS 1.3 a refused client certificate shows as an alert at the first read */
-        return strstr(message, "alert") ? HTTP_UNREACHABLE : HTTP_LOST;
+    case CURLE_RECV_ERROR:
+        return is_refusal(message) ? HTTP_UNREACHABLE : HTTP_LOST;
     case CURLE_WRITE_ERROR:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_HTTP2:
@@ -171,7 +177,7 @@ static enum http_result fail(CURLcode code, const struct http *h, const struct h
 
     if (code == CURLE_WRITE_ERROR && rs->body.failed)
         err_set(e, ERR_TOO_LARGE, "%s sent an answer longer than %zu bytes", rq->base, rs->body.max);
-    else if (code == CURLE_RECV_ERROR && strstr(why, "alert"))
+    else if (code == CURLE_RECV_ERROR && is_refusal(why))
         err_set(e, ERR_INTERNAL, "%s refused the client certificate: %s", rq->base, certificate_refusal(why));
     else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING)
         err_set(e, ERR_INTERNAL, "%s: the connection was lost (%s); when that persists, the service may refuse the client certificate", rq->base, why);

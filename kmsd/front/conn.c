@@ -177,7 +177,7 @@ static void make_room(const struct conn *newcomer, int64_t now)
             victim = c;
     if (!victim)
         return;
-    if (victim->phase == PHASE_HANDSHAKE)
+    if (victim->phase == PHASE_HANDSHAKE && !victim->failed)
         victim->tls_reason = "tls-crowded-out";
     if (victim->phase == PHASE_REQUEST)
         core_refused(victim, ERR_TIMEOUT);
@@ -211,7 +211,7 @@ static void end_late(struct conn *c)
     }
     if (c->phase == PHASE_REQUEST)
         core_refused(c, ERR_TIMEOUT);
-    if (c->phase == PHASE_HANDSHAKE)
+    if (c->phase == PHASE_HANDSHAKE && !c->failed)
         c->tls_reason = "tls-timeout";
     shut(c);
 }

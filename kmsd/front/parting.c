@@ -9,6 +9,7 @@
 #include "kmsd/front/front.h"
 
 #define PARTING_US 1000000
+#define READS 4 /* at a time */
 
 static const struct {
     const char *reason;
@@ -30,15 +31,19 @@ static int tell(const struct conn *c)
 void parting_begin(struct conn *c, int code)
 {
     c->failed = code;
-    if (tell(c) < 0 || shutdown(c->fd, SHUT_WR))
-        return; /* it has gone, or the failure is none that the protocol has a word for */
+    if (code == GNUTLS_E_FATAL_ALERT_RECEIVED || tell(c) < 0 || shutdown(c->fd, SHUT_WR))
+        return; /* it knows, or has gone */
     c->part_by = clock_boot_us() + PARTING_US;
 }
 
 int parting(const struct conn *c)
 {
-    uint8_t unread[4096];
-    ssize_t n = front.now < c->part_by ? recv(c->fd, unread, sizeof unread, MSG_DONTWAIT) : 0;
+    uint8_t unread[16384];
+    ssize_t n = 0;
 
+    if (c->over || front.now >= c->part_by)
+        return c->failed;
+    for (unsigned reads = 0; reads < READS && (n = recv(c->fd, unread, sizeof unread, MSG_DONTWAIT)) > 0; reads++)
+        ;
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)) ? GNUTLS_E_AGAIN : c->failed;
 }

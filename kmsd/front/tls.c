@@ -165,7 +165,7 @@ static int verify(gnutls_session_t session)
     if (!c)
         return GNUTLS_E_CERTIFICATE_ERROR;
     if (gnutls_certificate_verify_peers(session, &want, 1, &status) < 0)
-        c->tls_reason = "tls-no-certificate";
+        c->tls_reason = "tls-untrusted"; /* a chain that cannot be judged; GnuTLS itself refuses none at all */
     else if (status)
         c->tls_reason = reason_of(status);
     else if (!is_for_clients(session))

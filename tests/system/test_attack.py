@@ -321,6 +321,25 @@ def test_failing_handshakes(pki, tmp_path):  # noqa: F811
             assert served(front, pki["client"]) < 2
 
 
+def test_reasons_outlive_the_parting(pki, tmp_path):  # noqa: F811
+    """Strangers that stay for the second in which they may read why they were refused: displaced or late, they count as what they are."""
+    stranger = pki["other"].leaf("lingering")
+    with front_of(pki, tmp_path, "connections: 16, request_seconds: 1") as front:
+        for wait in (0, 0.6):  # refused at once; and shortly before the time for a handshake is over
+            counts, held = {}, [socket.create_connection(front.address) for _ in range(14)]
+            time.sleep(wait)
+            held = [context(pki["ca"].pem, stranger).wrap_socket(s) for s in held]
+            if not wait:
+                with crowd(front, pki) as good:
+                    for _ in range(10):
+                        good.secure("127.0.0.2")
+            for f in front.kinds(TLS_REFUSED, 3):
+                counts[f.text(REASON)] = counts.get(f.text(REASON), 0) + f.number(COUNT)
+            assert counts == {"tls-untrusted": 14}
+            for s in held:
+                s.close()
+
+
 ABUSE = {
     "a head without end": (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 200000),
     "a target without end": (431, b"GET /" + b"y" * 200000),
