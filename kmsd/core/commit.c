@@ -141,6 +141,8 @@ static struct after *after_new(struct core *c, unsigned weight)
     if (!a)
         abort(); /* losing a reply silently is worse than a restart */
     a->seq = c->state->chain.next_seq;
+    a->counts = !c->after_last || c->after_last->seq != a->seq;
+    c->n_held += a->counts;
     if (c->after_last)
         c->after_last->next = a;
     else
@@ -148,7 +150,6 @@ static struct after *after_new(struct core *c, unsigned weight)
     c->after_last = a;
     a->weight = weight;
     c->n_after += weight;
-    c->n_held++;
     return a;
 }
 
@@ -159,7 +160,7 @@ static void run_due(struct core *c)
     while ((a = c->after_first) && a->seq <= c->durable) {
         c->after_first = a->next;
         c->n_after -= a->weight;
-        c->n_held--;
+        c->n_held -= a->counts;
         if (!c->after_first)
             c->after_last = NULL;
         metrics_released(c, a);

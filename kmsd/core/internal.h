@@ -126,6 +126,7 @@ struct after {
     struct buf frame;              /* reply to send; empty = none */
     int64_t arrived, sealed;       /* on c->clock.boot: the request came, its reply was ready but for the disk; 0 = no reply */
     bool signature;                /* of a request for one */
+    bool counts;                   /* in n_held */
     void (*fn)(struct core *c, struct request *rq);
     struct request *rq;
 };
@@ -232,7 +233,7 @@ struct core_gather {
     int64_t since;                 /* when the group at hand could be with the disk, 0 = it could not */
     int64_t sync_us;               /* what the last group took there */
     int64_t began;                 /* the period that counts */
-    unsigned most, before;         /* requests in hand at the end of a group: the most in this period, and in the one before */
+    unsigned most, before;         /* requests for a record in hand at the end of a group: the most in this period, and in the one before */
 };
 
 struct core {
@@ -264,7 +265,7 @@ struct core {
     struct buf line;               /* of a signature's record, while that is being made */
     struct after *after_first, *after_last;
     unsigned n_after;              /* requests that they answer, items of batches among them */
-    unsigned n_held;               /* how many they are */
+    unsigned n_held;               /* of the replies, those that rest on a record of their own */
     /* children */
     bool health_up;
     char health_told[SHA256_HEX];  /* of the state that the health door has */

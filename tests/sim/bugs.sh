@@ -13,6 +13,7 @@ batch-weighs-nothing-while-its-answer-waits|kmsd/core/commit.c|s/1 + batch_size(
 groups-wait-for-ever|kmsd/core/gather.c|s/g->since + most > boot_us/most/;s/return g->since + most - boot_us/return most/
 lone-records-wait|kmsd/core/gather.c|s/records < lanes_outstanding(c)/records <= lanes_outstanding(c) + 1/
 crowds-are-not-seen|kmsd/core/gather.c|s/PART . records < lately/false/
+readers-are-waited-for|kmsd/core/commit.c|s/a->counts = .*/a->counts = true;/
 crowds-are-remembered|kmsd/core/gather.c|s/^    if (boot_us - g->began < PERIOD_US)/    if (boot_us)/
 items-in-others-places|kmsd/core/batch.c|s/&b->answer\[item->index\]/\&b->answer[b->n - 1 - item->index]/
 one-key-for-all-items|kmsd/core/batch.c|s/b->rq->idem, n)/b->rq->idem, 0)/

@@ -383,6 +383,26 @@ static void groups_wait_for_a_crowd(struct sim *s)
     sign_alone(s, 15, sync, "a crowd is waited for that has long gone");
 }
 
+/* Those who want an answer that is stored already bring no record, so nobody waits for them, many as they may be. */
+static void groups_wait_for_no_reader(struct sim *s)
+{
+    const int64_t sync = 300;
+
+    sim_lanes_heal(s);
+    settle(s);
+    sim_ask_again(s, 2);
+    settle(s);
+    sim_pass(s, 200000);
+    sign_alone(s, 20, sync, "a lone record waits for others");
+    if (ask_and_answer(s, 21, 1, 1) != -1 || !s->syncing)
+        sim_fail(s, "a lone record waits for others");
+    for (unsigned n = 0; n < 8; n++)
+        sim_ask_again(s, 2);
+    sim_pass(s, sync);
+    sim_disk_step(s);
+    sign_alone(s, 22, sync, "a record waits for those that bring none");
+}
+
 static const struct {
     const char *name;
     void (*run)(struct sim *s);
@@ -391,6 +411,7 @@ static const struct {
               {"lanes that do not sign", sim_no_signatures_scene, false},
               {"groups wait for signatures", groups_wait_for_signatures, false},
               {"groups wait for a crowd", groups_wait_for_a_crowd, false},
+              {"groups wait for no reader", groups_wait_for_no_reader, false},
               {"stopped while many wait", stopped_while_many_wait, false},
               {"large batches", large_batches, false},
               {"a key is stopped while many sign", stopped_while_many_sign, false},
