@@ -72,7 +72,7 @@ FUZZ_WORLD := $(wildcard tests/sim/*.c)
 FUZZ_SRC_fuzz_request := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_record := $(FUZZ_WORLD)
 FUZZ_SRC_fuzz_children := $(FUZZ_WORLD)
-FUZZ_SRC_fuzz_audit := $(filter-out audit/verify/main.c audit/verify/schema%.c,$(wildcard audit/verify/*.c)) base/fsutil.c
+FUZZ_SRC_fuzz_audit := $(filter-out audit/verify/main.c audit/verify/schema%.c,$(wildcard audit/verify/*.c)) base/fsutil.c tests/fuzz/folder.c
 $(B)/obj/fuzz/audit/verify/arena.o: FUZZ_DEFS := -DKMSD_SANITIZED
 FUZZ_SRC_fuzz_answer := client/problem.c client/dsse.c client/release.c
 FUZZ_SRC_fuzz_batch := client/batch.c client/sign.c client/problem.c client/dsse.c client/release.c base/fsutil.c
@@ -82,9 +82,9 @@ FUZZ_SRC_fuzz_lane := tests/fuzz/lanetoken.c $(FUZZ_SRC_fuzz_p11) kmsd/token/ver
 FUZZ_LIBS_fuzz_lane := -lp11 -lp11-kit -ldl
 FUZZ_LIBS_fuzz_p11 := -lp11 -lp11-kit -ldl
 FUZZ_SRC_fuzz_p256verify := kmsd/token/p256verify.c
-FUZZ_SRC_fuzz_logdir := audit/logdir.c audit/logread.c audit/logscan.c audit/logsegments.c base/fsutil.c
+FUZZ_SRC_fuzz_logdir := audit/logdir.c audit/logread.c audit/logscan.c audit/logsegments.c base/fsutil.c tests/fuzz/folder.c
 FUZZ_SRC_fuzz_row := kmsd/reader/row.c
-FUZZ_SRC_fuzz_settings := base/fsutil.c
+FUZZ_SRC_fuzz_settings := base/fsutil.c tests/fuzz/folder.c
 fuzz-programs: $(FUZZERS)
 $(B)/obj/fuzz/tests/sim/main.o: FUZZ_DEFS := -Dmain=sim_main
 $(B)/obj/fuzz/%.o: %.c

@@ -1,6 +1,5 @@
 /* Fuzzes kms-audit with whole logs: verify and show end with one of their exit codes, whatever the log says. Input: lines. One that begins with # is a body for
  * blobs/, its line feeds written as \x01; the others are records, whose numbers and predecessors are put right first, or none would be looked at closely. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "audit/verify/verify.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "tests/fuzz/folder.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,41 +19,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define SEGMENT "audit/00000000000000000000.jsonl"
 #define BLOBS_MAX 16
 
-static char folder[] = "/tmp/fuzz_audit.XXXXXX";
 static char blobs[BLOBS_MAX][80];
 static unsigned n_blobs;
 static FILE *nowhere;
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[256];
-
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void remove_all(void)
-{
-    while (n_blobs)
-        (void)unlink(path_of(blobs[--n_blobs]));
-    (void)unlink(path_of(SEGMENT));
-    (void)rmdir(path_of("audit/blobs"));
-    (void)rmdir(path_of("audit"));
-    (void)rmdir(folder);
-}
 
 /* What it prints is nobody's; reports of a sanitizer take another way. */
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    require(mkdtemp(folder) && !atexit(remove_all) && !mkdir(path_of("audit"), 0700) && !mkdir(path_of("audit/blobs"), 0700));
+    folder_make();
+    require(!mkdir(folder_path("audit"), 0700) && !mkdir(folder_path("audit/blobs"), 0700));
     nowhere = fopen("/dev/null", "w");
     require(nowhere != NULL);
     return 0;
@@ -61,7 +37,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void write_file(const char *name, struct span text)
 {
-    int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(folder_path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     require(fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len && !close(fd));
 }
@@ -160,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run(verify_main, "--output", size % 2 ? "json" : "table");
     run(show_main, "--since", "2020-01-01");
     while (n_blobs)
-        (void)unlink(path_of(blobs[--n_blobs]));
+        (void)unlink(folder_path(blobs[--n_blobs]));
     free(copy);
     return 0;
 }

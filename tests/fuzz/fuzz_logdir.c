@@ -10,7 +10,6 @@
  *   /NAME  another segment, rightly named where no name is given
  *   %      what stands under the name is a directory
  *   @N     the anchor names record N of those made */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 
 #include "audit/logscan.h"
 #include "base/fsutil.h"
+#include "tests/fuzz/folder.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,8 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define BYTES_MAX (2u << 20)
 #define BOOT "00000000000000000000000000000000"
 #define EVENT "\"event\":\"a\""
-
-static char folder[32];
 
 /* What the input makes. */
 static struct file {
@@ -61,47 +59,11 @@ static struct expected {
 static unsigned handed;                 /* lines handed on */
 static unsigned first;                  /* number of the first of them */
 
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[256];
-
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static unsigned wipe(void)
-{
-    DIR *d = opendir(folder);
-    unsigned n = 0;
-
-    require(d != NULL);
-    for (const struct dirent *f; (f = readdir(d));)
-        if (strcmp(f->d_name, ".") && strcmp(f->d_name, "..")) {
-            (void)remove(path_of(f->d_name));
-            n++;
-        }
-    require(!closedir(d));
-    return n;
-}
-
-static void remove_all(void)
-{
-    (void)wipe();
-    (void)rmdir(folder);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    (void)snprintf(folder, sizeof folder, "%s/fuzz_logdir.XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-    require(mkdtemp(folder) && !atexit(remove_all));
+    folder_make();
     json_object_seed(1);
     return 0;
 }
@@ -209,7 +171,7 @@ static void make_all(struct span text)
 static void write_all(void)
 {
     for (unsigned n = 0; n < n_files; n++) {
-        const char *path = path_of(file[n].name);
+        const char *path = folder_path(file[n].name);
         int fd;
 
         require(!buf_ok(&file[n].text));
@@ -227,7 +189,7 @@ static void holds(const char *name, struct span text)
     BUF_AUTO there = BUF_INIT(BYTES_MAX);
     struct err e = {0};
 
-    require(!file_read(path_of(name), &there, &e) && span_eq(buf_span(&there), text));
+    require(!file_read(folder_path(name), &there, &e) && span_eq(buf_span(&there), text));
 }
 
 static void check_files(void)
@@ -495,9 +457,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         look_into();
     } else {
         check_files();
-        require(wipe() == n_files); /* nothing was set aside */
+        require(folder_wipe() == n_files); /* nothing was set aside */
     }
-    (void)wipe();
+    (void)folder_wipe();
     while (n_files)
         buf_free(&file[--n_files].text);
     again = dup(0);

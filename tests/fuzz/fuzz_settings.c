@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 
 #include "kmsd/settings.c"
+#include "tests/fuzz/folder.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -17,7 +18,7 @@ const char *__lsan_default_suppressions(void);
     "version: 1\ninstance: a\nlisten: {ci: 'c', admin: 'd'}\ntls: {certificate: e, key: f, client_ca: [g]}\n" \
     "tokens: {lock: h, keys: {module: i, label: j, pin_file: k}, checkpoint: {module: i, label: l, pin_file: m}}\naudit: {directory: n}\n"
 
-static char folder[32], file[64];
+static char file[64];
 
 /* See fuzz_yaml.c: text in quotes that the library loses. */
 const char *__lsan_default_suppressions(void)
@@ -25,25 +26,12 @@ const char *__lsan_default_suppressions(void)
     return "leak:libfyaml.so\n";
 }
 
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void remove_all(void)
-{
-    (void)unlink(file);
-    (void)rmdir(folder);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    (void)snprintf(folder, sizeof folder, "%s/fuzz_settings.XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-    require(mkdtemp(folder) && !atexit(remove_all));
-    (void)snprintf(file, sizeof file, "%s/kmsd.yaml", folder);
+    folder_make();
+    (void)snprintf(file, sizeof file, "%s", folder_path("kmsd.yaml"));
     return 0;
 }
 
