@@ -283,6 +283,10 @@ def test_kmsctl_download(own_kms, tmp_path):
     (other / segment.name).write_bytes(b"".join(lines[:-1]) + lines[-1].replace(b"2.4.0", b"2.5.0"))
     done = ctl(own_kms, "download", other, check=False)
     assert done.returncode == 1 and b"copy of another log" in done.stderr
+    for text in (b'{"seq":-1}\n', b'{"seq":"1"}\n', b"{}\n"):
+        (other / segment.name).write_bytes(text)
+        done = ctl(own_kms, "download", other, check=False)
+        assert done.returncode == 1 and b"does not end with a record" in done.stderr and (other / segment.name).read_bytes() == text
     # kms-audit would read DIR/audit, and call a copy that is sound no log at all.
     (tmp_path / "source/audit").mkdir(parents=True)
     done = ctl(own_kms, "download", tmp_path / "source", check=False)
