@@ -39,7 +39,10 @@ static void take_head(struct reader *r, const struct frame *f)
 {
     uint64_t head = frame_u64(f, TAG_HEAD);
 
-    r->head = head > r->head ? head : r->head;
+    if (head > r->head) {
+        r->head = head;
+        r->grew_at = clock_boot_us();
+    }
 }
 
 /* What is written into a page. */

@@ -26,6 +26,8 @@ struct reader {
     struct index *index;
     struct tail tail;
     uint64_t head;                 /* records that are on disk, as the core said last */
+    int64_t grew_at;               /* when it said a larger number */
+    int64_t rest_until;            /* no frame is looked at before; 0 = none was held up */
     uint64_t scrubbed, scrub_end;  /* blocks of an index that was there before which were looked through, of so many */
     uint64_t told;                 /* records in the index, as the core was told last */
     int64_t told_at, retry_at, pause, rebuilt_at;

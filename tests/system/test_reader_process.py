@@ -2,9 +2,12 @@
 import json
 import os
 import random
+import re
 import shutil
+import signal
 import socket
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -54,6 +57,36 @@ def test_pages_while_the_log_grows(own):
         assert reader.pages(BLOCK - 3, "limit=1000", step=777, end=RECORDS) == own.hashes
         assert reader.pages(RECORDS, "limit=1000&outcome=denied") == [own.hashes[n] for n in own.denied]
         assert reader.pages(RECORDS, "limit=900&outcome=denied&order=desc") == [own.hashes[n] for n in own.denied][::-1]
+
+
+def asked_at_once(reader, heads):
+    """(times the reader waited, seconds of its processor time, seconds) for questions that were there before it could take the first."""
+    def state():
+        status = Path(f"/proc/{reader.process.pid}/status").read_text()
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M).group(1)), int(Path(f"/proc/{reader.process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    reader.process.send_signal(signal.SIGSTOP)
+    asked = [reader.send("SEARCH", QUERY="limit=20", HEAD=head) for head in heads]
+    (waited, used), began = state(), time.monotonic()
+    reader.process.send_signal(signal.SIGCONT)
+    for number in asked:
+        assert reader.answer(number)["type"] == "FOUND"
+    (waited_then, used_then), took = state(), time.monotonic() - began
+    return waited_then - waited, used_then - used, took
+
+
+def test_rests_while_the_log_grows(own):
+    """Each answer is work for those who sign too, whose records make the log grow. What waits is answered then, whether or not another word comes."""
+    with Reader(own.dir) as reader:
+        reader.head(RECORDS - 200)
+        time.sleep(1.2)
+        waited, _, _ = asked_at_once(reader, [RECORDS - 200] * 50)
+        assert waited < 25
+        waited, used, took = asked_at_once(reader, range(RECORDS - 199, RECORDS - 149))
+        assert waited >= 49 and min(8 * used, 49 * 0.04) < took < 20, (waited, used, took)
+        reader.head(RECORDS, 5)
+        time.sleep(1.2)
+        assert asked_at_once(reader, [RECORDS] * 50)[0] < 25
 
 
 def test_killed_at_any_point(own):
