@@ -18,7 +18,11 @@ from readerprocess import Reader  # noqa: E402
 LONGLOG = kms.BUILD / "tests" / "longlog" / "longlog"
 LOAD = kms.BUILD / "tests" / "bench" / "load"
 ROUNDS = 15          # one turn's p99 says little: it varies by a factor of two from turn to turn
-PAUSE = 0.01  # seconds between two questions of the searcher
+PAUSE = 0.02         # seconds: the rhythm of a process that is as busy as one that searches
+SETTLED = 1          # seconds that another process has run before signatures are measured beside it
+
+
+COMPARED = (("searching_of_alone", "searching_us", "alone_us"), ("python_of_alone", "python_us", "alone_us"), ("python_of_busy", "python_us", "busy_us"))
 
 
 def questions(instance):
@@ -31,11 +35,16 @@ def questions(instance):
             "actor": f"actor={record['actor']['name']}", "key": f"key={record['key']['name']}", "app and channel": f"{app}&channel={a['channel']}",
             "version": f"version={a['version']}", "digest": f"digest={record['digest']['hex']}", "request": f"request={record['req'] or '0' * 32}",
             "event and time": f"event=sign.release&since={record['time']}", "two that share nothing": "event=release.withdraw&outcome=denied",
-            "two that are common": f"outcome=denied&key={record['key']['name']}", "a name that nobody has": "actor=nobody"}
+            "two that are common": f"outcome=denied&key={record['key']['name']}", "a name that nobody has": "actor=nobody",
+            "lines, half a megabyte": "format=jsonl&limit=1000"}
 
 
 def following(instance):
     instance.wait(lambda: instance.request("admin", "GET", "/v1/status").json["reader"]["state"] == "following", 600, "the index")
+
+
+def records_of(answer):
+    return len(answer.json["items"]) if answer.type == "application/json" else answer.body.count(b"\n")
 
 
 def first_pages(instance):
@@ -49,24 +58,41 @@ def first_pages(instance):
                 answer = connection.request("GET", f"/v1/audit/records?{query}")
                 times.append((time.perf_counter() - began) * 1000)
                 assert answer.status == 200, answer
-            rows[name] = {"ms": round(statistics.median(times), 2), "ms_worst": round(max(times), 2), "items": len(answer.json["items"])}
+            rows[name] = {"ms": round(statistics.median(times), 2), "ms_worst": round(max(times), 2), "items": records_of(answer)}
             print(f"  {name:<24} {rows[name]['ms']:8.1f} ms   worst of 7 {rows[name]['ms_worst']:8.1f} ms   {rows[name]['items']:4} records", flush=True)
     return rows
 
 
-def sign(instance, connections, seconds):
-    """The load generator's report."""
-    host, port = instance.address("ci")
-    done = kms.run(LOAD, "--host", host, "--port", port, "--ca", instance.env["KMS_CACERT"], "--cert", instance.ci.cert, "--key", instance.ci.key,
-                   "--connections", connections, "--sign-key", instance.ci_env["KMS_SIGN_KEY"], "--app", f"com.example.b{time.time_ns()}",
-                   "--channel", instance.ci_env["KMS_CHANNEL"], "--measure-ms", int(seconds * 1000), timeout=seconds + 60)
-    report = json.loads(done.stdout.decode().strip().splitlines()[-1])
-    assert report["signatures"] and not report["errors"], report  # a p99 of nothing would be a good one
+def load(instance, door, connections, seconds, *more, warmup=0.5):
+    """The load generator, started."""
+    host, port = instance.address(door)
+    who = {"ci": instance.ci, "admin": instance.admin}[door]
+    argv = [LOAD, "--host", host, "--port", port, "--ca", instance.env["KMS_CACERT"], "--cert", who.cert, "--key", who.key, "--connections", connections,
+            "--warmup-ms", int(warmup * 1000), "--measure-ms", int(seconds * 1000), *more]
+    return subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE)
+
+
+def report_of(process):
+    report = json.loads(process.communicate(timeout=60)[0].decode().strip().splitlines()[-1])
+    assert report["requests"] and not report["errors"], report  # a p99 of nothing would be a good one
     return report
 
 
+def sign(instance, connections, seconds):
+    return report_of(load(instance, "ci", connections, seconds, "--sign-key", instance.ci_env["KMS_SIGN_KEY"], "--app", f"com.example.b{time.time_ns()}",
+                          "--channel", instance.ci_env["KMS_CHANNEL"]))
+
+
+def beside_searches(instance, connections, seconds):
+    """The reports of those who sign, and of a client on one connection that asks question after question without a pause."""
+    asked = [f"/v1/audit/records?{query}" for query in questions(instance).values()]
+    searching = load(instance, "admin", 1, seconds, *asked, warmup=SETTLED + 0.5)
+    time.sleep(SETTLED)
+    return sign(instance, connections, seconds), report_of(searching)
+
+
 def searcher(directory):
-    """A process of its own: question after question until it is ended."""
+    """A process of its own, in Python: question after question until it is ended."""
     return subprocess.Popen([sys.executable, "-B", __file__, "--search", str(directory)], stdout=subprocess.DEVNULL)
 
 
@@ -79,11 +105,10 @@ def search_for_ever(directory):
         while True:
             for query in asked:
                 connection.request("GET", f"/v1/audit/records?{query}")
-                time.sleep(PAUSE)
 
 
 def busy(share):
-    """A process that asks nothing of anybody and wants that share of a processor, in the searcher's rhythm."""
+    """A process that asks nothing of anybody and wants that share of a processor, in a searcher's rhythm."""
     text = (f"import time\nbusy = {PAUSE} * {share} / (1 - {share})\nwhile True:\n    until = time.process_time() + busy\n"
             f"    while time.process_time() < until: pass\n    time.sleep({PAUSE})\n")
     return subprocess.Popen([sys.executable, "-c", text])
@@ -97,7 +122,7 @@ def processor_share(process, since=(0, 0)):
 def beside(instance, other, connections, seconds):
     """The load generator's p99 while another process runs, and that one's part of a processor."""
     try:
-        time.sleep(2)
+        time.sleep(SETTLED)
         since = processor_share(other)
         p99 = sign(instance, connections, seconds)["p99_us"]
         used, passed = processor_share(other, since)
@@ -108,16 +133,26 @@ def beside(instance, other, connections, seconds):
 
 
 def beside_signing(instance, connections, seconds):
+    """p99 of signatures, microseconds: alone, beside searches, beside searches of a client in Python, beside a process as busy as that one that does not search."""
     rows = []
     for _ in range(ROUNDS):
-        alone = sign(instance, connections, seconds)["p99_us"]
-        searching, share = beside(instance, searcher(instance.dir), connections, seconds)
-        control, _ = beside(instance, busy(share), connections, seconds)
-        rows.append({"p99_alone_us": alone, "p99_searching_us": searching, "p99_busy_us": control, "searcher_share": round(share, 3),
-                     "ratio": round(searching / alone, 3), "ratio_of_busy": round(searching / control, 3)})
-        print(f"  {connections} connections: p99 {alone} us alone, {searching} us while searches run, {control} us beside a process as busy that does not search: "
-              f"{rows[-1]['ratio']:.2f}, {rows[-1]['ratio_of_busy']:.2f}", flush=True)
+        row = {"alone_us": sign(instance, connections, seconds)["p99_us"]}
+        signed, searched = beside_searches(instance, connections, seconds)
+        row["searching_us"], row["page_p50_us"], row["page_p99_us"] = signed["p99_us"], searched["p50_us"], searched["p99_us"]
+        row["pages_per_s"] = round(searched["requests"] / searched["wall_us"] * 1e6)
+        row["python_us"], share = beside(instance, searcher(instance.dir), connections, seconds)
+        row["busy_us"], _ = beside(instance, busy(share), connections, seconds)
+        row["python_share"] = round(share, 3)
+        rows.append(row)
+        print(f"  {connections} connections: p99 {row['alone_us']} us alone; {row['searching_us']} while searches run, {row['pages_per_s']} pages a second, "
+              f"p50 {row['page_p50_us'] / 1000:.1f} ms; {row['python_us']} while a client in Python searches, {row['busy_us']} beside a process as busy as that", flush=True)
     return rows
+
+
+def compared(rows, one, other):
+    """Median against median, and the median of the turns' ratios."""
+    return (round(statistics.median(row[one] for row in rows) / statistics.median(row[other] for row in rows), 3),
+            round(statistics.median(row[one] / row[other] for row in rows), 3))
 
 
 def processor_time():
@@ -158,10 +193,9 @@ def measure(directory, records, seconds):
         report["first_page"] = first_pages(instance)
         for connections in (1, 8):
             rows = report[f"signing_{connections}"] = beside_signing(instance, connections, seconds)
-            alone, searching, control = (statistics.median(row[f"p99_{name}_us"] for row in rows) for name in ("alone", "searching", "busy"))
-            report[f"p99_{connections}_of_alone"], report[f"p99_{connections}_of_busy"] = round(searching / alone, 3), round(searching / control, 3)
-            print(f"  {connections} connections, median p99 while searches run: {searching / alone:.2f} of that alone, {searching / control:.2f} of that beside the other process",
-                  flush=True)
+            for name, one, other in COMPARED:
+                of, of_turns = report[f"p99_{connections}_{name}"] = compared(rows, one, other)
+                print(f"  {connections} connections, p99 {name.replace('_', ' ')}: {of:.2f}, median of the turns {of_turns:.2f}", flush=True)
     return report
 
 

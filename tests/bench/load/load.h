@@ -13,6 +13,8 @@
 struct options {
     const char *host, *port, *ca, *cert, *key; /* of TLS */
     const char *sign_key, *app, *channel;      /* of the requests; every connection signs for an app of its own, "<app>.c<n>" */
+    char *const *targets;                      /* with n_targets: each connection gets these in turn instead of asking for signatures */
+    unsigned n_targets;
     unsigned connections, batch;               /* batch: items in a request, 0 = a plain request */
     uint64_t warmup_ms, measure_ms;
     bool fresh;                                /* a new connection for every request */

@@ -1,5 +1,5 @@
-/* load: keeps a number of TLS connections busy with sign requests, each as soon as its last one was answered. Says "begin" when the warm-up is over,
- * and at the end what was measured since, as one line of JSON. */
+/* load: keeps a number of TLS connections busy with sign requests, or with GETs of targets, each as soon as its last one was answered. Says "begin" when
+ * the warm-up is over, and at the end what was measured since, as one line of JSON. */
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -145,7 +145,9 @@ static int arguments(int argc, char **argv, struct options *o)
         case 'i': o->idempotent = true; break;
         default: return -1;
         }
-    return optind == argc && o->port && o->ca && o->cert && o->key && o->connections ? 0 : -1;
+    o->targets = argv + optind;
+    o->n_targets = (unsigned)(argc - optind);
+    return o->port && o->ca && o->cert && o->key && o->connections ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -159,7 +161,7 @@ int main(int argc, char **argv)
     (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     if (arguments(argc, argv, &o)) {
         fprintf(stderr, "usage: load --port PORT --ca FILE --cert FILE --key FILE [--connections N] [--fresh] [--batch N] [--idempotent] [--sign-key NAME] "
-                        "[--app NAME] [--channel NAME] [--warmup-ms N] [--measure-ms N]\n");
+                        "[--app NAME] [--channel NAME] [--warmup-ms N] [--measure-ms N] [TARGET...]\n");
         return 2;
     }
     l.peers = calloc(o.connections, sizeof *l.peers);

@@ -47,12 +47,23 @@ static void put_item(struct buf *b, const struct load *l, const struct peer *p, 
     buf_puts(b, "\"}}");
 }
 
-void request_build(const struct load *l, struct peer *p)
+static void begin(const struct load *l, struct peer *p, const char *method, const char *target)
+{
+    p->serial++;
+    buf_clear(&p->out);
+    buf_clear(&p->in);
+    p->written = 0;
+    put(&p->out, method, target);
+    put(&p->out, " HTTP/1.1\r\nHost: ", l->options->host);
+    put(&p->out, ":", l->options->port);
+}
+
+static void build_sign(const struct load *l, struct peer *p)
 {
     const struct options *o = l->options;
     BUF_AUTO body = BUF_INIT(4u << 20);
 
-    p->serial++;
+    begin(l, p, "POST ", "/v1/sign");
     buf_expect(&body, (size_t)ITEM_ROOM * (o->batch + 1));
     if (o->batch) {
         buf_puts(&body, "{\"items\":[");
@@ -65,11 +76,6 @@ void request_build(const struct load *l, struct peer *p)
     } else {
         put_item(&body, l, p, 0);
     }
-    buf_clear(&p->out);
-    buf_clear(&p->in);
-    p->written = 0;
-    put(&p->out, "POST /v1/sign HTTP/1.1\r\nHost: ", o->host);
-    put(&p->out, ":", o->port);
     put_number(&p->out, "\r\nContent-Type: application/json\r\nContent-Length: ", body.len);
     if (o->idempotent) {
         put_number(&p->out, "\r\nIdempotency-Key: bench-", l->run);
@@ -78,6 +84,18 @@ void request_build(const struct load *l, struct peer *p)
     }
     buf_puts(&p->out, "\r\n\r\n");
     buf_put(&p->out, body.data, body.len);
+}
+
+void request_build(const struct load *l, struct peer *p)
+{
+    const struct options *o = l->options;
+
+    if (!o->n_targets) {
+        build_sign(l, p);
+        return;
+    }
+    begin(l, p, "GET ", o->targets[p->serial % o->n_targets]);
+    buf_puts(&p->out, "\r\n\r\n");
 }
 
 static const char *find(const struct buf *in, const char *text)
@@ -130,10 +148,11 @@ static unsigned envelopes(const struct buf *in)
 
 void answer_count(struct load *l, const struct peer *p, unsigned status)
 {
-    unsigned wanted = l->options->batch ? l->options->batch : 1, got = status == 200 ? envelopes(&p->in) : 0;
+    unsigned wanted = l->options->n_targets ? 0 : l->options->batch ? l->options->batch : 1, got = wanted && status == 200 ? envelopes(&p->in) : 0;
+    bool failed = status != 200 || got != wanted;
     struct tally *t = &l->tally;
 
-    if (got != wanted && !t->first_error[0]) {
+    if (failed && !t->first_error[0]) {
         const char *body = find(&p->in, "\r\n\r\n");
         size_t n = body ? p->in.len - (size_t)(body + 4 - (const char *)p->in.data) : 0;
 
@@ -141,7 +160,7 @@ void answer_count(struct load *l, const struct peer *p, unsigned status)
         memcpy(t->first_error, body ? body + 4 : "", n);
         t->first_error[n] = '\0';
     }
-    t->errors += got != wanted;
+    t->errors += failed;
     if (!l->counting)
         return;
     t->requests++;
