@@ -6,6 +6,7 @@
 #include "base/enc.h"
 #include "base/fsutil.h"
 #include "base/log.h"
+#include "kmsd/reader/breath.h"
 #include "kmsd/reader/reader.h"
 
 #define CATCH_UP_US INT64_C(500000)
@@ -93,6 +94,7 @@ static int add_record(struct page *p, const struct place *place, struct err *e)
 {
     BUF_AUTO line = BUF_INIT(RECORD_LINE_MAX);
 
+    breath_take();
     if (place_read(&p->file, place, &line, e))
         return no_line(p, place, e);
     JSON_AUTO *record = json_read_object(line.data, line.len, RECORD_LINE_MAX, e);
@@ -164,6 +166,7 @@ static int on_search(struct reader *r, const struct frame *f)
         return -1;
     take_head(r, f);
     work_catch_up(r, clock_boot_us() + CATCH_UP_US);
+    r->answer_from = reader_processor_us(); /* the records were to be read anyway */
     if (r->work == WORK_FOLLOW) {
         search(r, f->id, &s);
         return 0;

@@ -2,6 +2,7 @@
 #include "kmsd/reader/fill.h"
 
 #include "base/fsutil.h"
+#include "kmsd/reader/breath.h"
 
 int fill_some(struct index *x, struct tail *t, uint64_t head, unsigned max, int64_t until, struct err *e)
 {
@@ -16,6 +17,7 @@ int fill_some(struct index *x, struct tail *t, uint64_t head, unsigned max, int6
         if (!got)
             break;
         n++;
+        breath_take();
     }
     return (int)n;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/fsutil.h"
+#include "kmsd/reader/breath.h"
 #include "kmsd/reader/store.h"
 
 struct finding {
@@ -90,6 +91,7 @@ static int matching(const struct finding *f, uint64_t block, struct set *out)
 
         if (!text.len)
             continue;
+        breath_take();
         if (block < f->x->blocks)
             rc = stored(f->x, block, (enum search_field)n, text, &one);
         else
@@ -108,6 +110,7 @@ static int take(const struct finding *f, uint64_t block, const struct set *found
     while (at >= 0 && page->n < f->s->limit && !rc) {
         struct entry r;
 
+        breath_take();
         rc = entry(f->x, block * BLOCK_RECORDS + (unsigned)at, &r);
         if (!rc)
             page->place[page->n++] = r.place;

@@ -27,6 +27,8 @@ struct reader {
     struct tail tail;
     uint64_t head;                 /* records that are on disk, as the core said last */
     int64_t grew_at;               /* when it said a larger number */
+    int64_t left_us, left_at;      /* processor time that answers may take now before it rests; as of then */
+    int64_t answer_from;           /* this process's processor time when it began to work on an answer */
     int64_t rest_until;            /* no frame is looked at before; 0 = none was held up */
     uint64_t scrubbed, scrub_end;  /* blocks of an index that was there before which were looked through, of so many */
     uint64_t told;                 /* records in the index, as the core was told last */
@@ -46,6 +48,7 @@ int answer_frame(struct reader *r, const struct frame *f) __attribute__((warn_un
 /* serve.c */
 /* An exit code. no_index: why there can be no index (NULL = there can): then only what stands in the log itself is answered, and after a while it ends. */
 int reader_serve(const struct settings *s, const char *no_index);
+int64_t reader_processor_us(void);
 void reader_tell(struct reader *r, uint64_t id); /* HEAD: where the index stands; id 0 answers one of the core's */
 /* rebuild.c */
 int reader_rebuild(const struct settings *s); /* an exit code */

@@ -1,17 +1,20 @@
 /* The loop of the reader: answers first, then a piece of work on the index. */
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fsutil.h"
 #include "base/log.h"
+#include "kmsd/reader/breath.h"
 #include "kmsd/reader/reader.h"
 
 #define CORE_FD 3
 #define EXIT_BROKEN 1              /* never EXIT_REFUSES: the service is served without a reader */
 #define LOOK_MS 1000
 #define NO_INDEX_S 300             /* the next process tries again: each one that ends leaves a record */
-#define REST_TIMES 16              /* the time of an answer, after it */
-#define REST_MAX_US INT64_C(40000)
+#define SHARE 32                   /* answers get one part in so many of a processor while signatures are made, */
+#define SAVED_MAX_US INT64_C(20000) /* and what they left of it until then, up to that */
+#define REST_MAX_US INT64_C(200000)
 #define GROWING_US INT64_C(1000000) /* a log whose last record is younger is one that others wait for */
 
 void reader_tell(struct reader *r, uint64_t id)
@@ -36,33 +39,51 @@ static void hello(struct reader *r)
     frame_end(&r->stream.out, mark);
 }
 
-/* After an answer, while signatures are made. To run last of all is not enough: the core, the door and the caller, who handle each page too, do not. */
-static void rest(struct reader *r, int64_t began)
+int64_t reader_processor_us(void)
 {
-    int64_t now = clock_boot_us(), us = REST_TIMES * (now - began);
+    struct timespec t;
 
-    if (now - r->grew_at < GROWING_US)
-        r->rest_until = now + (us < REST_MAX_US ? us : REST_MAX_US);
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) ? 0 : (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Signatures are made, and each is a record. */
+static bool growing(const struct reader *r)
+{
+    return clock_boot_us() - r->grew_at < GROWING_US;
+}
+
+/* After an answer, while signatures are made. To run last of all is not enough: the core, the door and the caller, who handle each page too, do not. */
+static void rest(struct reader *r)
+{
+    int64_t now = clock_boot_us(), left = r->left_us + (now - r->left_at) / SHARE;
+
+    left = (left < SAVED_MAX_US ? left : SAVED_MAX_US) - (reader_processor_us() - r->answer_from);
+    if (left < 0)
+        left = !growing(r) ? 0 : left > -REST_MAX_US / SHARE ? left : -REST_MAX_US / SHARE;
+    r->left_us = left;
+    r->left_at = now;
+    if (left < 0)
+        r->rest_until = now - left * SHARE;
 }
 
 /* 0 = go on, else leave with this exit code. */
 static int serve_frames(struct reader *r)
 {
-    int64_t began = clock_boot_us();
     struct err e = {0};
     struct frame f;
     int got = 0;
 
-    if (began < r->rest_until)
+    if (clock_boot_us() < r->rest_until)
         return 0;
-    for (r->rest_until = 0; !r->rest_until && (got = stream_next(&r->stream, &f, &e)) > 0; began = clock_boot_us()) {
+    for (r->rest_until = 0; !r->rest_until && (got = stream_next(&r->stream, &f, &e)) > 0;) {
+        r->answer_from = reader_processor_us();
         if (answer_frame(r, &f) || buf_ok(&r->stream.out)) {
             log_line(LOG_LEVEL_ERROR, "frame", "type=%u text=\"not for the reader\"", f.type);
             return EXIT_BROKEN;
         }
         r->gone = r->gone || stream_flush(&r->stream) < 0;
         if (f.type != FRAME_HEAD)
-            rest(r, began);
+            rest(r);
     }
     if (got < 0)
         log_line(LOG_LEVEL_ERROR, "frame", "text=\"%s\"", e.detail);
@@ -101,6 +122,7 @@ static int loop(struct reader *r)
         got = stream_fill(&r->stream);
         if (got < 0)
             break;
+        breath_needed(growing(r));
         code = serve_frames(r);
         if (!code)
             work_step(r);

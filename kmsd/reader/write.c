@@ -1,12 +1,14 @@
 /* Puts a block into the file: one transaction, its rows in the order of the tables, so that all of it is appended to them. */
 #include <stdlib.h>
 
+#include "kmsd/reader/breath.h"
 #include "kmsd/reader/store.h"
 
 #define WATCH_ROWS 2048            /* from one look at the watch to the next */
 
 static int put(struct index *x, enum statement which, int rc)
 {
+    breath_take();
     if (!rc)
         rc = sqlite3_step(x->statement[which]);
     (void)sqlite3_reset(x->statement[which]);

@@ -17,6 +17,7 @@ from kms import BIN, BUILD, Instance, run, sha256
 from readerprocess import Reader
 
 RECORDS, BLOCK = 40000, 16384
+ASKED = 1500  # questions at once, within what the socket holds
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +60,41 @@ def test_pages_while_the_log_grows(own):
         assert reader.pages(RECORDS, "limit=900&outcome=denied&order=desc") == [own.hashes[n] for n in own.denied][::-1]
 
 
-def asked_at_once(reader, heads):
-    """(times the reader waited, seconds of its processor time, seconds) for questions that were there before it could take the first."""
+def asked_at_once(reader, heads, query="since=2020-01-01T00:00:00Z&limit=2"):
+    """(times the reader waited, seconds of its processor time, seconds, the longest of them without an answer) for questions that were there before it could take the first."""
     def state():
         status = Path(f"/proc/{reader.process.pid}/status").read_text()
         return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M).group(1)), int(Path(f"/proc/{reader.process.pid}/schedstat").read_text().split()[0]) / 1e9
 
+    asked = list(enumerate(heads, reader.next_id + 1))
+    reader.next_id += len(asked)
     reader.process.send_signal(signal.SIGSTOP)
-    asked = [reader.send("SEARCH", QUERY="limit=20", HEAD=head) for head in heads]
+    reader.ours.sendall(b"".join(lane.frame("SEARCH", number, {"QUERY": query, "HEAD": head}) for number, head in asked))
     (waited, used), began = state(), time.monotonic()
     reader.process.send_signal(signal.SIGCONT)
-    for number in asked:
+    at = [began]
+    for number, _ in asked:
         assert reader.answer(number)["type"] == "FOUND"
+        at.append(time.monotonic())
     (waited_then, used_then), took = state(), time.monotonic() - began
-    return waited_then - waited, used_then - used, took
+    return waited_then - waited, used_then - used, took, max(after - before for before, after in zip(at, at[1:]))
 
 
 def test_rests_while_the_log_grows(own):
     """Each answer is work for those who sign too, whose records make the log grow. What waits is answered then, whether or not another word comes."""
     with Reader(own.dir) as reader:
-        reader.head(RECORDS - 200)
+        reader.head(RECORDS - ASKED - 1)
         time.sleep(1.2)
-        waited, _, _ = asked_at_once(reader, [RECORDS - 200] * 50)
-        assert waited < 25
-        waited, used, took = asked_at_once(reader, range(RECORDS - 199, RECORDS - 149))
-        assert waited >= 49 and min(8 * used, 49 * 0.04) < took < 20, (waited, used, took)
+        waited, used, *_ = asked_at_once(reader, [RECORDS - ASKED - 1] * ASKED)
+        assert waited < ASKED / 4 and used > 0.04, (waited, used)  # more than what may be saved up
+        waited, used, took, gap = asked_at_once(reader, range(RECORDS - ASKED, RECORDS))
+        assert 8 * (used - 0.02) < took and gap < 0.9, (used, took, gap)
+        waited, used, *_ = asked_at_once(reader, [RECORDS], "limit=1000")
+        assert waited > max(5, used / 0.0004), (waited, used)  # short turns, within an answer too
         reader.head(RECORDS, 5)
         time.sleep(1.2)
-        assert asked_at_once(reader, [RECORDS] * 50)[0] < 25
+        waited, used, *_ = asked_at_once(reader, [RECORDS] * ASKED)
+        assert waited < ASKED / 4 and used > 0.04, (waited, used)
 
 
 def test_killed_at_any_point(own):
