@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "audit/state/internal.h"
+#include "audit/state/snapshot.h"
 #include "audit/state/tree.h"
 
 static char *line_copy(struct span line)
@@ -94,7 +95,10 @@ static void drop_oldest(struct state *s)
 {
     struct stored *st = s->stored_first;
 
+    if (s->writer)
+        snapshot_leaves(s->writer, st);
     s->stored_first = st->next;
+    s->n_stored--;
     if (!s->stored_first)
         s->stored_last = NULL;
     st->owner->count--;
@@ -155,6 +159,7 @@ int stored_take(struct state *s, const struct facts *is, struct span line, bool 
     else
         s->stored_first = st;
     s->stored_last = st;
+    s->n_stored++;
     *taken = true;
     return 0;
 }

@@ -36,15 +36,8 @@ int snapshot_ref_of(const json_t *record, struct snapshot_ref *out, struct err *
     return 0;
 }
 
-struct writer {
-    const struct state *s;
-    struct buf *out;
-    uint64_t lines;
-    bool failed;
-};
-
 /* Takes over the object. */
-static void put(struct writer *w, json_t *object)
+static void put(struct snapshot_writer *w, json_t *object)
 {
     size_t start = w->out->len;
 
@@ -55,7 +48,7 @@ static void put(struct writer *w, json_t *object)
     w->lines++;
 }
 
-static void put_record(struct writer *w, const char *line)
+static void put_record(struct snapshot_writer *w, const char *line)
 {
     buf_puts(w->out, line);
     buf_putc(w->out, '\n');
@@ -70,9 +63,8 @@ static json_t *b64_json(const struct buf *data)
     return text.failed ? NULL : json_string(buf_str(&text));
 }
 
-static void put_head(struct writer *w)
+static void put_head(struct snapshot_writer *w, const struct state *s)
 {
-    const struct state *s = w->s;
     char time[TIME_TEXT];
 
     time_format(s->chain.time, time);
@@ -144,28 +136,50 @@ static bool put_mark(void *ctx, void *node)
     return true;
 }
 
-static void put_stored(struct writer *w)
+static void put_stored(struct snapshot_writer *w)
 {
-    json_int_t n = 0;
+    put_record(w, w->next->line);
+    w->next = w->next->next;
+    w->left--;
+}
 
-    for (const struct stored *st = w->s->stored_first; st; st = st->next)
-        n++;
-    put(w, json_pack("{s:s, s:I}", "kind", "stored", "records", n));
-    for (const struct stored *st = w->s->stored_first; st; st = st->next)
-        put_record(w, st->line);
+void snapshot_begin(const struct state *s, struct snapshot_writer *w, struct buf *out)
+{
+    *w = (struct snapshot_writer){.out = out, .next = s->stored_first, .left = s->n_stored};
+    put_head(w, s);
+    tree_each(s->identities, "", put_identity, w);
+    tree_each(s->keys, "", put_key, w);
+    tree_each(s->marks, "", put_mark, w);
+    put(w, json_pack("{s:s, s:I}", "kind", "stored", "records", (json_int_t)w->left));
+}
+
+int snapshot_more(struct snapshot_writer *w, size_t bytes, struct err *e)
+{
+    size_t until = w->out->len + bytes;
+
+    while (w->left && w->out->len < until && !w->out->failed)
+        put_stored(w);
+    if (!w->left && !w->ended) {
+        put(w, json_pack("{s:s, s:I}", "kind", "end", "lines", (json_int_t)w->lines));
+        w->ended = true;
+    }
+    if (buf_ok(w->out))
+        return err_set(e, ERR_TOO_LARGE, "the state does not fit a snapshot of %zu bytes", w->out->max);
+    if (w->failed)
+        return err_set(e, ERR_INTERNAL, "a part of the state does not fit a line of a snapshot");
+    return w->left ? 1 : 0;
+}
+
+void snapshot_leaves(struct snapshot_writer *w, const struct stored *st)
+{
+    if (w->left && st == w->next)
+        put_stored(w);
 }
 
 int snapshot_write(const struct state *s, struct buf *out, struct err *e)
 {
-    struct writer w = {.s = s, .out = out};
+    struct snapshot_writer w;
 
-    put_head(&w);
-    tree_each(s->identities, "", put_identity, &w);
-    tree_each(s->keys, "", put_key, &w);
-    tree_each(s->marks, "", put_mark, &w);
-    put_stored(&w);
-    put(&w, json_pack("{s:s, s:I}", "kind", "end", "lines", (json_int_t)w.lines));
-    if (buf_ok(out))
-        return err_set(e, ERR_TOO_LARGE, "the state does not fit a snapshot of %zu bytes", out->max);
-    return w.failed ? err_set(e, ERR_INTERNAL, "a part of the state does not fit a line of a snapshot") : 0;
+    snapshot_begin(s, &w, out);
+    return snapshot_more(&w, SIZE_MAX - out->len, e);
 }

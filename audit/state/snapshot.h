@@ -23,7 +23,21 @@ json_t *snapshot_detail(const struct snapshot_ref *ref);
 /* Is this a log.snapshot record? Its detail must then fit its form. */
 int snapshot_ref_of(const json_t *record, struct snapshot_ref *out, struct err *e) __attribute__((warn_unused_result));
 
-/* Appends the state as lines of canonical JSON: the same state gives the same bytes. ERR_TOO_LARGE when it does not fit out. */
+/* A snapshot under way. */
+struct snapshot_writer {
+    struct buf *out;
+    const struct stored *next;  /* the answer that is written next, of so many */
+    uint64_t left, lines;
+    bool failed, ended;
+};
+/* Appends everything but the stored answers, which are most of a large state. The state may change then while they follow, as long as state->writer says who
+ * writes: an answer that leaves the state is written before it goes, and those that come are behind the last one. out's max bounds it. */
+void snapshot_begin(const struct state *s, struct snapshot_writer *w, struct buf *out);
+/* Appends about so many bytes of the rest. 1 = there is more, 0 = that was all, -1 = it cannot be written (e filled). */
+int snapshot_more(struct snapshot_writer *w, size_t bytes, struct err *e) __attribute__((warn_unused_result));
+/* st leaves the state. */
+void snapshot_leaves(struct snapshot_writer *w, const struct stored *st);
+/* All of it at once: appends the state as lines of canonical JSON: the same state gives the same bytes. ERR_TOO_LARGE when it does not fit out. */
 int snapshot_write(const struct state *s, struct buf *out, struct err *e) __attribute__((warn_unused_result));
 /* The state that such a text describes; caller owns. NULL unless the text is exactly what snapshot_write makes of that state. The policy's text comes from blobs. */
 struct state *snapshot_read(struct span text, const struct blob_source *blobs, struct err *e) __attribute__((warn_unused_result));

@@ -107,6 +107,8 @@ struct state {
     void *identities, *credentials; /* trees; credentials: "c:<cert sha256>", "s:<ca spki sha256>:spiffe:<value>" … → identity */
     void *keys, *marks, *stored, *idem_owners;
     struct stored *stored_first, *stored_last;
+    uint64_t n_stored;
+    struct snapshot_writer *writer; /* writes this state down meanwhile; NULL = none does, borrowed */
     unsigned n_identities, n_keys;  /* keys that the token must hold */
     struct policy *policy;
     char policy_sha256[SHA256_HEX];

@@ -222,7 +222,7 @@ void commit_done(struct core *c)
     run_due(c);
 }
 
-int64_t core_turn(struct core *c, int64_t boot_us)
+int64_t commit_turn(struct core *c, int64_t boot_us)
 {
     struct buf lines = c->writing;
     int64_t left;

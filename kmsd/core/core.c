@@ -87,6 +87,7 @@ void core_free(struct core *c)
         request_free(c, c->requests);
     nonces_free(c);
     certs_free(c);
+    buf_free(&c->snapshot.text);
     tree_free(&c->refusals, free);
     state_free(c->state);
     free(c);
@@ -335,6 +336,13 @@ void core_on_stop(struct core *c, const char *reason, int64_t now_us)
     c->stopping = true;
     if (!c->n_requests && !c->stop_written && snapshot_settled(c))
         write_stop(c);
+}
+
+int64_t core_turn(struct core *c, int64_t boot_us)
+{
+    int64_t group = commit_turn(c, boot_us), piece = snapshot_turn(c, boot_us);
+
+    return group < 0 || (piece >= 0 && piece < group) ? piece : group;
 }
 
 static bool serving(const struct core *c)

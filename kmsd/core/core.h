@@ -53,6 +53,7 @@ struct core_start {
     unsigned fronts, lanes;  /* how many of each must say HELLO before the core is ready */
     int64_t since_boot_us;   /* CLOCK_BOOTTIME at the moment that core_new takes as now */
     uint64_t snapshot_records; /* from one state snapshot to the next */
+    size_t snapshot_piece;     /* bytes of its text made at a time, once a millisecond */
     uint64_t snapshot_seq;     /* records that the snapshot covered which the start used, 0 = none */
     int64_t snapshot_time_us;  /* when it was written */
     uint64_t log_bytes;        /* of all segments at the start */
@@ -78,7 +79,7 @@ void core_on_tick(struct core *c, int64_t now_us);    /* about every 100 ms */
 void core_on_clock(struct core *c, int64_t wall_us, int64_t boot_us);
 void core_on_stop(struct core *c, const char *reason, int64_t now_us);
 /* End of a turn of the host's loop, at that time of CLOCK_BOOTTIME: hands over the next group if there is one, none is under way, and more of it need not be
- * waited for. Microseconds until it wants another turn at the latest; -1 = it waits for events only. */
+ * waited for; goes on with the text of a snapshot. Microseconds until it wants another turn at the latest; -1 = it waits for events only. */
 int64_t core_turn(struct core *c, int64_t boot_us);
 bool core_ready(const struct core *c);    /* daemon.start is durable, every front said HELLO and every lane works */
 /* What keeps an otherwise serving core from being ready and will not pass by itself; NULL = nothing of the kind. */

@@ -4,6 +4,7 @@
 
 #include "audit/anchor.h"
 #include "audit/recordline.h"
+#include "audit/state/snapshot.h"
 #include "base/x509.h"
 #include "kmsd/core/core.h"
 #include "kmsd/core/metrics.h"
@@ -27,8 +28,6 @@
 #define PAGE_MAX 200
 #define CERTS_MAX 1024         /* certificates that the core remembers */
 #define GROUP_BYTES_MAX (64u << 20)
-#define SNAPSHOT_STOP_MIN 1000 /* records that make a snapshot at a stop worth it */
-#define SNAPSHOT_STOP_TICKS 50 /* of 100 ms */
 #define TIME_SECOND_US INT64_C(1000000)
 
 struct request;
@@ -315,6 +314,9 @@ struct core {
         uint64_t usable;           /* the newest one that is known to be good; what a record names may be gone */
         uint64_t seq, bytes;       /* of the one under way, or tried last */
         unsigned waited;           /* ticks that a stop has waited for it */
+        int64_t piece;             /* when the last piece of its text was made */
+        struct buf text;
+        struct snapshot_writer writer; /* the state's, while the text is being made */
     } snapshot;
     struct metrics metrics;
     int64_t warn_again;            /* no note about certificates before */
@@ -395,6 +397,7 @@ int commit_answer(struct core *c, struct request *rq, json_t *record, struct err
 void after_reply(struct core *c, struct request *rq, struct buf *frame);
 int after_call(struct core *c, void (*fn)(struct core *c, struct request *rq), struct request *rq) __attribute__((warn_unused_result));
 void commit_done(struct core *c);
+int64_t commit_turn(struct core *c, int64_t boot_us); /* core_turn, of groups */
 void commit_free(struct core *c);
 /* gather.c */
 void gather_done(struct core *c, int64_t took_us);      /* a group is on disk, its replies not yet sent */
@@ -438,8 +441,9 @@ void waiters_expire(struct core *c);
 void refusal_record(struct core *c, struct request *rq, struct err *e);
 void refusal_count(struct core *c, const char *name, const char *cred, const char *src, const char *reason, uint64_t n);
 void refusals_summarise(struct core *c, bool force);
-/* snapshot.c: writes one when it is due */
+/* snapshot.c: writes one when it is due, a piece a turn */
 void snapshot_tick(struct core *c);
+int64_t snapshot_turn(struct core *c, int64_t boot_us); /* as core_turn */
 /* May daemon.stop be written? A stop writes a snapshot first where that is worth it. */
 bool snapshot_settled(struct core *c);
 /* lanes.c: work for the lanes */

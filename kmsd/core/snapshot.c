@@ -5,6 +5,10 @@
 
 #include "kmsd/core/internal.h"
 
+#define PIECE_US 1000       /* from one piece to the next */
+#define STOP_RECORDS 1000   /* that make a snapshot at a stop worth it */
+#define STOP_TICKS 50       /* of 100 ms: no stop waits longer */
+
 /* Records since the newest good snapshot or, if another failed since, that attempt. */
 static uint64_t records_since(const struct core *c)
 {
@@ -13,21 +17,43 @@ static uint64_t records_since(const struct core *c)
     return c->state->chain.next_seq - from;
 }
 
-/* The text is made in one go, between two events: it is a copy of what is in memory anyway. Hash and disk are the host's affair, beside the groups. */
 static void begin(struct core *c)
 {
-    struct buf text = BUF_INIT(SNAPSHOT_BYTES_MAX);
-    struct err e = {0};
-
     c->snapshot.seq = c->state->chain.next_seq;
-    if (snapshot_write(c->state, &text, &e)) {
-        c->io.note(c->io.ctx, CORE_NOTE_WARNING, "snapshot", e.detail);
-        buf_free(&text);
+    c->snapshot.busy = true;
+    c->snapshot.text = BUF_INIT(SNAPSHOT_BYTES_MAX);
+    snapshot_begin(c->state, &c->snapshot.writer, &c->snapshot.text);
+    c->state->writer = &c->snapshot.writer;
+}
+
+/* The text is a copy of what is in memory, made a piece at a time between events. Hash and disk are the host's affair, beside the groups. */
+static void go_on(struct core *c, size_t bytes)
+{
+    struct err e = {0};
+    int more = snapshot_more(&c->snapshot.writer, bytes, &e);
+
+    if (more > 0)
+        return;
+    c->state->writer = NULL;
+    c->snapshot.bytes = c->snapshot.text.len;
+    if (!more) {
+        c->io.snapshot(c->io.ctx, c->snapshot.seq, c->snapshot.usable, &c->snapshot.text);
         return;
     }
-    c->snapshot.busy = true;
-    c->snapshot.bytes = text.len;
-    c->io.snapshot(c->io.ctx, c->snapshot.seq, c->snapshot.usable, &text);
+    c->io.note(c->io.ctx, CORE_NOTE_WARNING, "snapshot", e.detail);
+    c->snapshot.busy = false;
+    buf_free(&c->snapshot.text);
+}
+
+int64_t snapshot_turn(struct core *c, int64_t boot_us)
+{
+    if (!c->state->writer)
+        return -1;
+    if (boot_us - c->snapshot.piece >= PIECE_US) {
+        c->snapshot.piece = boot_us;
+        go_on(c, c->start.snapshot_piece);
+    }
+    return c->state->writer ? c->snapshot.piece + PIECE_US - boot_us : -1;
 }
 
 static bool due(const struct core *c, uint64_t records)
@@ -45,10 +71,12 @@ bool snapshot_settled(struct core *c)
 {
     if (!c->snapshot.stop_tried) {
         c->snapshot.stop_tried = true;
-        if (due(c, c->start.snapshot_records < SNAPSHOT_STOP_MIN ? c->start.snapshot_records : SNAPSHOT_STOP_MIN))
+        if (due(c, c->start.snapshot_records < STOP_RECORDS ? c->start.snapshot_records : STOP_RECORDS))
             begin(c);
     }
-    return !c->snapshot.busy || c->snapshot.waited++ >= SNAPSHOT_STOP_TICKS;
+    if (c->state->writer)
+        go_on(c, SIZE_MAX / 2); /* nobody waits any more */
+    return !c->snapshot.busy || c->snapshot.waited++ >= STOP_TICKS;
 }
 
 void core_on_snapshot(struct core *c, const char *sha256, int64_t now_us)

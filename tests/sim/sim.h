@@ -10,6 +10,7 @@
 #define SIM_LANES 2       /* signing lanes; one administrative lane comes on top */
 #define SIM_PENDING_MAX 256
 #define SIM_SNAPSHOT_RECORDS 15
+#define SIM_SNAPSHOT_PIECE 1 /* byte: a stored answer at a time */
 #define SIM_PEOPLE 3      /* 0: CI "ci-a", 1: CI "ci-b", 2: the administrator */
 #define SIM_IDEMS 64
 #define SIM_KEYS 2        /* k0 and k1 are there from the beginning, beside the one that most signatures need */

@@ -223,7 +223,7 @@ void sim_boot(struct sim *s)
     const struct blob_source blobs = {read_blob, s};
     struct core_start start = {.boot = "ffeeddccbbaa99887766554433221100", .boot_id = "sim", .settings_sha256 = SOME_SHA256, .module_sha256 = SOME_SHA256,
                                .version = "sim", .fronts = 2, .lanes = 1, .programs = s->programs,
-                               .snapshot_records = SIM_SNAPSHOT_RECORDS};
+                               .snapshot_records = SIM_SNAPSHOT_RECORDS, .snapshot_piece = SIM_SNAPSHOT_PIECE};
     struct state *state;
     struct err e = {0};
 

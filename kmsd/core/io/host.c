@@ -226,8 +226,10 @@ static int serve_control(struct host *h, struct err *e)
             add_child(h, &f);
         else if (f.type == FRAME_CHILD_GONE)
             lose_child(h, &f);
-        else if (f.type == FRAME_STOP)
+        else if (f.type == FRAME_STOP) {
+            snapshots_hurry(h->snapshots);
             core_on_stop(h->core, "told to stop", clock_wall_us());
+        }
     }
     if (more < 0)
         return -1;

@@ -17,6 +17,8 @@
 
 enum { EXIT_REFUSES = 78, CONTROL_FD = 3, PROGRAM_MAX = 64 << 20, LOCK_WAIT_MS = 5000 };
 
+#define SNAPSHOT_PIECE (16u << 10) /* some 25 microseconds that a request may wait for */
+
 struct boot {
     struct settings settings;
     struct state *state;
@@ -71,6 +73,7 @@ static int describe(struct boot *b, struct core_start *s, struct err *e)
     s->programs = b->programs;
     s->recovered = b->recovered;
     s->snapshot_records = b->settings.snapshot_records;
+    s->snapshot_piece = SNAPSHOT_PIECE;
     s->snapshot_seq = b->snapshot;
     start_measure(&b->settings, b->snapshot, &s->log_bytes, &s->snapshot_time_us);
     s->fronts = 2;

@@ -9,13 +9,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
 #include "base/hash.h"
 
-/* Written and synced in slices: a sync of the log that comes in between waits for one of them, not for tens of megabytes. */
-#define SLICE (1u << 20)
+/* Written and synced in slices, with rests in between: a sync of the log that comes in between waits for one of them, and few do. */
+#define SLICE (256u << 10)
+#define REST_TIMES 8 /* the time that a slice took */
+#define REST_MAX_NS INT64_C(20000000)
 #define SPARE (64u << 20) /* space that a snapshot leaves to the log */
 
 struct snapshots {
@@ -25,15 +28,35 @@ struct snapshots {
     char dir[PATH_MAX];
     uint64_t seq, keep;
     struct buf text;
-    bool pending, stop, failed;
+    bool pending, stop, hurry, failed;
     char sha256[SHA256_HEX];
     struct err err;
     int done_fd;
 };
 
-static int write_slices(int fd, struct span text)
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    return clock_gettime(CLOCK_MONOTONIC, &t) ? 0 : (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Not once somebody waits for the end. */
+static void rest(struct snapshots *w, int64_t began)
+{
+    int64_t now = now_ns(), ns = REST_TIMES * (now - began), until = now + (ns < REST_MAX_NS ? ns : REST_MAX_NS);
+    const struct timespec at = {until / 1000000000, until % 1000000000};
+
+    pthread_mutex_lock(&w->lock);
+    while (!w->hurry && !pthread_cond_timedwait(&w->wake, &w->lock, &at))
+        ;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int write_slices(struct snapshots *w, int fd, struct span text)
 {
     while (text.len) {
+        int64_t began = now_ns();
         ssize_t n = write(fd, text.data, text.len < SLICE ? text.len : SLICE);
 
         if (n < 0 && errno == EINTR)
@@ -41,6 +64,8 @@ static int write_slices(int fd, struct span text)
         if (n <= 0 || fdatasync(fd))
             return -1;
         text = span_of(text.data + n, text.len - (size_t)n);
+        if (text.len)
+            rest(w, began);
     }
     return fsync(fd);
 }
@@ -56,8 +81,9 @@ static int has_room(const char *dir, size_t len, struct err *e)
 }
 
 /* Under a name that no start looks for, until it is whole and on disk. */
-static int store(const char *dir, const char *name, struct span text, struct err *e)
+static int store(struct snapshots *w, const char *name, struct span text, struct err *e)
 {
+    const char *dir = w->dir;
     char path[PATH_MAX], fresh[PATH_MAX];
     int fd;
 
@@ -67,7 +93,7 @@ static int store(const char *dir, const char *name, struct span text, struct err
     fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0)
         return err_errno(e, ERR_INTERNAL, errno, "%s", fresh);
-    if (write_slices(fd, text)) {
+    if (write_slices(w, fd, text)) {
         err_errno(e, ERR_INTERNAL, errno, "%s", fresh);
         close(fd);
         (void)unlink(fresh);
@@ -103,7 +129,7 @@ static int work(struct snapshots *w)
     snapshot_name(w->seq, name);
     snapshot_name(w->keep, keep);
     sha256_hex(w->text.data, w->text.len, w->sha256);
-    if (dir_make(w->dir, 0750, &w->err) || has_room(w->dir, w->text.len, &w->err) || store(w->dir, name, buf_span(&w->text), &w->err))
+    if (dir_make(w->dir, 0750, &w->err) || has_room(w->dir, w->text.len, &w->err) || store(w, name, buf_span(&w->text), &w->err))
         return -1;
     prune(w->dir, name, keep);
     return 0;
@@ -134,6 +160,7 @@ static void *run(void *arg)
 struct snapshots *snapshots_start(const char *dir, int *done_fd, struct err *e)
 {
     struct snapshots *w = calloc(1, sizeof *w);
+    pthread_condattr_t monotonic;
 
     if (!w || strlen(dir) >= sizeof w->dir) {
         free(w);
@@ -143,7 +170,10 @@ struct snapshots *snapshots_start(const char *dir, int *done_fd, struct err *e)
     memcpy(w->dir, dir, strlen(dir) + 1);
     w->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (w->done_fd < 0 || pthread_create(&w->thread, NULL, run, w)) {
         err_set(e, ERR_INTERNAL, "the snapshot thread does not start");
         if (w->done_fd >= 0)
@@ -181,10 +211,18 @@ int snapshots_result(struct snapshots *w, char sha256[static SHA256_HEX], struct
     return 0;
 }
 
+void snapshots_hurry(struct snapshots *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->hurry = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
 void snapshots_stop(struct snapshots *w)
 {
     pthread_mutex_lock(&w->lock);
-    w->stop = true;
+    w->stop = w->hurry = true;
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
