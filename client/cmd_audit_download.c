@@ -192,14 +192,30 @@ static int prepare(struct copy *y)
     return failed;
 }
 
-/* Pages of raw lines until there are no more. */
+/* Where the log ends now: one that grows faster than it is fetched would be fetched for ever. */
+static int newest(struct copy *y, uint64_t *seq)
+{
+    KMS_ANSWER_AUTO a = {0};
+    struct err why = {0};
+    struct kms_request rq = {.method = "GET", .target = "/v1/audit/records?format=jsonl&order=desc&limit=1", .door = KMS_DOOR_ADMIN, .plain = true};
+
+    if (kms_call(y->c->kms, &rq, &a, &y->c->error))
+        return -1;
+    JSON_AUTO *record = json_read_object(a.body.data, a.body.len ? a.body.len - 1 : 0, RECORD_LINE_MAX, &why); /* without its LF */
+    return rec_seq(record, seq) ? kms_fail_text(&y->c->error, KMS_REFUSED, "the service's newest record is none") : 0;
+}
+
+/* Pages of raw lines. */
 static int fetch(struct copy *y)
 {
     char target[96];
+    uint64_t last;
     struct kms_request rq = {.method = "GET", .target = target, .door = KMS_DOOR_ADMIN, .plain = true};
     int n;
 
-    for (;;) {
+    if (newest(y, &last))
+        return -1;
+    while (y->next <= last) {
         KMS_ANSWER_AUTO a = {0};
 
         n = snprintf(target, sizeof(target), "/v1/audit/records?format=jsonl&limit=%d", LINES_A_PAGE);
@@ -212,6 +228,7 @@ static int fetch(struct copy *y)
         if (take_page(y, buf_span(&a.body)))
             return -1;
     }
+    return 0;
 }
 
 /* A copy that is as long as the log, or longer: is its end the log's? */

@@ -157,8 +157,10 @@ int snapshot_more(struct snapshot_writer *w, size_t bytes, struct err *e)
 {
     size_t until = w->out->len + bytes;
 
-    while (w->left && w->out->len < until && !w->out->failed)
-        put_stored(w);
+    if (w->left)
+        do
+            put_stored(w);
+        while (w->left && w->out->len < until && !w->out->failed);
     if (!w->left && !w->ended) {
         put(w, json_pack("{s:s, s:I}", "kind", "end", "lines", (json_int_t)w->lines));
         w->ended = true;

@@ -33,7 +33,7 @@ struct snapshot_writer {
 /* Appends everything but the stored answers, which are most of a large state. The state may change then while they follow, as long as state->writer says who
  * writes: an answer that leaves the state is written before it goes, and those that come are behind the last one. out's max bounds it. */
 void snapshot_begin(const struct state *s, struct snapshot_writer *w, struct buf *out);
-/* Appends about so many bytes of the rest. 1 = there is more, 0 = that was all, -1 = it cannot be written (e filled). */
+/* Appends about so many bytes of the rest, a line at least. 1 = there is more, 0 = that was all, -1 = it cannot be written (e filled). */
 int snapshot_more(struct snapshot_writer *w, size_t bytes, struct err *e) __attribute__((warn_unused_result));
 /* st leaves the state. */
 void snapshot_leaves(struct snapshot_writer *w, const struct stored *st);

@@ -208,7 +208,7 @@ struct anchor_copy {
 };
 
 /* The process that reads the log, see reader.c. */
-#define READER_ASKED_MAX 8
+#define READER_ASKED_MAX 6 /* a question takes 1.2 s at worst, and nobody waits longer than ANSWER_TIME */
 #define READER_TEXT 96
 struct core_ask {
     uint64_t id;

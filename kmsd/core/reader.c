@@ -6,6 +6,7 @@
 #include "kmsd/core/internal.h"
 
 #define ANSWER_TIME (8 * TIME_SECOND_US) /* what a caller waits for at most */
+#define ASKED_BY_ONE 4                   /* of READER_ASKED_MAX */
 #define SLOW_TICKS 30                    /* of 100 ms: a reader that was silent so long gets nothing new to do */
 #define SILENT_TICKS 300                 /* and one that was silent so long is ended */
 
@@ -37,12 +38,23 @@ static void fail_all(struct core *c, const char *why)
         fail(c, c->reader.n_asked - 1, why);
 }
 
+/* One who asks at once for all that there is leaves others a place. */
+static bool has_enough(const struct core_reader *r, const struct request *rq)
+{
+    unsigned own = 0;
+
+    for (unsigned n = 0; n < r->n_asked; n++)
+        own += !strcmp(r->asked[n].rq->identity, rq->identity);
+    return own >= ASKED_BY_ONE;
+}
+
 static int ask_begin(struct core *c, struct request *rq, uint64_t *id, struct err *e)
 {
     struct core_reader *r = &c->reader;
     const char *why = r->state == READER_DOWN || r->state == READER_STARTING ? "the process that reads the audit log is being started"
                       : r->silent > SLOW_TICKS                              ? "the process that reads the audit log does not answer"
                       : r->n_asked == READER_ASKED_MAX                      ? "too many searches are being worked on"
+                      : has_enough(r, rq)                                     ? "as many searches of yours are being worked on as may be at once"
                                                                             : NULL;
 
     if (why) {

@@ -22,6 +22,7 @@ static void begin(struct core *c)
     c->snapshot.seq = c->state->chain.next_seq;
     c->snapshot.busy = true;
     c->snapshot.text = BUF_INIT(SNAPSHOT_BYTES_MAX);
+    buf_expect(&c->snapshot.text, c->snapshot.bytes + (c->snapshot.bytes >> 4)); /* as the last one: none of its pieces is moved */
     snapshot_begin(c->state, &c->snapshot.writer, &c->snapshot.text);
     c->state->writer = &c->snapshot.writer;
 }

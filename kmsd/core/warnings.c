@@ -6,6 +6,7 @@
 
 #include "kmsd/core/internal.h"
 
+#define SNAPSHOTS_LATE 8 /* as many times the records from one to the next: a large one takes a minute */
 #define WARN_EVERY (86400 * TIME_SECOND_US)
 
 static void warn(json_t *list, const char *what, const char *cure)
@@ -120,7 +121,7 @@ json_t *warnings_view(const struct core *c)
     }
     if (!strcmp(c->sandbox, "off") || !strcmp(c->sandbox, "none"))
         warn(list, "a process is not confined", "set sandbox: auto, or run a kernel with seccomp and Landlock");
-    if (c->io.snapshot && c->start.snapshot_records && c->state->chain.next_seq - c->snapshot.usable > 2 * c->start.snapshot_records)
+    if (c->io.snapshot && c->start.snapshot_records && c->state->chain.next_seq - c->snapshot.usable > SNAPSHOTS_LATE * c->start.snapshot_records)
         warn(list, "no state snapshot could be written for long", "see the messages of kmsd-core; audit.snapshots must take writes");
     certificates(c, list);
     counted(c, list);

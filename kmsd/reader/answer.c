@@ -43,6 +43,7 @@ static void take_head(struct reader *r, const struct frame *f)
     if (head > r->head) {
         r->head = head;
         r->grew_at = clock_boot_us();
+        breath_needed(true);
     }
 }
 

@@ -28,7 +28,7 @@ struct reader {
     uint64_t head;                 /* records that are on disk, as the core said last */
     int64_t grew_at;               /* when it said a larger number */
     int64_t left_us, left_at;      /* processor time that answers may take now before it rests; as of then */
-    int64_t answer_from;           /* this process's processor time when it began to work on an answer */
+    int64_t answer_at, answer_from; /* when it began to work on an answer; this process's processor time then */
     int64_t rest_until;            /* no frame is looked at before; 0 = none was held up */
     uint64_t scrubbed, scrub_end;  /* blocks of an index that was there before which were looked through, of so many */
     uint64_t told;                 /* records in the index, as the core was told last */

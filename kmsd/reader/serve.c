@@ -46,10 +46,10 @@ int64_t reader_processor_us(void)
     return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) ? 0 : (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* Signatures are made, and each is a record. */
-static bool growing(const struct reader *r)
+/* Were signatures made then? Each is a record. */
+static bool growing(const struct reader *r, int64_t at)
 {
-    return clock_boot_us() - r->grew_at < GROWING_US;
+    return at - r->grew_at < GROWING_US;
 }
 
 /* After an answer, while signatures are made. To run last of all is not enough: the core, the door and the caller, who handle each page too, do not. */
@@ -59,7 +59,7 @@ static void rest(struct reader *r)
 
     left = (left < SAVED_MAX_US ? left : SAVED_MAX_US) - (reader_processor_us() - r->answer_from);
     if (left < 0)
-        left = !growing(r) ? 0 : left > -REST_MAX_US / SHARE ? left : -REST_MAX_US / SHARE;
+        left = !growing(r, r->answer_at) ? 0 : left > -REST_MAX_US / SHARE ? left : -REST_MAX_US / SHARE;
     r->left_us = left;
     r->left_at = now;
     if (left < 0)
@@ -76,6 +76,7 @@ static int serve_frames(struct reader *r)
     if (clock_boot_us() < r->rest_until)
         return 0;
     for (r->rest_until = 0; !r->rest_until && (got = stream_next(&r->stream, &f, &e)) > 0;) {
+        r->answer_at = clock_boot_us();
         r->answer_from = reader_processor_us();
         if (answer_frame(r, &f) || buf_ok(&r->stream.out)) {
             log_line(LOG_LEVEL_ERROR, "frame", "type=%u text=\"not for the reader\"", f.type);
@@ -122,7 +123,7 @@ static int loop(struct reader *r)
         got = stream_fill(&r->stream);
         if (got < 0)
             break;
-        breath_needed(growing(r));
+        breath_needed(growing(r, clock_boot_us()));
         code = serve_frames(r);
         if (!code)
             work_step(r);

@@ -73,7 +73,7 @@ def load(instance, door, connections, seconds, *more, warmup=0.5):
 
 
 def report_of(process):
-    report = json.loads(process.communicate(timeout=60)[0].decode().strip().splitlines()[-1])
+    report = json.loads(process.communicate(timeout=600)[0].decode().strip().splitlines()[-1])
     assert report["requests"] and not report["errors"], report  # a p99 of nothing would be a good one
     return report
 

@@ -17,7 +17,7 @@
 
 enum { EXIT_REFUSES = 78, CONTROL_FD = 3, PROGRAM_MAX = 64 << 20, LOCK_WAIT_MS = 5000 };
 
-#define SNAPSHOT_PIECE (16u << 10) /* some 25 microseconds that a request may wait for */
+#define SNAPSHOT_PIECE (32u << 10) /* some 50 microseconds that a request may wait for */
 
 struct boot {
     struct settings settings;

@@ -17,6 +17,7 @@
 
 /* Written and synced in slices, with rests in between: a sync of the log that comes in between waits for one of them, and few do. */
 #define SLICE (256u << 10)
+#define SLICE_HURRY (8u << 20)
 #define REST_TIMES 8 /* the time that a slice took */
 #define REST_MAX_NS INT64_C(20000000)
 #define SPARE (64u << 20) /* space that a snapshot leaves to the log */
@@ -53,11 +54,23 @@ static void rest(struct snapshots *w, int64_t began)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* Bytes to write next; 0 = none, what is written would not be named any more. */
+static size_t slice(struct snapshots *w)
+{
+    size_t n;
+
+    pthread_mutex_lock(&w->lock);
+    n = w->stop ? 0 : w->hurry ? SLICE_HURRY : SLICE;
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
 static int write_slices(struct snapshots *w, int fd, struct span text)
 {
     while (text.len) {
         int64_t began = now_ns();
-        ssize_t n = write(fd, text.data, text.len < SLICE ? text.len : SLICE);
+        size_t most = slice(w);
+        ssize_t n = write(fd, text.data, text.len < most ? text.len : most);
 
         if (n < 0 && errno == EINTR)
             continue;
