@@ -572,6 +572,26 @@ def test_a_reader_that_hangs(own_kms):
     agrees(own_kms)
 
 
+def test_one_caller_leaves_others_a_place(own_kms):
+    following(own_kms)
+    reviewer = own_kms.new_identity("reviewer", kind="human")
+    policy = own_kms.request("admin", "GET", "/v1/policy").json["policy"].replace(
+        "roles:\n", "roles:\n  reviewer:\n    - name: review\n      allow: [audit.read]\n", 1) + f"  - {{role: reviewer, to: ['identity:{reviewer.name}']}}\n"
+    assert own_kms.signed("PUT", "/v1/policy", policy, {"Content-Type": "application/yaml"}).status == 200
+    reader = own_kms.child("kmsd-reader")
+    own_kms.kill(reader, signal.SIGSTOP)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(ask, own_kms) for _ in range(5)]
+        own_kms.wait(lambda: any(w.done() for w in waiting), 10, "the refusal of a fifth question")
+        other = pool.submit(ask, own_kms, reviewer)
+        time.sleep(0.5)
+        assert not other.done()
+        own_kms.kill(reader, signal.SIGCONT)
+        answers = [w.result() for w in waiting]
+        assert sorted(a.status for a in answers) == [200] * 4 + [503] and other.result().status == 200
+        assert "searches of yours" in next(a for a in answers if a.status == 503).json["detail"]
+
+
 def test_many_questions_at_once(busy):
     """More than are let in: each is answered, or refused with a word; none hangs."""
     with ThreadPoolExecutor(24) as pool:
