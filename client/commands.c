@@ -90,7 +90,8 @@ const struct command command_table[] = {
      cmd_audit_follow},
     {"audit", "download", "DIR", 1, 1, "copy the audit log into DIR, so that kms-audit can check it",
      "Fetches the lines of the log byte for byte, as far as it goes at that moment, and the bodies they name; whether each\n"
-     "record follows the one before is checked while they come. Called again it fetches what is new. Then, with a head that you keep elsewhere:\n\n"
+     "record follows the one before is checked while they come. Called again it fetches what is new. Then, with a head that\n"
+     "you keep elsewhere:\n\n"
      "  kmsctl audit download copy && kms-audit verify copy --head SEQ:HASH\n", {0}, cmd_audit_download},
     {"policy", "apply", "FILE", 1, 1, "make FILE the policy", "The file is checked here first.\n", {0}, cmd_policy_apply},
     {"policy", "show", "", 0, 0, "print the policy that holds", "", {0}, cmd_policy_show},

@@ -54,7 +54,7 @@ static int ask_begin(struct core *c, struct request *rq, uint64_t *id, struct er
     const char *why = r->state == READER_DOWN || r->state == READER_STARTING ? "the process that reads the audit log is being started"
                       : r->silent > SLOW_TICKS                              ? "the process that reads the audit log does not answer"
                       : r->n_asked == READER_ASKED_MAX                      ? "too many searches are being worked on"
-                      : has_enough(r, rq)                                     ? "as many searches of yours are being worked on as may be at once"
+                      : has_enough(r, rq)                                   ? "as many searches of yours are being worked on as may be at once"
                                                                             : NULL;
 
     if (why) {

@@ -20,8 +20,6 @@ LOAD = kms.BUILD / "tests" / "bench" / "load"
 ROUNDS = 15          # one turn's p99 says little: it varies by a factor of two from turn to turn
 PAUSE = 0.02         # seconds: the rhythm of a process that is as busy as one that searches
 SETTLED = 1          # seconds that another process has run before signatures are measured beside it
-
-
 COMPARED = (("searching_of_alone", "searching_us", "alone_us"), ("python_of_alone", "python_us", "alone_us"), ("python_of_busy", "python_us", "busy_us"))
 
 

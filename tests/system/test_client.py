@@ -7,6 +7,7 @@ import pty
 import ssl
 import subprocess
 import time
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -570,3 +571,23 @@ def test_full_disk_on_standard_output(ctl, fake):
         with open("/dev/full", "w") as full:
             done = subprocess.run([KMSCTL, *argv], env=ctl.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
         assert done.returncode == 1 and "standard output" in done.stderr, argv
+
+
+def test_a_download_ends_where_the_log_ended(ctl, fake, tmp_path):
+    """This log grows by more with each answer than the answer holds."""
+    lines = []
+
+    def grow_and_answer(rq):
+        for _ in range(4):
+            prev = hashlib.sha256(lines[-1]).hexdigest() if lines else "0" * 64
+            lines.append(json.dumps({"event": "daemon.start", "prev": prev, "seq": len(lines)}).encode())
+        query = dict(parse_qsl(urlsplit(rq.path).query))
+        first = len(lines) - 1 if query.get("order") == "desc" else int(query.get("after", -1)) + 1
+        return 200, {"Content-Type": "application/jsonl"}, b"".join(line + b"\n" for line in lines[first:first + 3])
+
+    fake.script = [grow_and_answer] * 40
+    done = ctl("audit", "download", "copy")
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["head"]["seq"] == 5 and len(fake.requests) == 3  # record 3 was the last one; pages have three
+    segment, = (tmp_path / "copy").glob("*.jsonl")
+    assert segment.read_bytes() == b"".join(line + b"\n" for line in lines[:6])

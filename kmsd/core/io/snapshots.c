@@ -49,7 +49,7 @@ static void rest(struct snapshots *w, int64_t began)
     const struct timespec at = {until / 1000000000, until % 1000000000};
 
     pthread_mutex_lock(&w->lock);
-    while (!w->hurry && !pthread_cond_timedwait(&w->wake, &w->lock, &at))
+    while (!w->hurry && !pthread_cond_clockwait(&w->wake, &w->lock, CLOCK_MONOTONIC, &at))
         ;
     pthread_mutex_unlock(&w->lock);
 }
@@ -173,7 +173,6 @@ static void *run(void *arg)
 struct snapshots *snapshots_start(const char *dir, int *done_fd, struct err *e)
 {
     struct snapshots *w = calloc(1, sizeof *w);
-    pthread_condattr_t monotonic;
 
     if (!w || strlen(dir) >= sizeof w->dir) {
         free(w);
@@ -183,10 +182,7 @@ struct snapshots *snapshots_start(const char *dir, int *done_fd, struct err *e)
     memcpy(w->dir, dir, strlen(dir) + 1);
     w->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&w->wake, NULL);
     if (w->done_fd < 0 || pthread_create(&w->thread, NULL, run, w)) {
         err_set(e, ERR_INTERNAL, "the snapshot thread does not start");
         if (w->done_fd >= 0)
